@@ -1,0 +1,1 @@
+//! The shard format and build manifest of Andromeda.

@@ -1,0 +1,1 @@
+//! Remote files become verified local files.

@@ -1,0 +1,1 @@
+//! Text repairs that every document gets before anything judges or hashes it.

@@ -1,0 +1,1 @@
+//! Files become rows: blocks cut at row boundaries, decoded in bounded memory.

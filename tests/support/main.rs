@@ -1,0 +1,2 @@
+//! The loopback hub as a program.
+fn main() {}

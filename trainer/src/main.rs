@@ -1,0 +1,2 @@
+//! The program `andromeda-train`.
+fn main() {}
