@@ -82,10 +82,22 @@ pub(super) struct Bytes {
 }
 
 impl Bytes {
-    pub(super) fn open(path: &Path, compression: Compression, options: &ReadOptions) -> Result<Self, ReadError> {
-        let io = |source| ReadError::Io { path: path.to_owned(), offset: 0, source };
+    pub(super) fn open(
+        path: &Path,
+        compression: Compression,
+        options: &ReadOptions,
+    ) -> Result<Self, ReadError> {
+        let io = |source| ReadError::Io {
+            path: path.to_owned(),
+            offset: 0,
+            source,
+        };
         let file = File::open(path).map_err(io)?;
-        let mut file = Counted { file: BufReader::with_capacity(BUFFER_BYTES, file), taken: 0, failed: false };
+        let mut file = Counted {
+            file: BufReader::with_capacity(BUFFER_BYTES, file),
+            taken: 0,
+            failed: false,
+        };
         let found = magic(file.fill_buf().map_err(io)?);
         let agrees = match found {
             None => true,
@@ -94,7 +106,11 @@ impl Bytes {
         // An unknown beginning under a name that promises compression is left to the decoder: it may be a cut file.
         if !agrees {
             let found = found.unwrap_or("unknown");
-            return Err(ReadError::CompressionMismatch { path: path.to_owned(), expected: compression, found });
+            return Err(ReadError::CompressionMismatch {
+                path: path.to_owned(),
+                expected: compression,
+                found,
+            });
         }
         let decoder = match compression {
             Compression::None => Decoder::Plain(file),
@@ -173,7 +189,11 @@ impl Bytes {
 
     /// The error of a file that ends where it must not.
     pub(super) fn truncated(&self, inside: &'static str) -> ReadError {
-        ReadError::Truncated { path: self.path.clone(), offset: self.offset(), inside }
+        ReadError::Truncated {
+            path: self.path.clone(),
+            offset: self.offset(),
+            inside,
+        }
     }
 
     fn read_more(&mut self) -> Result<(), ReadError> {
@@ -194,25 +214,47 @@ impl Bytes {
             Ok(())
         } else {
             self.end = self.start;
-            Err(ReadError::Bomb { path: self.path.clone(), offset, produced: self.produced, limit: self.max_ratio })
+            Err(ReadError::Bomb {
+                path: self.path.clone(),
+                offset,
+                produced: self.produced,
+                limit: self.max_ratio,
+            })
         }
     }
 
     fn classify(&self, error: io::Error) -> ReadError {
         let (path, offset) = (self.path.clone(), self.offset());
         if self.decoder.input().failed || self.compression == Compression::None {
-            return ReadError::Io { path, offset, source: error };
+            return ReadError::Io {
+                path,
+                offset,
+                source: error,
+            };
         }
         if error.kind() == io::ErrorKind::UnexpectedEof {
-            let inside = if self.compression == Compression::Gzip { "a gzip member" } else { "a zstd frame" };
+            let inside = if self.compression == Compression::Gzip {
+                "a gzip member"
+            } else {
+                "a zstd frame"
+            };
             return self.truncated(inside);
         }
         let problem = error.to_string();
         // The only way that libzstd tells this fault from others is its name, ZSTD_error_frameParameter_windowTooLarge.
         if problem.contains("requires too much memory") {
-            return ReadError::Window { path, offset, limit: self.max_window_log };
+            return ReadError::Window {
+                path,
+                offset,
+                limit: self.max_window_log,
+            };
         }
-        ReadError::Damaged { path, offset, compression: self.compression, problem }
+        ReadError::Damaged {
+            path,
+            offset,
+            compression: self.compression,
+            problem,
+        }
     }
 }
 

@@ -44,7 +44,10 @@ pub(super) struct DelimitedRows {
 impl DelimitedRows {
     fn row(&self, record: &ByteRecord) -> Result<Row, RowFault> {
         if record.len() != self.columns.len() {
-            return Err(RowFault::ValueCount { found: record.len(), expected: self.columns.len() });
+            return Err(RowFault::ValueCount {
+                found: record.len(),
+                expected: self.columns.len(),
+            });
         }
         let mut row = Row::new();
         for (column, value) in self.columns.iter().zip(record) {
@@ -74,7 +77,10 @@ impl Content for DelimitedRows {
             let row = row.and_then(|_| match reader.read_byte_record(&mut record) {
                 Ok(true) => self.row(&record),
                 // Would need our state machine and the crate's to differ; the tests compare them.
-                Ok(false) | Err(_) => Err(RowFault::ValueCount { found: 0, expected: self.columns.len() }),
+                Ok(false) | Err(_) => Err(RowFault::ValueCount {
+                    found: 0,
+                    expected: self.columns.len(),
+                }),
             });
             each(first_row + position as u64, row);
         }
@@ -112,14 +118,28 @@ impl Records {
         let delimiter = options.delimiter.unwrap_or(if csv { ',' } else { '\t' });
         let delimiter = u8::try_from(delimiter)
             .ok()
-            .filter(|byte| byte.is_ascii() && !matches!(byte, b'\n' | b'\r') && !(quoting && *byte == b'"'))
+            .filter(|byte| {
+                byte.is_ascii() && !matches!(byte, b'\n' | b'\r') && !(quoting && *byte == b'"')
+            })
             .ok_or_else(|| ReadError::Options {
                 path: bytes.path().to_owned(),
-                problem: "delimiter must be one ASCII character, no line break and not the quote".to_owned(),
+                problem: "delimiter must be one ASCII character, no line break and not the quote"
+                    .to_owned(),
             })?;
-        let columns = options.columns.as_deref().map(|names| checked(names.to_vec(), &bytes)).transpose()?;
+        let columns = options
+            .columns
+            .as_deref()
+            .map(|names| checked(names.to_vec(), &bytes))
+            .transpose()?;
         let dialect = Dialect { delimiter, quoting };
-        Ok(Self { bytes, projection, dialect, columns, max_row_bytes: options.max_row_bytes, begun: false })
+        Ok(Self {
+            bytes,
+            projection,
+            dialect,
+            columns,
+            max_row_bytes: options.max_row_bytes,
+            begun: false,
+        })
     }
 
     /// Reads one row, white space lines left out, and ends it with `\n`.
@@ -139,9 +159,8 @@ impl Records {
                 piece.iter().position(|byte| {
                     state = match (state, *byte) {
                         (State::InQuotedField, b'"') => State::InDoubledQuote,
-                        (State::InQuotedField, _) | (State::StartField | State::InDoubledQuote, b'"') => {
-                            State::InQuotedField
-                        }
+                        (State::InQuotedField, _)
+                        | (State::StartField | State::InDoubledQuote, b'"') => State::InQuotedField,
                         (_, b'\n') => return true,
                         (_, byte) if byte == delimiter => State::StartField,
                         _ => State::InField,
@@ -164,7 +183,10 @@ impl Records {
     }
 
     fn header(&mut self) -> Result<Option<Arc<[String]>>, ReadError> {
-        let fault = |this: &Self, problem: String| ReadError::Header { path: this.bytes.path().to_owned(), problem };
+        let fault = |this: &Self, problem: String| ReadError::Header {
+            path: this.bytes.path().to_owned(),
+            problem,
+        };
         let mut rows = RowBuffer::new(self.max_row_bytes);
         if !self.take_row(&mut rows)? {
             return Ok(None);
@@ -174,8 +196,13 @@ impl Records {
         }
         let mut record = ByteRecord::new();
         let mut reader = self.dialect.reader(rows.bytes());
-        reader.read_byte_record(&mut record).map_err(|error| fault(self, error.to_string()))?;
-        let names: Result<Vec<String>, RowFault> = record.iter().map(|name| Ok(utf8(name)?.to_owned())).collect();
+        reader
+            .read_byte_record(&mut record)
+            .map_err(|error| fault(self, error.to_string()))?;
+        let names: Result<Vec<String>, RowFault> = record
+            .iter()
+            .map(|name| Ok(utf8(name)?.to_owned()))
+            .collect();
         let names = names.map_err(|error| fault(self, error.to_string()))?;
         checked(names, &self.bytes).map(Some)
     }

@@ -236,5 +236,7 @@ impl RowFault {
 
 /// The text of a row's bytes.
 pub(super) fn utf8(bytes: &[u8]) -> Result<&str, RowFault> {
-    std::str::from_utf8(bytes).map_err(|error| RowFault::InvalidUtf8 { valid_bytes: error.valid_up_to() })
+    std::str::from_utf8(bytes).map_err(|error| RowFault::InvalidUtf8 {
+        valid_bytes: error.valid_up_to(),
+    })
 }

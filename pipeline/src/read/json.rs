@@ -38,7 +38,10 @@ impl Content for JsonRows {
 
     fn decode(&self, first_row: u64, each: &mut EachRow<'_>) -> Result<(), ReadError> {
         for (row, bytes) in self.rows.iter() {
-            each(first_row + row as u64, bytes.and_then(|bytes| parse(bytes, &self.projection)));
+            each(
+                first_row + row as u64,
+                bytes.and_then(|bytes| parse(bytes, &self.projection)),
+            );
         }
         Ok(())
     }
@@ -46,13 +49,17 @@ impl Content for JsonRows {
 
 fn parse(bytes: &[u8], projection: &Projection) -> Result<Row, RowFault> {
     let text = utf8(bytes)?;
-    let invalid = |error: serde_json::Error| RowFault::InvalidJson { problem: error.to_string() };
+    let invalid = |error: serde_json::Error| RowFault::InvalidJson {
+        problem: error.to_string(),
+    };
     if !text.trim_ascii_start().starts_with('{') {
         serde_json::from_str::<IgnoredAny>(text).map_err(invalid)?;
         return Err(RowFault::NotAnObject);
     }
     let mut parser = serde_json::Deserializer::from_str(text);
-    let row = Object(projection).deserialize(&mut parser).map_err(invalid)?;
+    let row = Object(projection)
+        .deserialize(&mut parser)
+        .map_err(invalid)?;
     parser.end().map_err(invalid)?;
     Ok(row)
 }
@@ -113,7 +120,11 @@ pub(super) struct Elements {
 
 impl Elements {
     pub(super) fn new(bytes: Bytes, projection: Projection) -> Self {
-        Self { bytes, projection, shape: Shape::Start }
+        Self {
+            bytes,
+            projection,
+            shape: Shape::Start,
+        }
     }
 
     /// The next byte that is not white space, not consumed.
@@ -138,7 +149,11 @@ impl Elements {
     }
 
     fn fault(&self, problem: &'static str) -> ReadError {
-        ReadError::Json { path: self.bytes.path().to_owned(), offset: self.bytes.offset(), problem }
+        ReadError::Json {
+            path: self.bytes.path().to_owned(),
+            offset: self.bytes.offset(),
+            problem,
+        }
     }
 
     /// Reads up to where `scan` says the row ends; `false` when the file ends before.
@@ -180,7 +195,9 @@ impl Elements {
         if rows.is_too_long() || !rows.open_row().trim_ascii().is_empty() {
             rows.end_row();
         } else {
-            rows.fail_row(RowFault::InvalidJson { problem: "no element beside a comma".to_owned() });
+            rows.fail_row(RowFault::InvalidJson {
+                problem: "no element beside a comma".to_owned(),
+            });
         }
         Ok(true)
     }
@@ -253,7 +270,12 @@ struct Scan {
 
 impl Scan {
     fn new(until: Until) -> Self {
-        Self { until, depth: 0, in_string: false, escaped: false }
+        Self {
+            until,
+            depth: 0,
+            in_string: false,
+            escaped: false,
+        }
     }
 
     /// Where the row ends in this piece, if it does.

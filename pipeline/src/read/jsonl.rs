@@ -18,7 +18,11 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn new(bytes: Bytes, projection: Projection) -> Self {
-        Self { bytes, projection, begun: false }
+        Self {
+            bytes,
+            projection,
+            begun: false,
+        }
     }
 }
 

@@ -88,7 +88,12 @@ impl Block {
     /// What the block spans.
     #[must_use]
     pub fn head(&self) -> BlockHead {
-        BlockHead { index: self.index, first_row: self.first_row, rows: self.rows(), bytes: self.bytes() }
+        BlockHead {
+            index: self.index,
+            first_row: self.first_row,
+            rows: self.rows(),
+            bytes: self.bytes(),
+        }
     }
 
     /// Calls `each` for every row in order, with the row's number in its file.
@@ -137,9 +142,10 @@ pub fn open(path: &Path, options: &ReadOptions) -> Result<Box<dyn BlockSource>, 
     Ok(match format {
         FileFormat::Jsonl => rows::source(jsonl::Lines::new(bytes, projection), options),
         FileFormat::Json => rows::source(json::Elements::new(bytes, projection), options),
-        FileFormat::Csv | FileFormat::Tsv => {
-            rows::source(delimited::Records::new(bytes, projection, format, options)?, options)
-        }
+        FileFormat::Csv | FileFormat::Tsv => rows::source(
+            delimited::Records::new(bytes, projection, format, options)?,
+            options,
+        ),
         FileFormat::Text => rows::source(text::WholeFile::new(bytes, projection), options),
         FileFormat::Tar => rows::source(tar::Entries::new(bytes, projection), options),
         FileFormat::Parquet => unreachable!("opened above"),

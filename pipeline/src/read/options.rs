@@ -70,9 +70,9 @@ impl FileFormat {
         let compression = Compression::from_path(path);
         let format = match extension(path).as_deref() {
             Some("tgz" | "tzst") => Some(Self::Tar),
-            Some("gz" | "gzip" | "zst" | "zstd") => {
-                path.file_stem().and_then(|stem| Self::from_extension(&extension(Path::new(stem))?))
-            }
+            Some("gz" | "gzip" | "zst" | "zstd") => path
+                .file_stem()
+                .and_then(|stem| Self::from_extension(&extension(Path::new(stem))?)),
             Some(plain) => Self::from_extension(plain),
             None => None,
         };
@@ -160,15 +160,24 @@ impl ReadOptions {
         } else {
             return Ok(());
         };
-        Err(ReadError::Options { path: path.to_owned(), problem: problem.to_owned() })
+        Err(ReadError::Options {
+            path: path.to_owned(),
+            problem: problem.to_owned(),
+        })
     }
 
     pub(super) fn resolve(&self, path: &Path) -> Result<(FileFormat, Compression), ReadError> {
-        let compression = self.compression.unwrap_or_else(|| Compression::from_path(path));
+        let compression = self
+            .compression
+            .unwrap_or_else(|| Compression::from_path(path));
         let format = match self.format {
             Some(format) => format,
             None => {
-                FileFormat::from_path(path).ok_or_else(|| ReadError::UnknownFormat { path: path.to_owned() })?.0
+                FileFormat::from_path(path)
+                    .ok_or_else(|| ReadError::UnknownFormat {
+                        path: path.to_owned(),
+                    })?
+                    .0
             }
         };
         Ok((format, compression))
@@ -185,15 +194,33 @@ mod tests {
 
     #[test]
     fn names_say_format_and_compression() {
-        assert_eq!(named("a/x.jsonl"), Some((FileFormat::Jsonl, Compression::None)));
-        assert_eq!(named("x.ndjson.ZST"), Some((FileFormat::Jsonl, Compression::Zstd)));
-        assert_eq!(named("en/c4-train.00000-of-01024.json.gz"), Some((FileFormat::Json, Compression::Gzip)));
+        assert_eq!(
+            named("a/x.jsonl"),
+            Some((FileFormat::Jsonl, Compression::None))
+        );
+        assert_eq!(
+            named("x.ndjson.ZST"),
+            Some((FileFormat::Jsonl, Compression::Zstd))
+        );
+        assert_eq!(
+            named("en/c4-train.00000-of-01024.json.gz"),
+            Some((FileFormat::Json, Compression::Gzip))
+        );
         // RedPajama's own name of a common_crawl file.
         let name = "en_head_0000.json.gz.dedup.classifier.jsonl.zst";
         assert_eq!(named(name), Some((FileFormat::Jsonl, Compression::Zstd)));
-        assert_eq!(named("train-00000-of-00001.parquet"), Some((FileFormat::Parquet, Compression::None)));
-        assert_eq!(named("MRPC/train.tsv"), Some((FileFormat::Tsv, Compression::None)));
-        assert_eq!(named("urlsf_subset00.tar"), Some((FileFormat::Tar, Compression::None)));
+        assert_eq!(
+            named("train-00000-of-00001.parquet"),
+            Some((FileFormat::Parquet, Compression::None))
+        );
+        assert_eq!(
+            named("MRPC/train.tsv"),
+            Some((FileFormat::Tsv, Compression::None))
+        );
+        assert_eq!(
+            named("urlsf_subset00.tar"),
+            Some((FileFormat::Tar, Compression::None))
+        );
         assert_eq!(named("x.tgz"), Some((FileFormat::Tar, Compression::Gzip)));
         for name in ["x", "x.gz", ".gz", "x.bin", "x.jsonl.xz", ""] {
             assert_eq!(named(name), None, "{name}");
@@ -215,10 +242,34 @@ mod tests {
         let path = Path::new("x.jsonl");
         let default = ReadOptions::default;
         for (options, name) in [
-            (ReadOptions { block_bytes: 0, ..default() }, "block-bytes"),
-            (ReadOptions { max_row_bytes: 0, ..default() }, "max-row-bytes"),
-            (ReadOptions { max_compression_ratio: 0, ..default() }, "max-compression-ratio"),
-            (ReadOptions { max_window_log: 32, ..default() }, "max-window-log"),
+            (
+                ReadOptions {
+                    block_bytes: 0,
+                    ..default()
+                },
+                "block-bytes",
+            ),
+            (
+                ReadOptions {
+                    max_row_bytes: 0,
+                    ..default()
+                },
+                "max-row-bytes",
+            ),
+            (
+                ReadOptions {
+                    max_compression_ratio: 0,
+                    ..default()
+                },
+                "max-compression-ratio",
+            ),
+            (
+                ReadOptions {
+                    max_window_log: 32,
+                    ..default()
+                },
+                "max-window-log",
+            ),
         ] {
             assert!(options.check(path).unwrap_err().to_string().contains(name));
         }

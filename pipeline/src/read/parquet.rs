@@ -16,20 +16,26 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    ArrowPrimitiveType, Date32Type, Decimal128Type, Decimal256Type, Float16Type, Float32Type, Float64Type, Int8Type,
-    Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time64MicrosecondType, Time64NanosecondType,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, Date32Type, Decimal128Type, Decimal256Type, Float16Type, Float32Type,
+    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType,
+    Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch, StructArray};
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use parquet::file::metadata::RowGroupMetaData;
 use serde_json::Value;
 
 use super::error::utf8;
-use super::{Block, BlockHead, BlockSource, Content, EachRow, Projection, ReadError, ReadOptions, Row, RowFault};
+use super::{
+    Block, BlockHead, BlockSource, Content, EachRow, Projection, ReadError, ReadOptions, Row,
+    RowFault,
+};
 
 /// Uncompressed bytes of a row group that are allowed whatever the ratio.
 const FREE_BYTES: u64 = 64 << 20;
@@ -73,22 +79,35 @@ struct Group {
 
 impl ParquetSource {
     pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Self, ReadError> {
-        let fault = |problem: String| ReadError::Parquet { path: path.to_owned(), problem };
-        let io = |source| ReadError::Io { path: path.to_owned(), offset: 0, source };
+        let fault = |problem: String| ReadError::Parquet {
+            path: path.to_owned(),
+            problem,
+        };
+        let io = |source| ReadError::Io {
+            path: path.to_owned(),
+            offset: 0,
+            source,
+        };
         let file = File::open(path).map_err(io)?;
         let file_bytes = file.metadata().map_err(io)?.len();
         let metadata = fenced(|| load(&file)).map_err(fault)?;
         let projection = Projection::new(options.fields.as_deref());
         let schema = metadata.parquet_schema();
         let wanted = schema.root_schema().get_fields().iter().enumerate();
-        let wanted = wanted.filter(|(_, field)| projection.keeps(field.name())).map(|(index, _)| index);
+        let wanted = wanted
+            .filter(|(_, field)| projection.keeps(field.name()))
+            .map(|(index, _)| index);
         let mask = ProjectionMask::roots(schema, wanted);
         for field in metadata.schema().fields() {
             if projection.keeps(field.name())
                 && let Some(kind) = unsupported(field.data_type())
             {
                 let column = field.name().clone();
-                return Err(ReadError::Column { path: path.to_owned(), column, kind: kind.to_string() });
+                return Err(ReadError::Column {
+                    path: path.to_owned(),
+                    column,
+                    kind: kind.to_string(),
+                });
             }
         }
         let shared = Shared {
@@ -125,8 +144,16 @@ impl ParquetSource {
 fn load(file: &File) -> Result<ArrowReaderMetadata, String> {
     // The Arrow schema that a writer may embed is a second opinion on the types, and another thing to trust.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let plain = ArrowReaderMetadata::load(file, options.clone()).map_err(|error| error.to_string())?;
-    let views = Schema::new(plain.schema().fields().iter().map(with_views).collect::<Fields>());
+    let plain =
+        ArrowReaderMetadata::load(file, options.clone()).map_err(|error| error.to_string())?;
+    let views = Schema::new(
+        plain
+            .schema()
+            .fields()
+            .iter()
+            .map(with_views)
+            .collect::<Fields>(),
+    );
     let options = options.with_schema(Arc::new(views));
     Ok(ArrowReaderMetadata::try_new(Arc::clone(plain.metadata()), options).unwrap_or(plain))
 }
@@ -145,18 +172,28 @@ fn fenced<T>(foreign: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(foreign)).unwrap_or_else(|panic| {
         let message = panic.downcast_ref::<&str>().copied();
         let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        Err(format!("the decoder failed: {}", message.unwrap_or("no message")))
+        Err(format!(
+            "the decoder failed: {}",
+            message.unwrap_or("no message")
+        ))
     })
 }
 
 impl Shared {
     /// Holds what the metadata say of a row group against the file.
-    fn check(&self, index: usize, group: &RowGroupMetaData, max_ratio: u64) -> Result<Group, ReadError> {
+    fn check(
+        &self,
+        index: usize,
+        group: &RowGroupMetaData,
+        max_ratio: u64,
+    ) -> Result<Group, ReadError> {
         let fault = |problem: &str| ReadError::Parquet {
             path: self.path.clone(),
             problem: format!("row group {index}: {problem}"),
         };
-        let rows = u64::try_from(group.num_rows()).ok().filter(|rows| *rows <= MAX_GROUP_ROWS);
+        let rows = u64::try_from(group.num_rows())
+            .ok()
+            .filter(|rows| *rows <= MAX_GROUP_ROWS);
         let rows = rows.ok_or_else(|| fault("an impossible number of rows"))?;
         let mut bytes: u64 = 0;
         let mut compressed: u64 = 0;
@@ -164,12 +201,20 @@ impl Shared {
             if !self.mask.leaf_included(leaf) {
                 continue;
             }
-            let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
-            let place = (u64::try_from(start), u64::try_from(column.compressed_size()));
+            let start = column
+                .dictionary_page_offset()
+                .unwrap_or(column.data_page_offset());
+            let place = (
+                u64::try_from(start),
+                u64::try_from(column.compressed_size()),
+            );
             let (Ok(start), Ok(length)) = place else {
                 return Err(fault("a column with a negative place or size"));
             };
-            if start.checked_add(length).is_none_or(|end| end > self.file_bytes) {
+            if start
+                .checked_add(length)
+                .is_none_or(|end| end > self.file_bytes)
+            {
                 return Err(fault("a column outside the file"));
             }
             let size = u64::try_from(column.uncompressed_size());
@@ -184,7 +229,10 @@ impl Shared {
                 limit: max_ratio,
             });
         }
-        Ok(Group { rows, bytes: bytes.max(rows.saturating_mul(MIN_ROW_BYTES)) })
+        Ok(Group {
+            rows,
+            bytes: bytes.max(rows.saturating_mul(MIN_ROW_BYTES)),
+        })
     }
 
     fn row(&self, batch: &RecordBatch, index: usize) -> Result<Row, RowFault> {
@@ -192,7 +240,11 @@ impl Shared {
         let mut left = self.max_row_bytes;
         let schema = batch.schema_ref();
         for (field, column) in schema.fields().iter().zip(batch.columns()) {
-            let mut read = ReadValue { column: field.name(), left: &mut left, limit: self.max_row_bytes };
+            let mut read = ReadValue {
+                column: field.name(),
+                left: &mut left,
+                limit: self.max_row_bytes,
+            };
             row.insert(field.name().clone(), read.value(column, index)?);
         }
         Ok(row)
@@ -232,9 +284,15 @@ impl ParquetSource {
 
 impl BlockSource for ParquetSource {
     fn next_block(&mut self) -> Result<Option<Block>, ReadError> {
-        let Some(range) = self.next_range()? else { return Ok(None) };
+        let Some(range) = self.next_range()? else {
+            return Ok(None);
+        };
         let (index, first_row) = self.place(range.rows);
-        Ok(Some(Block { index, first_row, content: Box::new(range) }))
+        Ok(Some(Block {
+            index,
+            first_row,
+            content: Box::new(range),
+        }))
     }
 
     fn skip_block(&mut self) -> Result<Option<BlockHead>, ReadError> {
@@ -342,9 +400,13 @@ fn unsupported(kind: &DataType) -> Option<&DataType> {
         | DataType::Decimal128(..)
         | DataType::Decimal256(..) => None,
         DataType::List(item) => unsupported(item.data_type()),
-        DataType::Struct(fields) => fields.iter().find_map(|field| unsupported(field.data_type())),
+        DataType::Struct(fields) => fields
+            .iter()
+            .find_map(|field| unsupported(field.data_type())),
         DataType::Map(entries, _) => match entries.data_type() {
-            DataType::Struct(fields) if fields.len() == 2 && fields[0].data_type() == &DataType::Utf8 => {
+            DataType::Struct(fields)
+                if fields.len() == 2 && fields[0].data_type() == &DataType::Utf8 =>
+            {
                 unsupported(fields[1].data_type())
             }
             _ => Some(kind),
@@ -371,13 +433,19 @@ impl ReadValue<'_> {
             None => {
                 // What remains of the row is not counted: it may be without end.
                 let bytes = (self.limit - *self.left).saturating_add(cost) as u64;
-                Err(RowFault::RowTooLong { bytes, limit: self.limit })
+                Err(RowFault::RowTooLong {
+                    bytes,
+                    limit: self.limit,
+                })
             }
         }
     }
 
     fn invalid(&self, problem: &'static str) -> RowFault {
-        RowFault::InvalidValue { column: self.column.to_owned(), problem }
+        RowFault::InvalidValue {
+            column: self.column.to_owned(),
+            problem,
+        }
     }
 
     fn text(&mut self, bytes: &[u8]) -> Result<Value, RowFault> {
@@ -387,7 +455,9 @@ impl ReadValue<'_> {
 
     fn moment(&self, unit: TimeUnit, value: i64, zone: bool) -> Result<Value, RowFault> {
         let written = write_moment(value, unit, zone);
-        written.map(Value::String).ok_or_else(|| self.invalid("a timestamp outside the years 0 to 9999"))
+        written
+            .map(Value::String)
+            .ok_or_else(|| self.invalid("a timestamp outside the years 0 to 9999"))
     }
 
     fn value(&mut self, array: &ArrayRef, at: usize) -> Result<Value, RowFault> {
@@ -400,7 +470,9 @@ impl ReadValue<'_> {
             DataType::Utf8 => return self.text(array.as_string::<i32>().value(at).as_bytes()),
             DataType::BinaryView => return self.text(array.as_binary_view().value(at)),
             DataType::Binary => return self.text(array.as_binary::<i32>().value(at)),
-            DataType::FixedSizeBinary(_) => return self.text(array.as_fixed_size_binary().value(at)),
+            DataType::FixedSizeBinary(_) => {
+                return self.text(array.as_fixed_size_binary().value(at));
+            }
             _ => self.spend(0)?,
         }
         Ok(match array.data_type() {
@@ -416,20 +488,31 @@ impl ReadValue<'_> {
             DataType::Float16 => number::<Float16Type>(array, at).to_f64().into(),
             DataType::Float32 => f64::from(number::<Float32Type>(array, at)).into(),
             DataType::Float64 => number::<Float64Type>(array, at).into(),
-            DataType::Decimal128(..) => array.as_primitive::<Decimal128Type>().value_as_string(at).into(),
-            DataType::Decimal256(..) => array.as_primitive::<Decimal256Type>().value_as_string(at).into(),
+            DataType::Decimal128(..) => array
+                .as_primitive::<Decimal128Type>()
+                .value_as_string(at)
+                .into(),
+            DataType::Decimal256(..) => array
+                .as_primitive::<Decimal256Type>()
+                .value_as_string(at)
+                .into(),
             DataType::Date32 => {
                 let date = write_date(i64::from(number::<Date32Type>(array, at)));
-                date.ok_or_else(|| self.invalid("a date outside the years 0 to 9999"))?.into()
+                date.ok_or_else(|| self.invalid("a date outside the years 0 to 9999"))?
+                    .into()
             }
             DataType::Time32(_) => {
                 let value = i64::from(number::<Time32MillisecondType>(array, at));
                 self.time(value, TimeUnit::Millisecond)?
             }
-            DataType::Time64(TimeUnit::Nanosecond) => {
-                self.time(number::<Time64NanosecondType>(array, at), TimeUnit::Nanosecond)?
-            }
-            DataType::Time64(_) => self.time(number::<Time64MicrosecondType>(array, at), TimeUnit::Microsecond)?,
+            DataType::Time64(TimeUnit::Nanosecond) => self.time(
+                number::<Time64NanosecondType>(array, at),
+                TimeUnit::Nanosecond,
+            )?,
+            DataType::Time64(_) => self.time(
+                number::<Time64MicrosecondType>(array, at),
+                TimeUnit::Microsecond,
+            )?,
             DataType::Timestamp(unit, zone) => {
                 let value = match unit {
                     TimeUnit::Second => number::<TimestampSecondType>(array, at),
@@ -464,8 +547,10 @@ impl ReadValue<'_> {
     fn time(&self, value: i64, unit: TimeUnit) -> Result<Value, RowFault> {
         let day = per_second(unit) * SECONDS_A_DAY;
         let valid = (0..day).contains(&value);
-        let text = valid.then(|| write_time(value / per_second(unit), value % per_second(unit), unit));
-        text.map(Value::String).ok_or_else(|| self.invalid("a time of day beyond 24 hours"))
+        let text =
+            valid.then(|| write_time(value / per_second(unit), value % per_second(unit), unit));
+        text.map(Value::String)
+            .ok_or_else(|| self.invalid("a time of day beyond 24 hours"))
     }
 
     fn object(&mut self, array: &StructArray, at: usize) -> Result<Row, RowFault> {
@@ -495,7 +580,11 @@ fn per_second(unit: TimeUnit) -> i64 {
 fn write_moment(value: i64, unit: TimeUnit, zone: bool) -> Option<String> {
     let seconds = value.div_euclid(per_second(unit));
     let date = write_date(seconds.div_euclid(SECONDS_A_DAY))?;
-    let time = write_time(seconds.rem_euclid(SECONDS_A_DAY), value.rem_euclid(per_second(unit)), unit);
+    let time = write_time(
+        seconds.rem_euclid(SECONDS_A_DAY),
+        value.rem_euclid(per_second(unit)),
+        unit,
+    );
     Some(format!("{date}T{time}{}", if zone { "Z" } else { "" }))
 }
 
@@ -521,11 +610,18 @@ fn write_date(days: i64) -> Option<String> {
     let days = days.checked_add(719_468)?;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (0..=9999).contains(&year).then(|| format!("{year:04}-{month:02}-{day:02}"))
+    (0..=9999)
+        .contains(&year)
+        .then(|| format!("{year:04}-{month:02}-{day:02}"))
 }

@@ -14,7 +14,13 @@ pub(super) struct RowBuffer {
 
 impl RowBuffer {
     pub(super) fn new(max_row_bytes: usize) -> Self {
-        Self { bytes: Vec::new(), ends: Vec::new(), faults: Vec::new(), max_row_bytes, passed_over: 0 }
+        Self {
+            bytes: Vec::new(),
+            ends: Vec::new(),
+            faults: Vec::new(),
+            max_row_bytes,
+            passed_over: 0,
+        }
     }
 
     fn start(&self) -> usize {
@@ -57,7 +63,10 @@ impl RowBuffer {
     /// Ends the open row; too long a one becomes a fault.
     pub(super) fn end_row(&mut self) {
         if self.passed_over > 0 {
-            let fault = RowFault::RowTooLong { bytes: self.passed_over, limit: self.max_row_bytes };
+            let fault = RowFault::RowTooLong {
+                bytes: self.passed_over,
+                limit: self.max_row_bytes,
+            };
             self.fail_row(fault);
         } else {
             self.ends.push(self.bytes.len());
@@ -170,6 +179,10 @@ impl<C: Cut> BlockSource for Source<C> {
         let (index, first_row) = (self.next_index, self.next_row);
         self.next_index += 1;
         self.next_row += rows.rows() as u64;
-        Ok(Some(Block { index, first_row, content: Box::new(self.cut.content(rows)) }))
+        Ok(Some(Block {
+            index,
+            first_row,
+            content: Box::new(self.cut.content(rows)),
+        }))
     }
 }

@@ -14,7 +14,9 @@ use super::{Projection, ReadError, RowFault};
 const RECORD_BYTES: usize = 512;
 /// Far above what any file system allows in a path.
 const MAX_NAME_BYTES: u64 = 1 << 20;
-const ARCHIVES: [&str; 9] = [".xz", ".gz", ".zip", ".zst", ".bz2", ".tar", ".tgz", ".7z", ".lzma"];
+const ARCHIVES: [&str; 9] = [
+    ".xz", ".gz", ".zip", ".zst", ".bz2", ".tar", ".tgz", ".7z", ".lzma",
+];
 
 pub(super) struct Entries {
     bytes: Bytes,
@@ -33,11 +35,20 @@ struct Ahead {
 
 impl Entries {
     pub(super) fn new(bytes: Bytes, projection: Projection) -> Self {
-        Self { bytes, projection, names: Vec::new(), done: false }
+        Self {
+            bytes,
+            projection,
+            names: Vec::new(),
+            done: false,
+        }
     }
 
     fn fault(&self, problem: impl Into<String>) -> ReadError {
-        ReadError::Tar { path: self.bytes.path().to_owned(), offset: self.bytes.offset(), problem: problem.into() }
+        ReadError::Tar {
+            path: self.bytes.path().to_owned(),
+            offset: self.bytes.offset(),
+            problem: problem.into(),
+        }
     }
 
     /// The next header, or `None` at the end mark.
@@ -50,14 +61,22 @@ impl Entries {
             return Ok(None);
         }
         let header = Header::from_byte_slice(&record);
-        let declared = header.cksum().map_err(|error| self.fault(error.to_string()))?;
+        let declared = header
+            .cksum()
+            .map_err(|error| self.fault(error.to_string()))?;
         // POSIX ustar: the sum of the header's bytes, its own field counted as blanks.
-        let sum: u32 = record.iter().enumerate().map(|(at, byte)| match at {
-            148..156 => u32::from(b' '),
-            _ => u32::from(*byte),
-        }).sum();
+        let sum: u32 = record
+            .iter()
+            .enumerate()
+            .map(|(at, byte)| match at {
+                148..156 => u32::from(b' '),
+                _ => u32::from(*byte),
+            })
+            .sum();
         if sum != declared {
-            return Err(self.fault("checksum does not match; the file is damaged or no tar archive"));
+            return Err(
+                self.fault("checksum does not match; the file is damaged or no tar archive")
+            );
         }
         Ok(Some(header.clone()))
     }
@@ -72,7 +91,9 @@ impl Entries {
                 if piece.is_empty() {
                     return Err(self.bytes.truncated("a tar entry"));
                 }
-                let taken = usize::try_from(*amount).unwrap_or(usize::MAX).min(piece.len());
+                let taken = usize::try_from(*amount)
+                    .unwrap_or(usize::MAX)
+                    .min(piece.len());
                 if wanted {
                     take(&piece[..taken]);
                 }
@@ -100,7 +121,8 @@ impl Entries {
                 b"path" => ahead.name = Some(record.value_bytes().to_vec()),
                 b"size" => {
                     let value = record.value().ok().and_then(|value| value.parse().ok());
-                    ahead.size = Some(value.ok_or_else(|| self.fault("a pax size that is no number"))?);
+                    ahead.size =
+                        Some(value.ok_or_else(|| self.fault("a pax size that is no number"))?);
                 }
                 _ => {}
             }
@@ -119,7 +141,9 @@ impl Cut for Entries {
                 self.done = true;
                 break;
             };
-            let declared = header.entry_size().map_err(|error| self.fault(error.to_string()))?;
+            let declared = header
+                .entry_size()
+                .map_err(|error| self.fault(error.to_string()))?;
             match header.entry_type() {
                 EntryType::GNULongName => {
                     let mut name = self.extension(declared)?;
@@ -133,7 +157,10 @@ impl Cut for Entries {
                     self.extension(declared)?;
                 }
                 EntryType::Regular | EntryType::Continuous => {
-                    let name = ahead.name.take().unwrap_or_else(|| header.path_bytes().into_owned());
+                    let name = ahead
+                        .name
+                        .take()
+                        .unwrap_or_else(|| header.path_bytes().into_owned());
                     let size = ahead.size.take().unwrap_or(declared);
                     // Before ustar a folder was a file with a slash at the end of its name.
                     let folder = name.ends_with(b"/");
@@ -147,7 +174,9 @@ impl Cut for Entries {
                         continue;
                     }
                     if nested {
-                        rows.fail_row(RowFault::NestedArchive { name: String::from_utf8_lossy(&name).into_owned() });
+                        rows.fail_row(RowFault::NestedArchive {
+                            name: String::from_utf8_lossy(&name).into_owned(),
+                        });
                     } else {
                         rows.end_row();
                     }
@@ -156,7 +185,11 @@ impl Cut for Entries {
                 }
                 EntryType::GNUSparse => return Err(self.fault("a sparse entry, which is not read")),
                 // A link's size field counts no content, whatever it says.
-                EntryType::Link | EntryType::Symlink | EntryType::Char | EntryType::Block | EntryType::Fifo
+                EntryType::Link
+                | EntryType::Symlink
+                | EntryType::Char
+                | EntryType::Block
+                | EntryType::Fifo
                 | EntryType::Directory => ahead = Ahead::default(),
                 _ => {
                     self.pass(ahead.size.take().unwrap_or(declared), &mut |_| {})?;
@@ -168,11 +201,17 @@ impl Cut for Entries {
     }
 
     fn content(&mut self, rows: RowBuffer) -> Texts {
-        Texts { rows, names: std::mem::take(&mut self.names), projection: self.projection.clone() }
+        Texts {
+            rows,
+            names: std::mem::take(&mut self.names),
+            projection: self.projection.clone(),
+        }
     }
 }
 
 fn is_archive(name: &[u8]) -> bool {
     let lower = name.to_ascii_lowercase();
-    ARCHIVES.iter().any(|ending| lower.ends_with(ending.as_bytes()))
+    ARCHIVES
+        .iter()
+        .any(|ending| lower.ends_with(ending.as_bytes()))
 }

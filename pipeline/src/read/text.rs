@@ -39,7 +39,10 @@ impl Content for Texts {
 
     fn decode(&self, first_row: u64, each: &mut EachRow<'_>) -> Result<(), ReadError> {
         for (row, bytes) in self.rows.iter() {
-            each(first_row + row as u64, bytes.and_then(|bytes| self.row(row, bytes)));
+            each(
+                first_row + row as u64,
+                bytes.and_then(|bytes| self.row(row, bytes)),
+            );
         }
         Ok(())
     }
@@ -53,7 +56,11 @@ pub(super) struct WholeFile {
 
 impl WholeFile {
     pub(super) fn new(bytes: Bytes, projection: Projection) -> Self {
-        Self { bytes, projection, done: false }
+        Self {
+            bytes,
+            projection,
+            done: false,
+        }
     }
 }
 
@@ -78,7 +85,15 @@ impl Cut for WholeFile {
     }
 
     fn content(&mut self, rows: RowBuffer) -> Texts {
-        let name = self.bytes.path().file_name().map(|name| name.as_encoded_bytes().to_vec());
-        Texts { rows, names: vec![name.unwrap_or_default()], projection: self.projection.clone() }
+        let name = self
+            .bytes
+            .path()
+            .file_name()
+            .map(|name| name.as_encoded_bytes().to_vec());
+        Texts {
+            rows,
+            names: vec![name.unwrap_or_default()],
+            projection: self.projection.clone(),
+        }
     }
 }

@@ -1,1 +1,274 @@
-//! Rows become documents.
+//! Rows become documents: which fields of a row make a text, a chat, a preference or a process.
+//!
+//! [`RenderOptions`] is the `[render]` table of a dataset manifest; [`Render`] is what it means, checked; every row that
+//! does not fit is a [`RenderFault`] with a reason. Formats of the published datasets are the ones their own code or
+//! card describes: the Alpaca template (stanford_alpaca `train.py`), hh-rlhf's transcripts
+//! (direct-preference-optimization `preference_datasets.py`), PRM800K's label tree (its README), ShareGPT's turns.
+
+mod chat;
+mod content;
+mod field;
+mod options;
+mod preference;
+mod process;
+mod template;
+
+use std::collections::BTreeSet;
+
+pub use content::{Content, Role, Segment, Step, Turn};
+pub use options::{
+    Exchange, Instruction, Preference, Process, RenderOptions, Roles, Transcript, Tree, Turns,
+    default_roles,
+};
+
+use crate::read::Row;
+use field::Path;
+use template::Template;
+
+/// A `[render]` table that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RenderError {
+    /// None of the forms is there.
+    #[error("[render] says no form; set exactly one of {}", options::FORMS.join(", "))]
+    NoForm,
+    /// More than one form is there.
+    #[error("[render] says {}; keep exactly one of them", forms.join(" and "))]
+    ManyForms {
+        /// The forms found.
+        forms: Vec<&'static str>,
+    },
+    /// A template that cannot be read.
+    #[error("[render] template, character {at}: {problem}")]
+    Template {
+        /// Characters before the fault.
+        at: usize,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// A field name without letters, or a path with an empty part.
+    #[error("[render] {key}: {path:?} is no field name; write name or outer.inner")]
+    Path {
+        /// The key that holds it.
+        key: &'static str,
+        /// What was written.
+        path: String,
+    },
+    /// An option that has no effect on the form chosen.
+    #[error("[render] {key} only goes with {with}; remove it or change the form")]
+    Unused {
+        /// The option.
+        key: &'static str,
+        /// The forms that it goes with.
+        with: &'static str,
+    },
+    /// A value that the form cannot work with.
+    #[error("[render] {key}: {problem}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong, and what to write.
+        problem: &'static str,
+    },
+}
+
+/// Why a row makes no document. The run counts it under [`reason`](Self::reason) and goes on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RenderFault {
+    /// A field is absent or null.
+    #[error("field {field} is missing")]
+    MissingField {
+        /// Its path.
+        field: String,
+    },
+    /// A field has a value of another type.
+    #[error("field {field} is not {expected}")]
+    WrongType {
+        /// Its path.
+        field: String,
+        /// The type wanted.
+        expected: &'static str,
+    },
+    /// Nothing but white space would remain.
+    #[error("{what} is empty")]
+    Empty {
+        /// What is empty.
+        what: &'static str,
+    },
+    /// The label is absent by the dataset's convention, such as -1 in test splits.
+    #[error("field {field} is no label")]
+    Unlabelled {
+        /// Its path.
+        field: String,
+    },
+    /// A label that the manifest has no text for.
+    #[error("field {field}: no choice for {value}")]
+    UnknownChoice {
+        /// Its path.
+        field: String,
+        /// The value found.
+        value: String,
+    },
+    /// Turns that are no dialogue.
+    #[error("the turns are no dialogue: {problem}")]
+    BadTurns {
+        /// What is wrong with them.
+        problem: String,
+    },
+    /// Chosen and rejected do not answer the same prompt.
+    #[error("no preference: {problem}")]
+    BadPair {
+        /// What is wrong with them.
+        problem: &'static str,
+    },
+    /// The publisher marks the row as not meant for training.
+    #[error("marked by its publisher: {mark}")]
+    MarkedUnusable {
+        /// The mark.
+        mark: &'static str,
+    },
+}
+
+impl RenderFault {
+    /// The word that a run counts the fault under.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::MissingField { .. } => "missing-field",
+            Self::WrongType { .. } => "wrong-type",
+            Self::Empty { .. } => "empty",
+            Self::Unlabelled { .. } => "unlabelled",
+            Self::UnknownChoice { .. } => "unknown-choice",
+            Self::BadTurns { .. } => "bad-turns",
+            Self::BadPair { .. } => "bad-pair",
+            Self::MarkedUnusable { .. } => "marked-unusable",
+        }
+    }
+}
+
+/// A document's content and the fields that go with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rendered {
+    /// What the row says.
+    pub content: Content,
+    /// The fields that `meta` names, as far as the row has them.
+    pub meta: Row,
+}
+
+/// One form, its paths and templates checked.
+#[derive(Debug, Clone)]
+enum Form {
+    Text {
+        field: Path,
+        python_bytes: bool,
+    },
+    Template {
+        template: Template,
+        python_bytes: bool,
+    },
+    Turns(chat::TurnsForm),
+    Transcript(chat::TranscriptForm),
+    Tree(chat::TreeForm),
+    Exchange {
+        prompt: Path,
+        response: Path,
+    },
+    Instruction(chat::InstructionForm),
+    Preference(preference::PreferenceForm),
+    Process(process::ProcessForm),
+}
+
+/// Turns rows of one dataset into documents.
+#[derive(Debug, Clone)]
+pub struct Render {
+    form: Form,
+    meta: Vec<String>,
+}
+
+impl Render {
+    /// Checks the `[render]` table.
+    ///
+    /// # Errors
+    /// Not exactly one form, a template or path that cannot be read, or an option that the form does not use.
+    pub fn new(options: &RenderOptions) -> Result<Self, RenderError> {
+        Ok(Self {
+            form: options.form()?,
+            meta: options.meta.clone(),
+        })
+    }
+
+    /// The top-level fields that rows need, sorted: the projection for the reader.
+    #[must_use]
+    pub fn fields(&self) -> Vec<String> {
+        let mut fields: BTreeSet<String> = self.meta.iter().cloned().collect();
+        match &self.form {
+            Form::Text { field, .. } => {
+                fields.insert(field.top().to_owned());
+            }
+            Form::Template { template, .. } => template.fields(&mut fields),
+            Form::Turns(form) => form.fields(&mut fields),
+            Form::Transcript(form) => form.fields(&mut fields),
+            Form::Tree(form) => form.fields(&mut fields),
+            Form::Exchange { prompt, response } => {
+                fields.extend([prompt.top().to_owned(), response.top().to_owned()]);
+            }
+            Form::Instruction(form) => form.fields(&mut fields),
+            Form::Preference(form) => form.fields(&mut fields),
+            Form::Process(form) => form.fields(&mut fields),
+        }
+        fields.into_iter().collect()
+    }
+
+    /// The document that a row makes. Texts move out of the row where they are used once.
+    ///
+    /// # Errors
+    /// The row lacks a field, has one of another type, or says nothing.
+    pub fn render(&self, mut row: Row) -> Result<Rendered, RenderFault> {
+        let meta = self
+            .meta
+            .iter()
+            .filter_map(|name| Some((name.clone(), row.get(name)?.clone())))
+            .collect();
+        let content = match &self.form {
+            Form::Text {
+                field,
+                python_bytes,
+            } => {
+                let text = field.take_text(&mut row)?;
+                Content::Text(if *python_bytes {
+                    field.python_bytes(&text)?
+                } else {
+                    text
+                })
+            }
+            Form::Template {
+                template,
+                python_bytes,
+            } => Content::Text(template.fill(&row, *python_bytes)?),
+            Form::Turns(form) => form.render(&mut row)?,
+            Form::Transcript(form) => form.render(&mut row)?,
+            Form::Tree(form) => form.render(&mut row)?,
+            Form::Exchange { prompt, response } => {
+                let user = Turn {
+                    role: Role::User,
+                    text: prompt.take_text(&mut row)?,
+                };
+                let assistant = Turn {
+                    role: Role::Assistant,
+                    text: response.take_text(&mut row)?,
+                };
+                chat::dialogue(vec![user, assistant])?
+            }
+            Form::Instruction(form) => form.render(&mut row)?,
+            Form::Preference(form) => form.render(&mut row)?,
+            Form::Process(form) => form.render(&mut row)?,
+        };
+        match &content {
+            Content::Text(text) if text.trim().is_empty() => {
+                Err(RenderFault::Empty { what: "the text" })
+            }
+            _ => Ok(Rendered { content, meta }),
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Dialogues: from lists of turns, from marked transcripts, from trees of messages, from instructions.
+//!
+//! Published chats are ragged. Empty turns are left out, runs of one role are joined, and the dialogue begins with the
+//! user's first turn and ends with the assistant's last (FastChat's cleaning of ShareGPT does the same); what has no
+//! answer then is a fault.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::content::{Content, Role, Turn};
+use super::field::Path;
+use super::options::{Instruction, Roles, Transcript, Tree, Turns};
+use super::{RenderError, RenderFault};
+use crate::read::Row;
+
+/// stanford_alpaca `train.py`, `PROMPT_DICT`; the answer follows on a line of its own, as in the published `text` column.
+const ALPACA_INPUT: &str = "Below is an instruction that describes a task, paired with an input that provides further \
+    context. Write a response that appropriately completes the request.\n\n### Instruction:\n";
+const ALPACA_PLAIN: &str = "Below is an instruction that describes a task. Write a response that appropriately \
+    completes the request.\n\n### Instruction:\n";
+
+fn bad(problem: impl Into<String>) -> RenderFault {
+    RenderFault::BadTurns {
+        problem: problem.into(),
+    }
+}
+
+/// A dialogue out of turns as they were published.
+pub(super) fn dialogue(turns: Vec<Turn>) -> Result<Content, RenderFault> {
+    let mut clean: Vec<Turn> = Vec::with_capacity(turns.len());
+    for turn in turns
+        .into_iter()
+        .filter(|turn| !turn.text.trim().is_empty())
+    {
+        let asked = clean.iter().any(|before| before.role == Role::User);
+        match clean.last_mut() {
+            Some(last) if last.role == turn.role => {
+                last.text.push_str("\n\n");
+                last.text.push_str(&turn.text);
+            }
+            _ if turn.role == Role::Assistant && !asked => {}
+            Some(_) if turn.role == Role::System => {
+                return Err(bad("a system turn inside the dialogue"));
+            }
+            _ => clean.push(turn),
+        }
+    }
+    while clean
+        .last()
+        .is_some_and(|turn| turn.role != Role::Assistant)
+    {
+        clean.pop();
+    }
+    if clean.is_empty() {
+        Err(bad("no turn of the user that is answered"))
+    } else {
+        Ok(Content::Chat(clean))
+    }
+}
+
+/// The role of a speaker.
+fn role_of(name: &str, roles: &Roles) -> Result<Role, RenderFault> {
+    // A name of any length may come from the data; the message is for people.
+    roles.get(name).copied().ok_or_else(|| {
+        bad(format!(
+            "no role for speaker {:?}",
+            name.chars().take(40).collect::<String>()
+        ))
+    })
+}
+
+fn check_roles(key: &'static str, roles: &Roles) -> Result<Roles, RenderError> {
+    if roles.values().any(|role| *role == Role::Prompt) {
+        return Err(RenderError::Value {
+            key,
+            problem: "a speaker is system, user or assistant",
+        });
+    }
+    if [Role::User, Role::Assistant]
+        .iter()
+        .any(|role| !roles.values().any(|there| there == role))
+    {
+        return Err(RenderError::Value {
+            key,
+            problem: "some speaker must be user and some assistant",
+        });
+    }
+    Ok(roles.clone())
+}
+
+/// A list of objects, each a turn.
+#[derive(Debug, Clone)]
+pub(super) struct TurnsForm {
+    field: Path,
+    role: Path,
+    text: Path,
+    roles: Roles,
+}
+
+impl TurnsForm {
+    pub(super) fn new(options: &Turns) -> Result<Self, RenderError> {
+        Ok(Self {
+            field: Path::new("turns.field", &options.field)?,
+            role: Path::new("turns.role", &options.role)?,
+            text: Path::new("turns.text", &options.text)?,
+            roles: check_roles("turns.roles", &options.roles)?,
+        })
+    }
+
+    pub(super) fn fields(&self, fields: &mut BTreeSet<String>) {
+        fields.insert(self.field.top().to_owned());
+    }
+
+    pub(super) fn render(&self, row: &mut Row) -> Result<Content, RenderFault> {
+        let turns = self.field.take_list(row)?.into_iter().map(|turn| {
+            let Value::Object(mut turn) = turn else {
+                return Err(self.field.wrong("a list of objects"));
+            };
+            let role = role_of(&self.role.take_text(&mut turn)?, &self.roles)?;
+            Ok(Turn {
+                role,
+                text: self.text.take_text(&mut turn)?,
+            })
+        });
+        dialogue(turns.collect::<Result<_, _>>()?)
+    }
+}
+
+/// One string in which marks begin the turns.
+#[derive(Debug, Clone)]
+pub(super) struct TranscriptForm {
+    field: Path,
+    user: String,
+    assistant: String,
+}
+
+impl TranscriptForm {
+    pub(super) fn new(options: &Transcript) -> Result<Self, RenderError> {
+        let (user, assistant) = (options.user.clone(), options.assistant.clone());
+        if user.is_empty()
+            || assistant.is_empty()
+            || user.contains(&assistant)
+            || assistant.contains(&user)
+        {
+            let problem = "marks must not be empty, and neither may contain the other";
+            return Err(RenderError::Value {
+                key: "transcript",
+                problem,
+            });
+        }
+        Ok(Self {
+            field: Path::new("transcript.field", &options.field)?,
+            user,
+            assistant,
+        })
+    }
+
+    pub(super) fn fields(&self, fields: &mut BTreeSet<String>) {
+        fields.insert(self.field.top().to_owned());
+    }
+
+    pub(super) fn render(&self, row: &mut Row) -> Result<Content, RenderFault> {
+        let text = self.field.take_text(row)?;
+        let marks = [(Role::User, &self.user), (Role::Assistant, &self.assistant)];
+        let mut places: Vec<(usize, usize, Role)> = marks
+            .iter()
+            .flat_map(|(role, mark)| {
+                text.match_indices(mark.as_str())
+                    .map(|(at, mark)| (at, mark.len(), *role))
+            })
+            .collect();
+        places.sort_unstable();
+        let first = places.first().map_or(text.len(), |place| place.0);
+        if !text[..first].trim().is_empty() {
+            return Err(bad("text before the first mark"));
+        }
+        let ends = places
+            .iter()
+            .skip(1)
+            .map(|place| place.0)
+            .chain([text.len()]);
+        let turns = places.iter().zip(ends).map(|((at, mark, role), end)| {
+            // Marks of which the end of one is the beginning of the other may overlap.
+            let said = text.get(at + mark..end).unwrap_or("");
+            Turn {
+                role: *role,
+                text: said.trim().to_owned(),
+            }
+        });
+        dialogue(turns.collect())
+    }
+}
+
+/// A message that holds its replies.
+#[derive(Debug, Clone)]
+pub(super) struct TreeForm {
+    root: Path,
+    role: Path,
+    text: Path,
+    replies: Path,
+    rank: Path,
+    deleted: Path,
+    roles: Roles,
+}
+
+impl TreeForm {
+    pub(super) fn new(options: &Tree) -> Result<Self, RenderError> {
+        Ok(Self {
+            root: Path::new("tree.root", &options.root)?,
+            role: Path::new("tree.role", &options.role)?,
+            text: Path::new("tree.text", &options.text)?,
+            replies: Path::new("tree.replies", &options.replies)?,
+            rank: Path::new("tree.rank", &options.rank)?,
+            deleted: Path::new("tree.deleted", &options.deleted)?,
+            roles: check_roles("tree.roles", &options.roles)?,
+        })
+    }
+
+    pub(super) fn fields(&self, fields: &mut BTreeSet<String>) {
+        fields.insert(self.root.top().to_owned());
+    }
+
+    pub(super) fn render(&self, row: &mut Row) -> Result<Content, RenderFault> {
+        let mut next = self.root.take(row);
+        let mut turns = Vec::new();
+        while let Some(message) = next {
+            let Value::Object(mut message) = message else {
+                return Err(self.root.wrong("a tree of objects"));
+            };
+            let role = role_of(&self.role.take_text(&mut message)?, &self.roles)?;
+            turns.push(Turn {
+                role,
+                text: self.text.take_text(&mut message)?,
+            });
+            let replies = self
+                .replies
+                .take(&mut message)
+                .unwrap_or_else(|| Value::Array(Vec::new()));
+            let Value::Array(replies) = replies else {
+                return Err(self.replies.wrong("a list"));
+            };
+            next = replies
+                .into_iter()
+                .filter(|reply| !self.is_deleted(reply))
+                .min_by_key(|reply| self.place(reply));
+        }
+        if turns.is_empty() {
+            Err(self.root.missing())
+        } else {
+            dialogue(turns)
+        }
+    }
+
+    fn is_deleted(&self, reply: &Value) -> bool {
+        reply
+            .as_object()
+            .and_then(|reply| self.deleted.get(reply))
+            .and_then(Value::as_bool)
+            == Some(true)
+    }
+
+    fn place(&self, reply: &Value) -> i64 {
+        let rank = reply
+            .as_object()
+            .and_then(|reply| self.rank.get(reply))
+            .and_then(Value::as_i64);
+        rank.unwrap_or(i64::MAX)
+    }
+}
+
+/// An instruction and its answer in the Alpaca template.
+#[derive(Debug, Clone)]
+pub(super) struct InstructionForm {
+    prompt: Path,
+    input: Path,
+    response: Path,
+}
+
+impl InstructionForm {
+    pub(super) fn new(options: &Instruction) -> Result<Self, RenderError> {
+        Ok(Self {
+            prompt: Path::new("instruction.prompt", &options.prompt)?,
+            input: Path::new("instruction.input", &options.input)?,
+            response: Path::new("instruction.response", &options.response)?,
+        })
+    }
+
+    pub(super) fn fields(&self, fields: &mut BTreeSet<String>) {
+        fields
+            .extend([&self.prompt, &self.input, &self.response].map(|path| path.top().to_owned()));
+    }
+
+    pub(super) fn render(&self, row: &mut Row) -> Result<Content, RenderFault> {
+        let instruction = self.prompt.take_text(row)?;
+        let answer = self.response.take_text(row)?;
+        let input = match self.input.take(row) {
+            Some(Value::String(input)) => input,
+            Some(_) => return Err(self.input.wrong("a string")),
+            None => String::new(),
+        };
+        if instruction.trim().is_empty() {
+            return Err(RenderFault::Empty {
+                what: "the instruction",
+            });
+        }
+        if answer.trim().is_empty() {
+            return Err(RenderFault::Empty { what: "the answer" });
+        }
+        let prompt = if input.trim().is_empty() {
+            [ALPACA_PLAIN, &instruction, "\n\n### Response:\n"].concat()
+        } else {
+            [
+                ALPACA_INPUT,
+                &instruction,
+                "\n\n### Input:\n",
+                &input,
+                "\n\n### Response:\n",
+            ]
+            .concat()
+        };
+        let turns = [(Role::Prompt, prompt), (Role::Assistant, answer)];
+        Ok(Content::Chat(
+            turns.map(|(role, text)| Turn { role, text }).into(),
+        ))
+    }
+}

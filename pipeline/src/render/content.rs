@@ -1,0 +1,304 @@
+//! What a document says, and which of it is trained on.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Stands before the dialogue, as it is.
+    System,
+    /// Asks.
+    User,
+    /// Answers: what is trained on.
+    Assistant,
+    /// A prompt with marks of its own, such as the Alpaca template; the answer after it gets none either.
+    Prompt,
+}
+
+/// One turn of a dialogue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said, without marks.
+    pub text: String,
+}
+
+/// One step of a worked solution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What the step says.
+    pub text: String,
+    /// -1 wrong, 0 neutral, 1 right; `None` where nobody judged.
+    pub rating: Option<i8>,
+}
+
+/// What a document says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Content {
+    /// Text to pretrain on.
+    Text(String),
+    /// A dialogue: ends with the assistant; roles alternate after an optional system turn.
+    Chat(Vec<Turn>),
+    /// Two answers, one preferred. `prompt` ends with the assistant's mark; `prompt` and either answer, one after the
+    /// other, are the whole transcript.
+    Preference {
+        /// The transcript up to the answer.
+        prompt: String,
+        /// The answer preferred.
+        chosen: String,
+        /// The other.
+        rejected: String,
+    },
+    /// A problem and the steps of its solution.
+    Process {
+        /// The problem.
+        problem: String,
+        /// The steps, in order.
+        steps: Vec<Step>,
+    },
+}
+
+/// A stretch of a document that is trained on, or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment<'a> {
+    /// The text. Tokenize segments by themselves: no token then reaches over the edge of a loss span.
+    pub text: Cow<'a, str>,
+    /// Whether the loss counts its tokens.
+    pub trained: bool,
+    /// Whether an end-of-text token follows, trained as the segment is: the model learns to stop.
+    pub end_of_text: bool,
+}
+
+pub(super) const HUMAN: &str = "\n\nHuman:";
+pub(super) const ASSISTANT: &str = "\n\nAssistant:";
+
+impl Content {
+    /// The document as plain text: all segments, one after another, without end-of-text.
+    #[must_use]
+    pub fn to_text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text),
+            _ => Cow::Owned(
+                self.segments()
+                    .iter()
+                    .map(|segment| segment.text.as_ref())
+                    .collect(),
+            ),
+        }
+    }
+
+    /// The document as stretches for the loss: assistant turns and their end-of-text are trained, everything else of a
+    /// dialogue is not. Marks are hh-rlhf's, `\n\nHuman:` and `\n\nAssistant:`, which need no tokens of their own; a
+    /// turn's text follows its mark after a blank, and that blank belongs to the text, as tokenizers split it.
+    ///
+    /// Of a preference the chosen answer is trained; of a process the steps up to the first that is wrong.
+    #[must_use]
+    pub fn segments(&self) -> Vec<Segment<'_>> {
+        match self {
+            Self::Text(text) => vec![trained(Cow::Borrowed(text))],
+            Self::Chat(turns) => chat(turns),
+            Self::Preference { prompt, chosen, .. } => {
+                vec![
+                    untrained(Cow::Borrowed(prompt)),
+                    trained(Cow::Borrowed(chosen)),
+                ]
+            }
+            Self::Process { problem, steps } => {
+                let prompt = format!("{HUMAN} {problem}{ASSISTANT}");
+                let sound: Vec<&str> = steps
+                    .iter()
+                    .take_while(|step| step.rating.is_none_or(|rating| rating >= 0))
+                    .map(|step| step.text.as_str())
+                    .collect();
+                let mut segments = vec![untrained(Cow::Owned(prompt))];
+                if !sound.is_empty() {
+                    // A solution that was cut off before a wrong step must not teach where to stop.
+                    let whole = sound.len() == steps.len();
+                    let answer = trained(Cow::Owned(format!(" {}", sound.join("\n"))));
+                    segments.push(Segment {
+                        end_of_text: whole,
+                        ..answer
+                    });
+                }
+                segments
+            }
+        }
+    }
+}
+
+fn trained(text: Cow<'_, str>) -> Segment<'_> {
+    Segment {
+        text,
+        trained: true,
+        end_of_text: true,
+    }
+}
+
+fn untrained(text: Cow<'_, str>) -> Segment<'_> {
+    Segment {
+        text,
+        trained: false,
+        end_of_text: false,
+    }
+}
+
+fn chat(turns: &[Turn]) -> Vec<Segment<'_>> {
+    let mut segments = Vec::new();
+    let mut before = String::new();
+    let mut own_marks = false;
+    for turn in turns {
+        let text = &turn.text;
+        match turn.role {
+            Role::System => before.push_str(text),
+            Role::Prompt => {
+                before.push_str(text);
+                own_marks = true;
+            }
+            Role::User => {
+                before.extend([HUMAN, " ", text]);
+                own_marks = false;
+            }
+            Role::Assistant => {
+                let answer = if own_marks {
+                    Cow::Borrowed(text.as_str())
+                } else {
+                    Cow::Owned(format!(" {text}"))
+                };
+                if !own_marks {
+                    before.push_str(ASSISTANT);
+                }
+                if !before.is_empty() {
+                    segments.push(untrained(Cow::Owned(std::mem::take(&mut before))));
+                }
+                segments.push(trained(answer));
+            }
+        }
+    }
+    if !before.is_empty() {
+        segments.push(untrained(Cow::Owned(before)));
+    }
+    segments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn(role: Role, text: &str) -> Turn {
+        Turn {
+            role,
+            text: text.to_owned(),
+        }
+    }
+
+    fn spans(content: &Content) -> Vec<(String, bool, bool)> {
+        let segments = content.segments();
+        let joined: String = segments
+            .iter()
+            .map(|segment| segment.text.as_ref())
+            .collect();
+        assert_eq!(joined, content.to_text(), "the text is its segments");
+        segments
+            .iter()
+            .map(|one| (one.text.clone().into_owned(), one.trained, one.end_of_text))
+            .collect()
+    }
+
+    #[test]
+    fn only_assistant_turns_and_their_ends_are_trained() {
+        let turns = [
+            turn(Role::System, "Be brief."),
+            turn(Role::User, "Hi"),
+            turn(Role::Assistant, "Hello"),
+            turn(Role::User, "Bye"),
+            turn(Role::Assistant, "Bye."),
+        ];
+        let expected = [
+            ("Be brief.\n\nHuman: Hi\n\nAssistant:", false, false),
+            (" Hello", true, true),
+            ("\n\nHuman: Bye\n\nAssistant:", false, false),
+            (" Bye.", true, true),
+        ];
+        let expected = expected.map(|(text, trained, end)| (text.to_owned(), trained, end));
+        assert_eq!(spans(&Content::Chat(turns.to_vec())), expected);
+    }
+
+    #[test]
+    fn a_prompt_with_marks_of_its_own_gets_no_others() {
+        let turns = vec![
+            turn(Role::Prompt, "### Response:\n"),
+            turn(Role::Assistant, "42"),
+        ];
+        let expected = [
+            ("### Response:\n".to_owned(), false, false),
+            ("42".to_owned(), true, true),
+        ];
+        assert_eq!(spans(&Content::Chat(turns)), expected);
+    }
+
+    #[test]
+    fn a_solution_is_trained_up_to_its_first_wrong_step() {
+        let step = |text: &str, rating| Step {
+            text: text.to_owned(),
+            rating,
+        };
+        let process = |steps| Content::Process {
+            problem: "P".to_owned(),
+            steps,
+        };
+        let prompt = ("\n\nHuman: P\n\nAssistant:".to_owned(), false, false);
+        let sound = process(vec![
+            step("a", Some(1)),
+            step("b", Some(0)),
+            step("c", None),
+        ]);
+        assert_eq!(
+            spans(&sound),
+            [prompt.clone(), (" a\nb\nc".to_owned(), true, true)]
+        );
+        let broken = process(vec![
+            step("a", Some(1)),
+            step("b", Some(-1)),
+            step("c", Some(1)),
+        ]);
+        assert_eq!(
+            spans(&broken),
+            [prompt.clone(), (" a".to_owned(), true, false)]
+        );
+        assert_eq!(spans(&process(vec![step("b", Some(-1))])), [prompt]);
+    }
+
+    #[test]
+    fn texts_and_chosen_answers_are_trained_whole() {
+        assert_eq!(
+            spans(&Content::Text("x".to_owned())),
+            [("x".to_owned(), true, true)]
+        );
+        let pair = Content::Preference {
+            prompt: "\n\nHuman: q\n\nAssistant:".to_owned(),
+            chosen: " a".to_owned(),
+            rejected: " b".to_owned(),
+        };
+        let expected = [
+            ("\n\nHuman: q\n\nAssistant:".to_owned(), false, false),
+            (" a".to_owned(), true, true),
+        ];
+        assert_eq!(spans(&pair), expected);
+    }
+
+    #[test]
+    fn content_survives_writing_and_reading() {
+        let content = Content::Chat(vec![turn(Role::User, "q"), turn(Role::Assistant, "a")]);
+        let written = serde_json::to_string(&content).unwrap();
+        assert_eq!(
+            written,
+            r#"{"chat":[{"role":"user","text":"q"},{"role":"assistant","text":"a"}]}"#
+        );
+        assert_eq!(serde_json::from_str::<Content>(&written).unwrap(), content);
+    }
+}

@@ -1,0 +1,387 @@
+//! The `[render]` table of a dataset manifest, and the form that it chooses.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::field::Path;
+use super::template::Template;
+use super::{Form, RenderError, Role, chat, preference, process};
+
+/// Every form, as a manifest names it.
+pub(super) const FORMS: [&str; 9] = [
+    "text",
+    "template",
+    "turns",
+    "transcript",
+    "tree",
+    "exchange",
+    "instruction",
+    "preference",
+    "process",
+];
+
+/// The `[render]` table: exactly one form, and what goes with it. Fields are paths such as `text` or `question.problem`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RenderOptions {
+    /// Form: the field is the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Form: a text made of fields, such as `"Question: {question}\nAnswer: {label?no|yes}"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// Form: a list of turns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turns: Option<Turns>,
+    /// Form: one string in which marks begin the turns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transcript: Option<Transcript>,
+    /// Form: a tree of messages, of which the best path is the dialogue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tree: Option<Tree>,
+    /// Form: a question and its answer as a dialogue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<Exchange>,
+    /// Form: an instruction and its answer in the Alpaca template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instruction: Option<Instruction>,
+    /// Form: two answers, one preferred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preference: Option<Preference>,
+    /// Form: a problem and judged steps, as PRM800K has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+    /// For `template`: what a field's values read as, such as `{ question = { cause = "because" } }`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub choices: BTreeMap<String, BTreeMap<String, String>>,
+    /// For `text` and `template`: strings are the printed form of Python bytes objects, `b'…'`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub python_bytes: bool,
+    /// Top-level fields that the document keeps beside its content, such as `url`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub meta: Vec<String>,
+}
+
+/// The role that a speaker's name stands for.
+pub type Roles = BTreeMap<String, Role>;
+
+/// The speakers' names of ShareGPT, OpenAI and OpenAssistant.
+#[must_use]
+pub fn default_roles() -> Roles {
+    let roles = [
+        ("assistant", Role::Assistant),
+        ("gpt", Role::Assistant),
+        ("human", Role::User),
+        ("prompter", Role::User),
+        ("system", Role::System),
+        ("user", Role::User),
+    ];
+    roles.map(|(name, role)| (name.to_owned(), role)).into()
+}
+
+/// A list of objects, each a turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Turns {
+    /// The list.
+    pub field: String,
+    /// In a turn, the speaker's name.
+    pub role: String,
+    /// In a turn, what is said.
+    pub text: String,
+    /// What the names mean; a name not here makes the row a fault.
+    pub roles: Roles,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            field: "conversations".to_owned(),
+            role: "from".to_owned(),
+            text: "value".to_owned(),
+            roles: default_roles(),
+        }
+    }
+}
+
+/// One string in which marks begin the turns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Transcript {
+    /// The string.
+    pub field: String,
+    /// What begins a user's turn.
+    pub user: String,
+    /// What begins an assistant's turn.
+    pub assistant: String,
+}
+
+impl Default for Transcript {
+    fn default() -> Self {
+        Self {
+            field: "text".to_owned(),
+            user: super::content::HUMAN.to_owned(),
+            assistant: super::content::ASSISTANT.to_owned(),
+        }
+    }
+}
+
+/// A message that holds its replies; of several replies the one with the lowest rank is followed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Tree {
+    /// The first message.
+    pub root: String,
+    /// In a message, the speaker's name.
+    pub role: String,
+    /// In a message, what is said.
+    pub text: String,
+    /// In a message, its replies.
+    pub replies: String,
+    /// In a message, its place among its siblings, 0 the best; those without come last.
+    pub rank: String,
+    /// In a message, whether it was deleted; such a one is not followed.
+    pub deleted: String,
+    /// What the names mean.
+    pub roles: Roles,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self {
+            root: "prompt".to_owned(),
+            role: "role".to_owned(),
+            text: "text".to_owned(),
+            replies: "replies".to_owned(),
+            rank: "rank".to_owned(),
+            deleted: "deleted".to_owned(),
+            roles: default_roles(),
+        }
+    }
+}
+
+/// A question and its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Exchange {
+    /// The question.
+    pub prompt: String,
+    /// The answer.
+    pub response: String,
+}
+
+/// An instruction, further input if any, and the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Instruction {
+    /// The instruction.
+    pub prompt: String,
+    /// Further input; the field may be absent, null or empty.
+    pub input: String,
+    /// The answer.
+    pub response: String,
+}
+
+impl Default for Instruction {
+    fn default() -> Self {
+        Self {
+            prompt: "instruction".to_owned(),
+            input: "input".to_owned(),
+            response: "output".to_owned(),
+        }
+    }
+}
+
+/// Two answers, one preferred.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Preference {
+    /// The question; without it, `chosen` and `rejected` are whole transcripts with hh-rlhf's marks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// The answer preferred.
+    pub chosen: String,
+    /// The other.
+    pub rejected: String,
+}
+
+impl Default for Preference {
+    fn default() -> Self {
+        Self {
+            prompt: None,
+            chosen: "chosen".to_owned(),
+            rejected: "rejected".to_owned(),
+        }
+    }
+}
+
+/// A problem and judged steps, as PRM800K has them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Process {
+    /// The problem.
+    pub problem: String,
+    /// What the labeller said: `steps` and `finish_reason`.
+    pub label: String,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self {
+            problem: "question.problem".to_owned(),
+            label: "label".to_owned(),
+        }
+    }
+}
+
+impl RenderOptions {
+    /// The forms that the table has, as it names them.
+    fn forms(&self) -> Vec<&'static str> {
+        let there = [
+            self.text.is_some(),
+            self.template.is_some(),
+            self.turns.is_some(),
+            self.transcript.is_some(),
+            self.tree.is_some(),
+            self.exchange.is_some(),
+            self.instruction.is_some(),
+            self.preference.is_some(),
+            self.process.is_some(),
+        ];
+        FORMS
+            .into_iter()
+            .zip(there)
+            .filter(|(_, there)| *there)
+            .map(|(form, _)| form)
+            .collect()
+    }
+
+    pub(super) fn form(&self) -> Result<Form, RenderError> {
+        let forms = self.forms();
+        if forms.len() > 1 {
+            return Err(RenderError::ManyForms { forms });
+        }
+        if self.template.is_none() && !self.choices.is_empty() {
+            return Err(RenderError::Unused {
+                key: "choices",
+                with: "template",
+            });
+        }
+        if self.template.is_none() && self.text.is_none() && self.python_bytes {
+            return Err(RenderError::Unused {
+                key: "python-bytes",
+                with: "text or template",
+            });
+        }
+        let python_bytes = self.python_bytes;
+        if let Some(field) = &self.text {
+            Ok(Form::Text {
+                field: Path::new("text", field)?,
+                python_bytes,
+            })
+        } else if let Some(template) = &self.template {
+            Ok(Form::Template {
+                template: Template::new(template, &self.choices)?,
+                python_bytes,
+            })
+        } else if let Some(turns) = &self.turns {
+            chat::TurnsForm::new(turns).map(Form::Turns)
+        } else if let Some(transcript) = &self.transcript {
+            chat::TranscriptForm::new(transcript).map(Form::Transcript)
+        } else if let Some(tree) = &self.tree {
+            chat::TreeForm::new(tree).map(Form::Tree)
+        } else if let Some(exchange) = &self.exchange {
+            let prompt = Path::new("exchange.prompt", &exchange.prompt)?;
+            Ok(Form::Exchange {
+                prompt,
+                response: Path::new("exchange.response", &exchange.response)?,
+            })
+        } else if let Some(instruction) = &self.instruction {
+            chat::InstructionForm::new(instruction).map(Form::Instruction)
+        } else if let Some(pair) = &self.preference {
+            preference::PreferenceForm::new(pair).map(Form::Preference)
+        } else if let Some(process) = &self.process {
+            process::ProcessForm::new(process).map(Form::Process)
+        } else {
+            Err(RenderError::NoForm)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Render;
+    use super::*;
+
+    fn checked(table: &str) -> Result<Render, RenderError> {
+        Render::new(&toml::from_str(table).unwrap())
+    }
+
+    #[test]
+    fn a_table_has_exactly_one_form() {
+        assert_eq!(checked("").unwrap_err(), RenderError::NoForm);
+        let error = checked("text = \"a\"\ntemplate = \"{a}\"")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("text and template"), "{error}");
+        for form in FORMS
+            .iter()
+            .filter(|form| !["text", "template", "exchange"].contains(form))
+        {
+            checked(&format!("{form} = {{}}")).unwrap();
+        }
+    }
+
+    #[test]
+    fn unknown_keys_and_options_without_effect_are_errors() {
+        for table in [
+            "txt = \"a\"",
+            "turns = { list = \"a\" }",
+            "exchange = { prompt = \"a\" }",
+        ] {
+            assert!(toml::from_str::<RenderOptions>(table).is_err(), "{table}");
+        }
+        for table in [
+            "turns = {}\npython-bytes = true",
+            "text = \"a\"\nchoices = { a = { x = \"y\" } }",
+        ] {
+            assert!(
+                matches!(checked(table), Err(RenderError::Unused { .. })),
+                "{table}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_reader_is_asked_for_the_fields_used_and_no_others() {
+        let fields = |table: &str| checked(table).unwrap().fields();
+        assert_eq!(
+            fields("text = \"content\"\nmeta = [\"url\"]"),
+            ["content", "url"]
+        );
+        assert_eq!(
+            fields("template = \"{q.x} {label?{a}|{b.c}}\""),
+            ["a", "b", "label", "q"]
+        );
+        assert_eq!(fields("turns = {}"), ["conversations"]);
+        assert_eq!(
+            fields("instruction = {}"),
+            ["input", "instruction", "output"]
+        );
+        assert_eq!(fields("preference = {}"), ["chosen", "rejected"]);
+        assert_eq!(fields("tree = {}"), ["prompt"]);
+    }
+
+    #[test]
+    fn a_table_survives_writing_and_reading() {
+        let options: RenderOptions = toml::from_str(
+            "turns = { field = \"c\", role = \"r\", text = \"t\", roles = { bot = \"assistant\" } }\nmeta = [\"id\"]",
+        )
+        .unwrap();
+        assert_eq!(
+            toml::from_str::<RenderOptions>(&toml::to_string(&options).unwrap()).unwrap(),
+            options
+        );
+    }
+}
