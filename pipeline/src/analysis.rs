@@ -1,1 +1,3 @@
-//! What the rules of a profile need to know of a document, computed once.
+//! stub until merged
+#[derive(Debug, Default)]
+pub struct Scratch;

@@ -1,12 +1,69 @@
 //! From prioritized datasets to deduplicated, filtered, tokenized shards.
 //!
-//! Modules stand in the order the data flows.
+//! The principal function is [`plan::plan`], which resolves what a person wrote into a [`plan::Plan`], and
+//! [`execute::build`], which makes of it a build that [`andromeda_format`] describes. Modules stand here in the order the
+//! data flows: what is written, what is pinned, what happens to a file, a row, a document, all documents together, and
+//! what is shown.
+//!
+//! ```no_run
+//! use std::sync::atomic::AtomicBool;
+//! use andromeda_pipeline::{catalogue::{Selection, Tier}, execute, plan, progress::Silent};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let plan = plan::plan(&plan::PlanOptions {
+//!     manifests: "manifests".into(),
+//!     selection: Selection::Tiers(vec![Tier::Sample]),
+//!     recipe: "sample".into(),
+//!     work: "work".into(),
+//!     lock: "manifests/datasets.lock".into(),
+//!     full: false,
+//!     needs_tokenizer: true,
+//! })?;
+//! let options = execute::BuildOptions {
+//!     work: "work".into(),
+//!     shards: "shards".into(),
+//!     threads: 2,
+//!     memory_bytes: 4 << 30,
+//!     skip_bad_files: false,
+//! };
+//! let built = execute::build(&plan, &options, &Silent, &AtomicBool::new(false))?;
+//! println!("{}", built.manifest.root);
+//! # Ok(())
+//! # }
+//! ```
+
+// What is written, and what it resolves to.
+pub mod catalogue;
+pub mod lock;
+pub mod plan;
+pub mod recipe;
+pub mod source;
+pub mod written;
+
+// What happens to a file, a row, a document.
+pub mod fetch;
+
+pub mod read;
+
+pub mod render;
+
+pub mod normalize;
 
 pub mod analysis;
-pub mod dedup;
-pub mod fetch;
 pub mod filter;
-pub mod normalize;
-pub mod read;
-pub mod render;
+
+pub mod dedup;
+
 pub mod tokenize;
+
+// All of it together.
+pub mod digest;
+pub mod execute;
+pub mod progress;
+
+// What is shown.
+pub mod cli;
+pub mod commands;
+pub mod documents;
+pub mod exit;
+pub mod screen;

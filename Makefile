@@ -1,0 +1,43 @@
+# An index of verbs; each is one plain line. `make help` lists them.
+.PHONY: help shards inspect verify train test check bench hub clean
+
+CARGO ?= cargo
+PRIORITY ?= sample
+# make shards PRIORITY=high|medium|low|all · DATASET=name · MANIFEST=my.toml · RECIPE=name · BUDGET=full · ARGS="--memory 2G"
+WHAT = $(if $(MANIFEST),--manifest $(MANIFEST),$(if $(DATASET),--dataset $(DATASET),--priority $(PRIORITY))) $(if $(RECIPE),--recipe $(RECIPE)) $(if $(BUDGET),--budget $(BUDGET))
+PIPELINE = $(CARGO) run --release --quiet --package andromeda-pipeline --
+TRAINER = $(CARGO) run --release --quiet --package andromeda-trainer --
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+shards: ## build shards; PRIORITY=sample (default) needs no network: high, medium, low, all; or DATASET=, MANIFEST=
+	$(PIPELINE) build $(WHAT) $(ARGS)
+
+inspect: ## the newest build: its manifest as tables, then decoded documents
+	@$(PIPELINE) inspect $(BUILD) $(ARGS)
+
+verify: ## read every byte of the newest build again
+	@$(PIPELINE) verify $(BUILD) $(ARGS)
+
+train: ## train the tiny preset on the newest build
+	$(TRAINER) run --config trainer/configs/tiny.toml $(ARGS)
+
+test: ## every test
+	$(CARGO) test --release --workspace
+
+check: ## formatting, lints, documentation, licences and advisories
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --release --workspace --no-deps
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; else echo "cargo-deny is not installed: licences and advisories were not checked"; fi
+
+bench: ## rates of every stage, on text that is already on this machine
+	$(CARGO) bench --package andromeda-pipeline
+	@$(PIPELINE) build --priority sample --work target/bench/work --shards target/bench/shards $(ARGS)
+
+hub: ## a hub on this machine that serves ROOT=folder/owner/name/... in the hub's own protocol
+	$(CARGO) run --release --quiet --package andromeda-tests --bin andromeda-hub -- --root $(ROOT) $(ARGS)
+
+clean: ## remove outputs: shards, runs, work, target
+	rm -rf shards runs work target

@@ -1,0 +1,257 @@
+//! The command line of `andromeda`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// From prioritized datasets to deduplicated, filtered, tokenized shards.
+#[derive(Debug, Parser)]
+#[command(name = "andromeda", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 ok · 2 usage · 10 try again later · 20 permanent · 30 integrity · 40 busy · 130 interrupted")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what a build would read, do and weigh; do nothing
+    Plan {
+        #[command(flatten)]
+        what: What,
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        limits: Limits,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a build, or go on with one that was stopped
+    Build {
+        #[command(flatten)]
+        what: What,
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        limits: Limits,
+        /// Leave out files that cannot be read to their end, instead of ending without a build
+        #[arg(long)]
+        skip_bad_files: bool,
+        /// Print progress and result as JSON lines on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a build's manifest as tables, then some decoded documents
+    Inspect {
+        /// The build's folder; the newest of the shards' folder when absent
+        build: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+        /// The split to show documents of
+        #[arg(long, value_enum, default_value = "train")]
+        split: SplitName,
+        /// Documents to show
+        #[arg(long, default_value_t = 3, value_name = "N")]
+        documents: u64,
+        /// Characters of each document to show
+        #[arg(long, default_value_t = 600, value_name = "N")]
+        characters: usize,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read every byte of a build again and check it against its manifest
+    Verify {
+        /// The build's folder; the newest of the shards' folder when absent
+        build: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell a document's life: where it came from, its verdict and why, its kept twin, its shard and offset
+    Why {
+        /// A document's id, a part of one, or a place such as `train:123456` (split and token)
+        document: String,
+        /// The build's folder; the newest of the shards' folder when absent
+        #[arg(long)]
+        build: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+        /// Documents to show at most, if several match
+        #[arg(long, default_value_t = 10, value_name = "N")]
+        most: usize,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// List builds, finished and begun, and who is building now
+    Status {
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove intermediates that no build stands on; only says what it would do unless told --yes
+    Gc {
+        #[command(flatten)]
+        place: Place,
+        /// Remove the intermediates of existing builds too
+        #[arg(long)]
+        all: bool,
+        /// Do it
+        #[arg(long)]
+        yes: bool,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tokenizers
+    #[command(subcommand)]
+    Tokenizer(TokenizerCommand),
+}
+
+/// Verbs for tokenizers.
+#[derive(Debug, Subcommand)]
+pub enum TokenizerCommand {
+    /// Train a byte-level BPE on the documents that a plan keeps before duplicates are looked for
+    Train {
+        #[command(flatten)]
+        what: What,
+        #[command(flatten)]
+        place: Place,
+        /// Ids of the vocabulary, special tokens included
+        #[arg(long, default_value_t = 16_384, value_name = "N")]
+        vocab_size: u32,
+        /// Bytes of text to train on at most, spread over the documents
+        #[arg(long, default_value = "64M", value_name = "BYTES", value_parser = bytes)]
+        text: u64,
+        /// The tokenizer.json to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// What is built.
+#[derive(Debug, Args)]
+pub struct What {
+    /// Tiers, most important first
+    #[arg(long, value_enum, value_delimiter = ',', conflicts_with_all = ["dataset", "manifest"])]
+    pub priority: Vec<Priority>,
+    /// Datasets of the catalogue, by name
+    #[arg(long, value_delimiter = ',', conflicts_with = "manifest")]
+    pub dataset: Vec<String>,
+    /// A dataset manifest outside the catalogue: a corpus of your own
+    #[arg(long, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
+    /// A recipe of the manifests' folder, or a file [default: `sample` for the sample tier, else `default`]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub recipe: Option<String>,
+    /// `full` lifts the datasets' budgets
+    #[arg(long, value_enum, default_value = "default")]
+    pub budget: Budget,
+}
+
+/// A tier, or all three of the mission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Priority {
+    /// Pretraining
+    High,
+    /// Fine-tuning
+    Medium,
+    /// The last stage
+    Low,
+    /// What any machine that built this project has on its disk
+    Sample,
+    /// High, medium and low
+    All,
+}
+
+/// How much of each dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Budget {
+    /// What its manifest says
+    Default,
+    /// Everything
+    Full,
+}
+
+/// A split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SplitName {
+    /// Training
+    Train,
+    /// Validation
+    Val,
+    /// Test
+    Test,
+}
+
+/// Where things are.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// Folder with datasets/, recipes/ and tokenizers/
+    #[arg(long, value_name = "DIR", default_value = "manifests")]
+    pub manifests: PathBuf,
+    /// Folder where builds land
+    #[arg(long, value_name = "DIR", default_value = "shards")]
+    pub shards: PathBuf,
+    /// Folder of downloads and intermediates
+    #[arg(long, value_name = "DIR", default_value = "work")]
+    pub work: PathBuf,
+}
+
+/// What a run may use. Changes no byte of a build.
+#[derive(Debug, Args)]
+pub struct Limits {
+    /// Worker threads [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub threads: Option<u16>,
+    /// Memory to stay within, such as 4G [default: three quarters of what is free]
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub memory: Option<u64>,
+}
+
+/// Reads `512M`, `4G`, `1.5GB` or a plain number of bytes; the letters are powers of 1024.
+fn bytes(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim().to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        other => return Err(format!("`{other}` is no unit; write K, M, G or T")),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("`{number}` is no number"))?;
+    let bytes = number * (1u64 << shift) as f64;
+    if (1.0..9e18).contains(&bytes) { Ok(bytes as u64) } else { Err(format!("{text} is no usable size")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        assert_eq!(bytes("512M"), Ok(512 << 20));
+        assert_eq!(bytes("1.5GiB"), Ok(3 << 29));
+        assert_eq!(bytes("77"), Ok(77));
+        assert!(bytes("4X").is_err());
+        assert!(bytes("-4G").is_err());
+        assert!(bytes("0").is_err());
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,85 @@
+//! `andromeda build`.
+
+use serde_json::json;
+
+use super::{grouped, interruption, megabytes, memory, plan_options, print, print_json, say, table, threads};
+use crate::cli::{Limits, Place, What};
+use crate::execute::{self, BuildError, BuildOptions, Built, Rate};
+use crate::screen::{JsonLines, Screen};
+
+pub(super) fn run(what: &What, place: &Place, limits: &Limits, skip_bad_files: bool, as_json: bool) -> anyhow::Result<()> {
+    let plan = crate::plan::plan(&plan_options(what, place))?;
+    let options = BuildOptions {
+        work: place.work.clone(),
+        shards: place.shards.clone(),
+        threads: threads(limits),
+        memory_bytes: memory(limits),
+        skip_bad_files,
+    };
+    let there = place.shards.join(&plan.name).join("manifest.json").exists();
+    if !there {
+        plan.must_fit(options.threads, options.memory_bytes, &place.work)?;
+    }
+    let stop = interruption()?;
+    let built = if as_json {
+        execute::build(&plan, &options, &JsonLines, &stop)
+    } else {
+        let screen = Screen::new();
+        let built = execute::build(&plan, &options, &screen, &stop);
+        screen.clear();
+        built
+    };
+    let built = match built {
+        Err(BuildError::BadFiles(faults)) => {
+            for fault in &faults {
+                say(format!("{}/{}: {}", fault.dataset, fault.file, fault.message));
+            }
+            return Err(BuildError::BadFiles(faults).into());
+        }
+        other => other?,
+    };
+    if as_json {
+        return print_json(&json!({
+            "folder": built.folder, "root": built.manifest.root, "was_there": built.was_there, "funnel": built.manifest.funnel,
+            "splits": built.manifest.splits.iter().map(|(s, e)| (s.name(), e.tokens)).collect::<std::collections::BTreeMap<_, _>>(),
+            "rates": built.rates, "resolve": built.resolve,
+            "faults": built.faults.iter().map(|f| json!({"dataset": f.dataset, "file": f.file, "message": f.message})).collect::<Vec<_>>(),
+        }));
+    }
+    if built.was_there {
+        say(format!("{} is there and complete: nothing to do", built.folder.display()));
+    } else {
+        say(summary(&built));
+        for fault in &built.faults {
+            say(format!("left out the rest of {}/{}: {}", fault.dataset, fault.file, fault.message));
+        }
+    }
+    print(built.folder.display())
+}
+
+fn summary(built: &Built) -> String {
+    let manifest = &built.manifest;
+    let mut out = vec![super::inspect::funnel(manifest)];
+    out.push(String::new());
+    out.push(super::inspect::splits(manifest));
+    out.push(String::new());
+    out.push(rates(&built.rates));
+    out.push(format!(
+        "duplicates: {} pairs of signatures compared, largest bucket {} documents",
+        grouped(built.resolve.compared),
+        grouped(built.resolve.largest_bucket)
+    ));
+    out.push(format!("root {}", manifest.root));
+    out.join("\n")
+}
+
+fn rates(rates: &[Rate]) -> String {
+    let rows: Vec<Vec<String>> = rates
+        .iter()
+        .map(|rate| {
+            let speed = if rate.seconds > 0.0 { format!("{:.0}", rate.bytes as f64 / 1e6 / rate.seconds) } else { "-".to_owned() };
+            vec![rate.part.clone(), megabytes(rate.bytes), format!("{:.2}", rate.seconds), speed]
+        })
+        .collect();
+    table(&["part of the work", "text", "CPU seconds", "MB/s per core"], &rows)
+}

@@ -1,0 +1,217 @@
+//! The verbs of `andromeda`: each collects what it needs from the library and prints it. Nothing is computed here.
+
+mod build;
+mod gc;
+mod inspect;
+mod plan;
+mod status;
+mod tokenizer;
+mod verify;
+mod why;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use crate::catalogue::{Selection, Tier};
+use crate::cli::{Budget, Command, Limits, Place, Priority, TokenizerCommand, What};
+use crate::exit::Usage;
+use crate::plan::PlanOptions;
+
+/// Runs a command.
+pub fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Plan { what, place, limits, json } => plan::run(&what, &place, &limits, json),
+        Command::Build { what, place, limits, skip_bad_files, json } => build::run(&what, &place, &limits, skip_bad_files, json),
+        Command::Inspect { build, place, split, documents, characters, json } => {
+            inspect::run(&build_folder(build, &place)?, split, documents, characters, json)
+        }
+        Command::Verify { build, place, json } => verify::run(&build_folder(build, &place)?, json),
+        Command::Why { document, build, place, most, json } => why::run(&build_folder(build, &place)?, &document, most, json),
+        Command::Status { place, json } => status::run(&place, json),
+        Command::Gc { place, all, yes, json } => gc::run(&place, all, yes, json),
+        Command::Tokenizer(TokenizerCommand::Train { what, place, vocab_size, text, out }) => {
+            tokenizer::train(&what, &place, vocab_size, text, &out)
+        }
+    }
+}
+
+/// Writes a line of data to stdout.
+fn print(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        // Whoever read us has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(i32::from(crate::exit::OK)),
+        other => other.context("standard output"),
+    }
+}
+
+/// Writes a value as one line of JSON to stdout.
+fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print(serde_json::to_string(value)?)
+}
+
+/// Says something to the person at the terminal.
+fn say(text: impl std::fmt::Display) {
+    // Nobody is there to be told that nobody is there.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+fn plan_options(what: &What, place: &Place) -> PlanOptions {
+    let selection = if let Some(file) = &what.manifest {
+        Selection::File(file.clone())
+    } else if !what.dataset.is_empty() {
+        Selection::Datasets(what.dataset.clone())
+    } else {
+        let mut tiers: Vec<Tier> = what
+            .priority
+            .iter()
+            .flat_map(|priority| match priority {
+                Priority::High => vec![Tier::High],
+                Priority::Medium => vec![Tier::Medium],
+                Priority::Low => vec![Tier::Low],
+                Priority::Sample => vec![Tier::Sample],
+                Priority::All => vec![Tier::High, Tier::Medium, Tier::Low],
+            })
+            .collect();
+        if tiers.is_empty() {
+            tiers.push(Tier::Sample);
+        }
+        tiers.sort();
+        tiers.dedup();
+        Selection::Tiers(tiers)
+    };
+    let sample = selection == Selection::Tiers(vec![Tier::Sample]);
+    PlanOptions {
+        manifests: place.manifests.clone(),
+        selection,
+        recipe: what.recipe.clone().unwrap_or_else(|| if sample { "sample" } else { "default" }.to_owned()),
+        work: place.work.clone(),
+        lock: place.manifests.join("datasets.lock"),
+        full: what.budget == Budget::Full,
+        needs_tokenizer: true,
+    }
+}
+
+fn threads(limits: &Limits) -> usize {
+    limits.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+}
+
+fn memory(limits: &Limits) -> u64 {
+    limits.memory.unwrap_or_else(|| {
+        let free = fs_err::read_to_string("/proc/meminfo").ok().and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?.to_owned();
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        });
+        // Where the system does not say, 4 GiB is what a machine that builds this has.
+        free.map_or(4 << 30, |kib| kib * 1024 / 4 * 3)
+    })
+}
+
+/// The named build, or the newest finished one.
+fn build_folder(named: Option<PathBuf>, place: &Place) -> anyhow::Result<PathBuf> {
+    if let Some(folder) = named {
+        if folder.join("manifest.json").is_file() {
+            return Ok(folder);
+        }
+        let by_name = place.shards.join(&folder);
+        if by_name.join("manifest.json").is_file() {
+            return Ok(by_name);
+        }
+        return Err(Usage(format!(
+            "{} is no finished build: it has no manifest.json\n  hint: `andromeda status` lists the builds of {}",
+            folder.display(),
+            place.shards.display()
+        ))
+        .into());
+    }
+    builds(&place.shards)
+        .into_iter()
+        .filter(|folder| folder.join("manifest.json").is_file())
+        .max_by_key(|folder| fs_err::metadata(folder.join("manifest.json")).and_then(|m| m.modified()).ok())
+        .ok_or_else(|| {
+            Usage(format!("{} holds no finished build\n  hint: `make shards` makes one in a few minutes", place.shards.display())).into()
+        })
+}
+
+/// Folders of builds, finished or not, by name.
+fn builds(shards: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> =
+        fs_err::read_dir(shards).into_iter().flatten().filter_map(Result::ok).map(|e| e.path()).filter(|p| p.is_dir()).collect();
+    found.sort();
+    found
+}
+
+/// A flag that Ctrl-C and SIGTERM raise. A second one ends the process at once; nothing is lost by that either.
+fn interruption() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if seen.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(crate::exit::INTERRUPTED));
+        }
+    })
+    .context("signals cannot be caught")?;
+    Ok(stop)
+}
+
+/// `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `12.3 MB`; decimal, as disks and networks are sold.
+fn megabytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        1_000_000_000..1_000_000_000_000 => format!("{:.1} GB", bytes as f64 / 1e9),
+        _ => format!("{:.1} TB", bytes as f64 / 1e12),
+    }
+}
+
+/// Columns, the first left-aligned and the others right-aligned, as text.
+fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain([head[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: Vec<&str>| {
+        let cells: Vec<String> = cells
+            .iter()
+            .zip(&widths)
+            .enumerate()
+            .map(|(i, (cell, width))| if i == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") })
+            .collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    let mut out = vec![line(head.to_vec())];
+    out.extend(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())));
+    out.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(megabytes(1_500_000), "1.5 MB");
+    }
+}

@@ -1,0 +1,124 @@
+//! `andromeda why`.
+
+use std::path::Path;
+
+use andromeda_format::{Build, Split};
+
+use super::{grouped, megabytes, print, print_json};
+use crate::documents::{self, Document};
+use crate::exit::Usage;
+
+pub(super) fn run(folder: &Path, query: &str, most: usize, as_json: bool) -> anyhow::Result<()> {
+    let build = Build::open(folder)?;
+    let (found, more) = match place(query) {
+        Some((split, token)) => {
+            let row = row_at(&build, split, token)?;
+            (documents::at(folder, &[row])?.into_values().collect(), false)
+        }
+        None => documents::find(folder, query, most)?,
+    };
+    if found.is_empty() {
+        return Err(Usage(format!(
+            "no document of {} is called `{query}` or has it in its id\n  hint: an id is dataset/path or dataset/path#row; `andromeda inspect` shows some",
+            folder.display()
+        ))
+        .into());
+    }
+    let mut twins: Vec<u64> = found.iter().flat_map(|d| [d.kept, d.cluster]).flatten().collect();
+    twins.sort_unstable();
+    twins.dedup();
+    let twins = documents::at(folder, &twins)?;
+    if as_json {
+        for document in &found {
+            let kept = document.kept.and_then(|row| twins.get(&row));
+            print_json(&serde_json::json!({ "document": document, "kept_instead": kept }))?;
+        }
+    } else {
+        for document in &found {
+            print(life(&build, document, &twins))?;
+        }
+        if more {
+            print(format!("more than {most} documents match; a longer part of the id, or --most, shows others"))?;
+        }
+    }
+    Ok(())
+}
+
+fn place(query: &str) -> Option<(Split, u64)> {
+    let (split, token) = query.split_once(':')?;
+    let split = Split::ALL.into_iter().find(|s| s.name() == split)?;
+    Some((split, token.replace(['_', ','], "").parse().ok()?))
+}
+
+/// The row of the document that token `token` of a split belongs to.
+fn row_at(build: &Build, split: Split, token: u64) -> anyhow::Result<u64> {
+    let shard_tokens = build.manifest().shard_tokens;
+    let tokens = build.manifest().splits.get(&split).map_or(0, |entry| entry.tokens);
+    if token >= tokens {
+        return Err(Usage(format!("the split {} has {} tokens", split.name(), grouped(tokens))).into());
+    }
+    let reader = build.shard(split, usize::try_from(token / shard_tokens)?)?;
+    let at = token % shard_tokens;
+    let index = reader.index();
+    let document = index.documents.partition_point(|document| document.end <= at);
+    Ok(index.documents[document].row)
+}
+
+fn life(build: &Build, document: &Document, twins: &std::collections::BTreeMap<u64, Document>) -> String {
+    let mut lines = vec![super::inspect::safe(&document.id)];
+    let manifest = build.manifest();
+    if let Some(dataset) = manifest.datasets.iter().find(|d| d.name == document.dataset) {
+        lines.push(format!(
+            "  from     dataset {} (tier {}, {}), {}@{}, file {}, row {}",
+            dataset.name,
+            dataset.tier,
+            dataset.licence,
+            dataset.source,
+            &dataset.revision[..dataset.revision.len().min(12)],
+            super::inspect::safe(&document.file),
+            document.file_row
+        ));
+    }
+    lines.push(format!("  text     {} after normalization; row {} of documents.parquet", megabytes(document.bytes), document.row));
+    let reason = document.reason.as_deref().unwrap_or("");
+    match document.verdict.as_str() {
+        "quarantined" => lines.push(format!("  verdict  quarantined: it is no document ({reason})")),
+        "dropped" => lines.push(format!("  verdict  passed as a document; dropped by the rule `{reason}`; not compared with others")),
+        "duplicate" => {
+            let twin = document.kept.and_then(|row| twins.get(&row));
+            let similarity = document.similarity.unwrap_or(0.0);
+            let how = if reason == "exact" { "its text equals".to_owned() } else { format!("{:.0} % of its signature agrees with", 100.0 * similarity) };
+            lines.push(format!("  verdict  passed every rule; dropped as {reason} duplicate"));
+            if let Some(twin) = twin {
+                let via = if reason == "near" && similarity < threshold(build) { " (joined over others of the cluster)" } else { "" };
+                lines.push(format!("  kept     {how} {}{via}", super::inspect::safe(&twin.id)));
+                lines.push(format!("           which is {}", stored(twin)));
+            }
+        }
+        _ => {
+            lines.push("  verdict  kept".to_owned());
+            lines.push(format!("  stored   {}", stored(document)));
+        }
+    }
+    if let (Some(size), Some(root)) = (document.cluster_documents, document.cluster) {
+        if size > 1 {
+            let first = twins.get(&root).map_or_else(String::new, |d| format!(", first {}", super::inspect::safe(&d.id)));
+            lines.push(format!("  cluster  {size} documents{first}"));
+        }
+    }
+    lines.join("\n")
+}
+
+fn threshold(build: &Build) -> f32 {
+    let near = build.manifest().recipe.pointer("/dedup/near/agreement").and_then(serde_json::Value::as_f64);
+    near.unwrap_or(0.0) as f32
+}
+
+fn stored(document: &Document) -> String {
+    match (&document.split, &document.shard, document.token, document.tokens) {
+        (Some(split), Some(shard), Some(token), Some(tokens)) => {
+            format!("in {split}, {shard}, tokens {} to {}", grouped(token), grouped(token + u64::from(tokens)))
+        }
+        _ => document.verdict.clone(),
+    }
+}

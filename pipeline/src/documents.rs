@@ -1,0 +1,204 @@
+//! Reading a build's table of documents: what became of any of them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, UInt32Type, UInt64Type};
+use arrow_array::{Array, RecordBatch, StringArray};
+use arrow_schema::DataType;
+use fs_err::File;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use serde::Serialize;
+
+/// Why a table could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// The operating system refused; the message names the file.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// It is no table of documents.
+    #[error("{file} cannot be read as a table of documents ({what}); `andromeda verify` tells whether it is damaged")]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Document {
+    /// Its number.
+    pub row: u64,
+    /// Its id.
+    pub id: String,
+    /// Its dataset.
+    pub dataset: String,
+    /// The file it was in.
+    pub file: String,
+    /// Its row in that file.
+    pub file_row: u64,
+    /// Bytes of its normalized text.
+    pub bytes: u64,
+    /// `kept`, `dropped`, `duplicate` or `quarantined`.
+    pub verdict: String,
+    /// Why, unless it was kept.
+    pub reason: Option<String>,
+    /// Row of the first document of its cluster.
+    pub cluster: Option<u64>,
+    /// Documents in that cluster.
+    pub cluster_documents: Option<u32>,
+    /// Row of the copy that was kept instead of it.
+    pub kept: Option<u64>,
+    /// Share of equal hashes between the two.
+    pub similarity: Option<f32>,
+    /// Its split.
+    pub split: Option<String>,
+    /// File of the shard where its first token is.
+    pub shard: Option<String>,
+    /// Place of that token in the shard.
+    pub token: Option<u64>,
+    /// Its tokens.
+    pub tokens: Option<u32>,
+}
+
+fn open(folder: &Path, columns: Option<&[&str]>) -> Result<(ParquetRecordBatchReader, PathBuf), TableError> {
+    let path = folder.join("documents.parquet");
+    let damaged = |error: parquet::errors::ParquetError| TableError::Damaged { file: path.clone(), what: error.to_string() };
+    let file = File::open(&path)?.into_file();
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(damaged)?;
+    let mask = match columns {
+        None => ProjectionMask::all(),
+        Some(names) => ProjectionMask::columns(builder.parquet_schema(), names.iter().copied()),
+    };
+    Ok((builder.with_projection(mask).with_batch_size(8192).build().map_err(damaged)?, path.clone()))
+}
+
+/// Calls `each` for every document whose id satisfies `wanted`, with its row and all of its columns, until it says stop.
+fn scan(folder: &Path, wanted: &dyn Fn(u64, &str) -> bool, each: &mut dyn FnMut(Document) -> bool) -> Result<(), TableError> {
+    let (reader, path) = open(folder, None)?;
+    let damaged = |what: String| TableError::Damaged { file: path.clone(), what };
+    let mut first = 0u64;
+    for batch in reader {
+        let batch = batch.map_err(|error| damaged(error.to_string()))?;
+        let ids = words(&batch, "id").ok_or_else(|| damaged("it has no column id".to_owned()))?;
+        for i in 0..batch.num_rows() {
+            if wanted(first + i as u64, ids.value(i)) {
+                let document = row(&batch, i, first + i as u64).ok_or_else(|| damaged("a column is missing".to_owned()))?;
+                if !each(document) {
+                    return Ok(());
+                }
+            }
+        }
+        first += batch.num_rows() as u64;
+    }
+    Ok(())
+}
+
+/// The documents called `query`; if there is none, those whose id contains it; at most `most`. The bool says whether there
+/// were more.
+pub fn find(folder: &Path, query: &str, most: usize) -> Result<(Vec<Document>, bool), TableError> {
+    let mut exact = Vec::new();
+    scan(folder, &|_, id| id == query, &mut |document| {
+        exact.push(document);
+        exact.len() < most
+    })?;
+    if !exact.is_empty() {
+        return Ok((exact, false));
+    }
+    let mut some = Vec::new();
+    scan(folder, &|_, id| id.contains(query), &mut |document| {
+        some.push(document);
+        some.len() <= most
+    })?;
+    let more = some.len() > most;
+    some.truncate(most);
+    Ok((some, more))
+}
+
+/// The documents of some rows.
+pub fn at(folder: &Path, rows: &[u64]) -> Result<BTreeMap<u64, Document>, TableError> {
+    let mut found = BTreeMap::new();
+    if rows.is_empty() {
+        return Ok(found);
+    }
+    scan(folder, &|row, _| rows.contains(&row), &mut |document| {
+        found.insert(document.row, document);
+        found.len() < rows.len()
+    })?;
+    Ok(found)
+}
+
+/// The ids of some rows.
+pub fn ids_of(folder: &Path, rows: &[u64]) -> Result<BTreeMap<u64, String>, TableError> {
+    let mut found = BTreeMap::new();
+    if rows.is_empty() {
+        return Ok(found);
+    }
+    let (reader, path) = open(folder, Some(&["id"]))?;
+    let damaged = |what: String| TableError::Damaged { file: path.clone(), what };
+    let mut first = 0u64;
+    for batch in reader {
+        let batch = batch.map_err(|error| damaged(error.to_string()))?;
+        let ids = words(&batch, "id").ok_or_else(|| damaged("it has no column id".to_owned()))?;
+        let end = first + batch.num_rows() as u64;
+        for row in rows.iter().filter(|row| (first..end).contains(row)) {
+            let at = usize::try_from(row - first).expect("within a batch");
+            found.insert(*row, ids.value(at).to_owned());
+        }
+        first = end;
+    }
+    Ok(found)
+}
+
+fn words(batch: &RecordBatch, name: &str) -> Option<StringArray> {
+    batch.column_by_name(name)?.as_string_opt::<i32>().cloned()
+}
+
+fn row(batch: &RecordBatch, i: usize, row: u64) -> Option<Document> {
+    let word = |name: &str| -> Option<Option<String>> {
+        let column = batch.column_by_name(name)?;
+        if column.is_null(i) {
+            return Some(None);
+        }
+        let text = match column.data_type() {
+            DataType::Dictionary(..) => {
+                let dictionary = column.as_any_dictionary_opt()?;
+                let key = *dictionary.normalized_keys().get(i)?;
+                dictionary.values().as_string_opt::<i32>()?.value(key).to_owned()
+            }
+            _ => column.as_string_opt::<i32>()?.value(i).to_owned(),
+        };
+        Some(Some(text))
+    };
+    let long = |name: &str| -> Option<Option<u64>> {
+        let column = batch.column_by_name(name)?.as_primitive_opt::<UInt64Type>()?;
+        Some(column.is_valid(i).then(|| column.value(i)))
+    };
+    let short = |name: &str| -> Option<Option<u32>> {
+        let column = batch.column_by_name(name)?.as_primitive_opt::<UInt32Type>()?;
+        Some(column.is_valid(i).then(|| column.value(i)))
+    };
+    let share = batch.column_by_name("similarity")?.as_primitive_opt::<Float32Type>()?;
+    Some(Document {
+        row,
+        id: word("id")??,
+        dataset: word("dataset")??,
+        file: word("file")??,
+        file_row: long("file_row")??,
+        bytes: long("bytes")??,
+        verdict: word("verdict")??,
+        reason: word("reason")?,
+        cluster: long("cluster")?,
+        cluster_documents: short("cluster_documents")?,
+        kept: long("kept")?,
+        similarity: share.is_valid(i).then(|| share.value(i)),
+        split: word("split")?,
+        shard: word("shard")?,
+        token: long("token")?,
+        tokens: short("tokens")?,
+    })
+}

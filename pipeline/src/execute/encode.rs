@@ -1,0 +1,262 @@
+//! Kept documents become token ids, block by block.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use andromeda_format::TokenWidth;
+use rayon::prelude::*;
+
+use super::cpu::Watch;
+use super::extract::Extracted;
+use super::identity::Identities;
+use super::resolve::Survivors;
+use super::store::{SectionFile, Sections, Store, StoreError, column_u32, column_u64};
+use crate::dedup::cluster::{Clusters, Method, Ordinal};
+use crate::digest::Digest;
+use crate::plan::{BYTES_VERSION, Plan};
+use crate::progress::{Event, Progress, Stage};
+use crate::tokenize::Tokenizer;
+
+/// The token ids of one block's kept documents.
+pub struct Encoded {
+    /// The output.
+    pub file: SectionFile,
+    /// Ordinals of the kept documents, ascending.
+    pub documents: Vec<Ordinal>,
+    /// Tokens of each, its end of text included; 0 for one that could not be tokenized.
+    pub lengths: Vec<u32>,
+    /// Ranges of untrained tokens: document's place in `documents`, first token and end within the document.
+    pub masked: Vec<(u32, u32, u32)>,
+    /// Why a document could not be tokenized: its place in `documents` and the reason.
+    pub quarantined: Vec<(u32, String)>,
+    /// Hash of each one's token bytes.
+    sums: Vec<u64>,
+    /// Tokens before each.
+    starts: Vec<u64>,
+    /// Where the ids begin in the output.
+    ids: u64,
+    /// sha256 of the output.
+    pub sha256: Digest,
+    /// Seconds by part, for people.
+    pub seconds: BTreeMap<String, f64>,
+}
+
+impl Encoded {
+    /// Where in the output the ids of a document begin, and what its bytes hash to.
+    pub fn position(&self, place: u32, width: usize) -> Result<(u64, u64), StoreError> {
+        let at = place as usize;
+        match (self.starts.get(at), self.sums.get(at)) {
+            (Some(start), Some(sum)) => Ok((self.ids + start * width as u64, *sum)),
+            _ => Err(StoreError::Damaged { file: self.file.path().to_path_buf(), what: "it has too few documents".to_owned() }),
+        }
+    }
+}
+
+/// Runs the stage on the calling rayon pool; one entry a block, in plan order.
+pub fn encode(
+    plan: &Plan,
+    extracted: &Extracted,
+    survivors: &Survivors,
+    clusters: &Clusters,
+    tokenizer: &Tokenizer,
+    store: &Store,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<Vec<Encoded>, StoreError> {
+    let kept_bytes = |documents: &[Ordinal]| documents.iter().map(|d| survivors.lengths[*d as usize]).sum::<u64>();
+    let kept: Vec<Vec<Ordinal>> = (0..survivors.blocks.len())
+        .map(|b| {
+            let first = survivors.blocks[b].first;
+            let end = survivors.blocks.get(b + 1).map_or(survivors.lengths.len(), |next| next.first as usize);
+            (first..u32::try_from(end).expect("ordinals are 32 bits"))
+                .filter(|d| clusters.method[*d as usize] == Method::Kept as u8)
+                .collect()
+        })
+        .collect();
+    progress.event(&Event::Stage { stage: Stage::Tokenize, total: kept.iter().map(|k| kept_bytes(k)).sum() });
+    // Blocks are independent; the order of completion is put right by `collect`.
+    kept.into_par_iter()
+        .zip(&extracted.blocks)
+        .zip(&survivors.blocks)
+        .map(|((documents, block), survivors_of)| {
+            let bytes = kept_bytes(&documents);
+            let local: Vec<u32> = documents.iter().map(|d| d - survivors_of.first).collect();
+            let key = Digest::of_value(&(
+                "tokenize",
+                BYTES_VERSION,
+                block.receipt.sha256,
+                &local,
+                plan.tokenizer_digest,
+                tokenizer.encoder_name(),
+                tokenizer.end_of_text().0,
+            ));
+            let reused = store.receipt(Stage::Tokenize, key)?;
+            let was = reused.is_some();
+            let receipt = match reused {
+                Some(receipt) => receipt,
+                None => {
+                    if stop.load(Ordering::Relaxed) {
+                        return Err(StoreError::Io(std::io::ErrorKind::Interrupted.into()));
+                    }
+                    run(&survivors_of.file, &local, tokenizer, store, key)?
+                }
+            };
+            progress.event(&Event::Advanced { stage: Stage::Tokenize, by: bytes, reused: was });
+            let file = SectionFile::open(&store.data(Stage::Tokenize, key))?;
+            let lengths = file.read_u32("lengths")?;
+            let starts = lengths.iter().scan(0u64, |at, n| Some(std::mem::replace(at, *at + u64::from(*n)))).collect();
+            Ok(Encoded {
+                documents,
+                lengths,
+                sums: file.read_u64("sums")?,
+                starts,
+                ids: file.extent("ids")?.0,
+                masked: file.read_json("masked")?,
+                quarantined: file.read_json("quarantined")?,
+                file,
+                sha256: receipt.sha256,
+                seconds: receipt.seconds,
+            })
+        })
+        .collect()
+}
+
+/// Texts of kept documents, chosen by the hash of their ids until they make about `most_bytes`.
+pub fn texts(
+    survivors: &Survivors,
+    clusters: &Clusters,
+    identities: &Identities<'_>,
+    most_bytes: u64,
+) -> Result<Vec<String>, StoreError> {
+    let kept = |d: Ordinal| clusters.method[d as usize] == Method::Kept as u8;
+    let n = u32::try_from(survivors.lengths.len()).expect("ordinals are 32 bits");
+    let total: u64 = (0..n).filter(|d| kept(*d)).map(|d| survivors.lengths[d as usize]).sum();
+    let share = (most_bytes as f64 / total.max(1) as f64).min(1.0);
+    let mut chosen = Vec::new();
+    for (b, block) in survivors.blocks.iter().enumerate() {
+        let texts = Texts::read(&block.file)?;
+        let end = survivors.blocks.get(b + 1).map_or(n, |next| next.first);
+        for d in (block.first..end).filter(|d| kept(*d)) {
+            let hash = xxhash_rust::xxh3::xxh3_64(identities.of(d).as_bytes());
+            if (hash as f64 / u64::MAX as f64) < share {
+                chosen.push(texts.get(d - block.first)?.to_owned());
+            }
+        }
+    }
+    Ok(chosen)
+}
+
+/// The texts of a block's survivors.
+struct Texts {
+    path: std::path::PathBuf,
+    all: String,
+    ends: Vec<usize>,
+}
+
+impl Texts {
+    fn read(block: &SectionFile) -> Result<Self, StoreError> {
+        let damaged = |what: &str| StoreError::Damaged { file: block.path().to_path_buf(), what: what.to_owned() };
+        let mut ends = Vec::new();
+        let mut at = 0usize;
+        for length in block.read_u64("lengths")? {
+            let length = usize::try_from(length).map_err(|_| damaged("its texts are too long"))?;
+            at = at.checked_add(length).ok_or_else(|| damaged("its texts are too long"))?;
+            ends.push(at);
+        }
+        // The size is our own record of what was compressed, so a damaged frame cannot ask for more.
+        let bytes = zstd::bulk::decompress(&block.read("texts")?, at)?;
+        let all = String::from_utf8(bytes).map_err(|_| damaged("its texts are not UTF-8"))?;
+        Ok(Self { path: block.path().to_path_buf(), all, ends })
+    }
+
+    fn get(&self, document: u32) -> Result<&str, StoreError> {
+        let at = document as usize;
+        let start = if at == 0 { Some(0) } else { self.ends.get(at - 1).copied() };
+        let text = start.and_then(|start| self.all.get(start..*self.ends.get(at)?));
+        text.ok_or_else(|| StoreError::Damaged { file: self.path.clone(), what: "it has fewer texts than it says".to_owned() })
+    }
+}
+
+fn run(
+    block: &SectionFile,
+    local: &[u32],
+    tokenizer: &Tokenizer,
+    store: &Store,
+    key: Digest,
+) -> Result<super::store::Receipt, StoreError> {
+    let damaged = |what: &str| StoreError::Damaged { file: block.path().to_path_buf(), what: what.to_owned() };
+    let mut watch = Watch::start();
+    let texts = Texts::read(block)?;
+    let segments: Vec<(u32, u64, bool)> = block.read_json("segments")?;
+    watch.lap("write");
+
+    let width = TokenWidth::for_vocab(tokenizer.vocab_size());
+    let (end_of_text, _) = tokenizer.end_of_text();
+    let mut ids: Vec<u32> = Vec::new();
+    let mut bytes: Vec<u8> = Vec::new();
+    let mut sums = Vec::with_capacity(local.len());
+    let mut counts = Vec::with_capacity(local.len());
+    let mut masked: Vec<(u32, u32, u32)> = Vec::new();
+    let mut quarantined: Vec<(u32, String)> = Vec::new();
+    let mut input = 0u64;
+    for (place, document) in (0u32..).zip(local) {
+        let text = texts.get(*document)?;
+        input += text.len() as u64;
+        ids.clear();
+        let first = segments.partition_point(|segment| segment.0 < *document);
+        let own = segments[first..].iter().take_while(|segment| segment.0 == *document);
+        let mut outcome = Ok(());
+        let mut from = 0usize;
+        let mut any = false;
+        for (_, end, trained) in own {
+            any = true;
+            let end = usize::try_from(*end).map_err(|_| damaged("its texts are too long"))?;
+            let part = text.get(from..end).ok_or_else(|| damaged("a segment ends inside a character"))?;
+            let before = ids.len();
+            outcome = outcome.and_then(|()| tokenizer.encode(part, &mut ids));
+            if !trained && ids.len() > before {
+                masked.push((place, token(before), token(ids.len())));
+            }
+            from = end;
+        }
+        if !any {
+            outcome = tokenizer.encode(text, &mut ids);
+        }
+        match outcome {
+            Ok(()) => ids.push(end_of_text),
+            Err(error) => {
+                ids.clear();
+                masked.retain(|span| span.0 != place);
+                quarantined.push((place, error.reason().to_owned()));
+            }
+        }
+        let from = bytes.len();
+        match width {
+            TokenWidth::U16 => bytes.extend(ids.iter().flat_map(|id| narrow(*id).to_le_bytes())),
+            TokenWidth::U32 => bytes.extend(ids.iter().flat_map(|id| id.to_le_bytes())),
+        }
+        sums.push(xxhash_rust::xxh3::xxh3_64(&bytes[from..]));
+        counts.push(token(ids.len()));
+    }
+    watch.lap("tokenize");
+    let mut sections = Sections::default();
+    sections.push("lengths", column_u32(counts));
+    sections.push("sums", column_u64(sums));
+    sections.push("masked", super::extract::json(&masked));
+    sections.push("quarantined", super::extract::json(&quarantined));
+    sections.push("ids", bytes);
+    let mut attempt = store.attempt()?;
+    sections.write(&mut attempt)?;
+    watch.lap("write");
+    let counters = serde_json::json!({ "documents": local.len(), "bytes": input });
+    store.commit(Stage::Tokenize, key, attempt, &counters, watch.seconds())
+}
+
+/// Tokens of one document: at most as many as it has bytes, and a row is bounded far below 2^32 of those.
+fn token(count: usize) -> u32 {
+    u32::try_from(count).expect("a document has fewer than 2^32 tokens")
+}
+
+fn narrow(id: u32) -> u16 {
+    u16::try_from(id).expect("a vocabulary of at most 65,536 ids has no larger one")
+}

@@ -1,0 +1,338 @@
+//! Everything is accounted for and published: tables, shards, and last the manifest.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use andromeda_format::{
+    Count, DatasetEntry, EndOfText, FileEntry, Funnel, Manifest, ShardEntry, Split, SplitEntry, SplitTokens, TokenizerEntry,
+    TokenWidth,
+};
+use parquet::errors::ParquetError;
+
+use super::encode::Encoded;
+use super::extract::{Extracted, verdict};
+use super::identity::Identities;
+use super::pack::{Order, PackedShard};
+use super::resolve::Survivors;
+use super::store::{Store, StoreError};
+use super::tables::{DocumentRow, DocumentsWriter, DuplicateRow, DuplicatesWriter};
+use crate::dedup::cluster::{Clusters, Method};
+use crate::digest::Digest;
+use crate::plan::{Plan, PlannedDataset};
+use crate::progress::Stage;
+use crate::tokenize::Tokenizer;
+
+/// Why a build could not be published.
+#[derive(Debug, thiserror::Error)]
+pub enum FinishError {
+    /// The work folder.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A table.
+    #[error("a table of the build could not be written: {0}")]
+    Table(#[from] ParquetError),
+    /// The counts do not add up: a fault of this program.
+    #[error("the counts of dataset {dataset} do not balance; nothing was published, please report it")]
+    Unbalanced {
+        /// The dataset.
+        dataset: String,
+    },
+    /// The format refused.
+    #[error(transparent)]
+    Format(#[from] andromeda_format::FormatError),
+}
+
+impl FinishError {
+    /// The exit code it ends with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Store(StoreError::Io(_)) | Self::Table(_) => crate::exit::RETRIABLE,
+            Self::Format(error) if error.is_io() => crate::exit::RETRIABLE,
+            Self::Store(_) | Self::Format(_) => crate::exit::INTEGRITY,
+            Self::Unbalanced { .. } => crate::exit::PERMANENT,
+        }
+    }
+}
+
+impl From<std::io::Error> for FinishError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Every stage's result.
+pub struct Parts<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Files on this machine.
+    pub places: &'a super::extract::Places,
+    /// Extract.
+    pub extracted: &'a Extracted,
+    /// Resolve.
+    pub survivors: &'a Survivors,
+    /// Resolve.
+    pub clusters: &'a Clusters,
+    /// Ids and rows.
+    pub identities: &'a Identities<'a>,
+    /// Tokenize.
+    pub encoded: &'a [Encoded],
+    /// Shards.
+    pub order: &'a Order,
+    /// Shards.
+    pub shards: &'a [PackedShard],
+    /// The tokenizer.
+    pub tokenizer: &'a Tokenizer,
+}
+
+/// What a dataset's documents came to, while it is being counted.
+#[derive(Debug, Clone, Default)]
+struct Tally {
+    funnel: Funnel,
+    splits: BTreeMap<Split, SplitTokens>,
+}
+
+/// Publishes the build in `folder` and returns its manifest.
+pub fn finish(parts: &Parts<'_>, folder: &Path, store: &Store) -> Result<Manifest, FinishError> {
+    fs_err::create_dir_all(folder)?;
+    let aside = folder.join(".tables");
+    if aside.exists() {
+        fs_err::remove_dir_all(&aside)?;
+    }
+    fs_err::create_dir_all(&aside)?;
+    let tallies = write_tables(parts, &aside)?;
+    for (dataset, tally) in parts.plan.datasets.iter().zip(&tallies) {
+        if !tally.funnel.balances() {
+            return Err(FinishError::Unbalanced { dataset: dataset.name.clone() });
+        }
+    }
+    let mut names = Vec::new();
+    let mut tables = Vec::new();
+    for name in ["documents.parquet", "duplicates.parquet"] {
+        let path = aside.join(name);
+        tables.push(FileEntry { path: name.to_owned(), bytes: fs_err::metadata(&path)?.len(), sha256: Digest::of_file(&path)?.hex() });
+        fs_err::rename(&path, folder.join(name))?;
+        names.push(name.to_owned());
+    }
+    fs_err::remove_dir(&aside)?;
+    let tokenizer = fs_err::read(&parts.plan.tokenizer)?;
+    andromeda_format::write_atomic(&folder.join("tokenizer.json"), &tokenizer)?;
+    names.push("tokenizer.json".to_owned());
+    for shard in parts.shards {
+        let name = shard_name(shard.split, shard.number);
+        place(&store.data(Stage::Shards, shard.key), &folder.join(&name))?;
+        names.push(name);
+    }
+    // What a dead run of another version may have left here belongs to nobody.
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        let known = entry.file_name().to_str().is_some_and(|name| names.iter().any(|n| n == name));
+        if !known && entry.file_type()?.is_file() {
+            fs_err::remove_file(entry.path())?;
+        }
+    }
+    let mut manifest = manifest(parts, tallies, tables)?;
+    let bytes = manifest.to_bytes()?;
+    fs_err::File::open(folder)?.sync_all()?;
+    andromeda_format::write_atomic(&folder.join("manifest.json"), &bytes)?;
+    Ok(manifest)
+}
+
+/// The file name of a shard.
+pub fn shard_name(split: Split, number: u64) -> String {
+    format!("{}-{number:05}.zst", split.name())
+}
+
+/// The same bytes under another name: a link where the file systems allow it, a copy elsewhere.
+fn place(from: &Path, to: &Path) -> Result<(), StoreError> {
+    if to.exists() {
+        fs_err::remove_file(to)?;
+    }
+    if fs_err::hard_link(from, to).is_err() {
+        let aside = to.with_extension("part");
+        fs_err::copy(from, &aside)?;
+        fs_err::File::open(&aside)?.sync_all()?;
+        fs_err::rename(&aside, to)?;
+    }
+    Ok(())
+}
+
+fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishError> {
+    let Parts { plan, extracted, survivors, clusters, identities, .. } = *parts;
+    let mut tallies = vec![Tally::default(); plan.datasets.len()];
+    let mut documents = DocumentsWriter::create(&folder.join("documents.parquet"))?;
+    let mut duplicates = DuplicatesWriter::create(&folder.join("duplicates.parquet"))?;
+    let hashes = plan.recipe.dedup.near.as_ref().map_or(1, |near| near.bands * near.rows) as f32;
+    let mut sizes = vec![0u32; clusters.cluster.len()];
+    for root in &clusters.cluster {
+        sizes[*root as usize] += 1;
+    }
+    // Where each kept document's first token went, by block and place.
+    let mut placed: Vec<Vec<(Split, u64)>> = parts.encoded.iter().map(|e| vec![(Split::Train, u64::MAX); e.documents.len()]).collect();
+    for (document, start) in parts.order.placed.iter().zip(&parts.order.starts) {
+        placed[document.block as usize][document.place as usize] = (document.split, *start);
+    }
+    for (b, (done, block)) in extracted.blocks.iter().zip(&survivors.blocks).enumerate() {
+        let dataset = &plan.datasets[done.dataset];
+        let unit = &dataset.units[done.unit];
+        let tally = &mut tallies[done.dataset];
+        let verdicts = block.file.read("verdicts")?;
+        let reasons = block.file.read("reasons")?;
+        let names: Vec<String> = block.file.read_json("reason-names")?;
+        let bytes = block.file.read_u64("row-bytes")?;
+        let encoded = &parts.encoded[b];
+        let mut survivor = block.first;
+        for (row, verdict) in (0u32..).zip(&verdicts) {
+            let at = row as usize;
+            let id = identities.of_row(b, row);
+            let count = Count { documents: 1, bytes: bytes[at] };
+            let reason = names.get(usize::from(reasons[at])).map_or("", String::as_str);
+            let mut out = DocumentRow {
+                id: &id,
+                dataset: &dataset.name,
+                file: &unit.files[if unit.is_group() { at } else { 0 }].path,
+                file_row: if unit.is_group() { 0 } else { done.counters.first_row + u64::from(row) },
+                bytes: bytes[at],
+                ..DocumentRow::default()
+            };
+            let shard;
+            tally.funnel.documents_in += 1;
+            tally.funnel.bytes_in += bytes[at];
+            match *verdict {
+                verdict::DROPPED => {
+                    (out.verdict, out.reason) = ("dropped", Some(reason));
+                    *tally.funnel.dropped.entry(reason.to_owned()).or_default() += count;
+                }
+                verdict::QUARANTINED => {
+                    (out.verdict, out.reason) = ("quarantined", Some(reason));
+                    *tally.funnel.quarantined.entry(reason.to_owned()).or_default() += count;
+                }
+                _ => {
+                    let d = survivor as usize;
+                    let size = sizes[clusters.cluster[d] as usize];
+                    out.cluster = Some(identities.row(clusters.cluster[d]));
+                    out.cluster_documents = Some(size);
+                    if clusters.method[d] == Method::Kept as u8 {
+                        let place = encoded.documents.binary_search(&survivor).expect("every kept document was encoded or quarantined");
+                        let tokens = encoded.lengths[place];
+                        if tokens == 0 {
+                            let reason = encoded.quarantined.iter().find(|(p, _)| *p as usize == place).map_or("", |(_, r)| r);
+                            (out.verdict, out.reason) = ("quarantined", Some(reason));
+                            *tally.funnel.quarantined.entry(reason.to_owned()).or_default() += count;
+                        } else {
+                            let (split, start) = placed[b][place];
+                            shard = shard_name(split, start / plan.recipe.shard.tokens);
+                            out.verdict = "kept";
+                            out.split = Some(split.name());
+                            out.shard = Some(&shard);
+                            out.token = Some(start % plan.recipe.shard.tokens);
+                            out.tokens = Some(tokens);
+                            tally.funnel.kept += count;
+                            let of_split = tally.splits.entry(split).or_default();
+                            of_split.tokens += u64::from(tokens);
+                            of_split.documents += 1;
+                            of_split.text_bytes += bytes[at];
+                        }
+                    } else {
+                        let exact = clusters.method[d] == Method::Exact as u8;
+                        let method = if exact { "exact" } else { "near" };
+                        let similarity = if exact { 1.0 } else { f32::from(clusters.agreeing[d]) / hashes };
+                        (out.verdict, out.reason) = ("duplicate", Some(method));
+                        out.kept = Some(identities.row(clusters.keeper[d]));
+                        out.similarity = Some(similarity);
+                        *tally.funnel.duplicates.entry(method.to_owned()).or_default() += count;
+                        let kept = identities.of(clusters.keeper[d]);
+                        duplicates.push(&DuplicateRow { dropped: &id, kept: &kept, similarity, method, cluster_documents: size })?;
+                    }
+                    survivor += 1;
+                }
+            }
+            documents.push(&out)?;
+        }
+    }
+    documents.finish()?;
+    duplicates.finish()?;
+    Ok(tallies)
+}
+
+fn manifest(parts: &Parts<'_>, tallies: Vec<Tally>, tables: Vec<FileEntry>) -> Result<Manifest, FinishError> {
+    let plan = parts.plan;
+    let mut funnel = Funnel::default();
+    let mut splits: BTreeMap<Split, SplitEntry> = BTreeMap::new();
+    let mut datasets = Vec::new();
+    for ((d, dataset), tally) in plan.datasets.iter().enumerate().zip(tallies) {
+        funnel += &tally.funnel;
+        for (split, counts) in &tally.splits {
+            let entry = splits.entry(*split).or_default();
+            entry.tokens += counts.tokens;
+            entry.documents += counts.documents;
+            entry.text_bytes += counts.text_bytes;
+        }
+        datasets.push(DatasetEntry {
+            name: dataset.name.clone(),
+            tier: dataset.tier.name().to_owned(),
+            kind: dataset.kind.name().to_owned(),
+            licence: dataset.licence.clone(),
+            source: dataset.source.clone(),
+            revision: dataset.revision.clone(),
+            files: sources(dataset, &parts.places[d])?,
+            funnel: tally.funnel,
+            splits: tally.splits,
+        });
+    }
+    for shard in parts.shards {
+        splits.entry(shard.split).or_default().shards.push(ShardEntry {
+            file: shard_name(shard.split, shard.number),
+            bytes: shard.bytes,
+            sha256: shard.sha256.hex(),
+            tokens: shard.tokens,
+            documents: shard.documents,
+        });
+    }
+    let mut recipe = plan.recipe.clone();
+    recipe.profile.retain(|name, _| plan.datasets.iter().any(|d| d.profile == *name));
+    let (id, token) = parts.tokenizer.end_of_text();
+    Ok(Manifest {
+        format: andromeda_format::BUILD_FORMAT.to_owned(),
+        version: andromeda_format::VERSION,
+        root: String::new(),
+        name: plan.name.clone(),
+        fingerprint: plan.fingerprint.hex(),
+        tokenizer: TokenizerEntry {
+            file: "tokenizer.json".to_owned(),
+            sha256: plan.tokenizer_digest.hex(),
+            kind: parts.tokenizer.kind().to_owned(),
+            vocab_size: parts.tokenizer.vocab_size(),
+            end_of_text: EndOfText { id, token: token.to_owned() },
+        },
+        token_width: TokenWidth::for_vocab(parts.tokenizer.vocab_size()),
+        frame_tokens: plan.recipe.shard.frame_tokens,
+        shard_tokens: plan.recipe.shard.tokens,
+        splits,
+        datasets,
+        funnel,
+        tables,
+        recipe: serde_json::to_value(&recipe).expect("a recipe is plain data"),
+        program: format!("andromeda {}", env!("CARGO_PKG_VERSION")),
+    })
+}
+
+/// A dataset's files as the manifest lists them: small files that are read together are one entry, whose hash covers the
+/// paths and hashes of them all.
+fn sources(dataset: &PlannedDataset, places: &[Vec<std::path::PathBuf>]) -> Result<Vec<FileEntry>, StoreError> {
+    let mut entries = Vec::new();
+    for (unit, places) in dataset.units.iter().zip(places) {
+        let first = &unit.files[0];
+        let entry = if unit.is_group() {
+            let last = &unit.files[unit.files.len() - 1].path;
+            FileEntry { path: format!("{} .. {last} ({} files)", first.path, unit.files.len()), bytes: unit.bytes(), sha256: unit.digest.hex() }
+        } else {
+            let sha256 = match first.digest.strip_prefix("sha256:") {
+                Some(hex) => hex.to_owned(),
+                None => Digest::of_file(&places[0])?.hex(),
+            };
+            FileEntry { path: first.path.clone(), bytes: first.bytes, sha256 }
+        };
+        entries.push(entry);
+    }
+    Ok(entries)
+}

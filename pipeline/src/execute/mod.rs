@@ -1,0 +1,359 @@
+//! Runs a plan. The only place that knows threads, tasks and files together.
+//!
+//! The stages and what each hands on:
+//! ```text
+//! fetch -> extract -> resolve -> encode -> pack -> finish
+//!          blocks     clusters   ids       shards  tables, manifest
+//! ```
+//! Every stage but the last is made of tasks with receipts ([`store`]): a run that was killed anywhere is continued by
+//! running the same command again, and gives the same bytes.
+
+mod cpu;
+mod encode;
+mod extract;
+mod files;
+mod finish;
+mod identity;
+mod pack;
+mod resolve;
+pub mod store;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use andromeda_format::{Build, Manifest, Split};
+use serde::Serialize;
+
+use crate::fetch::{FetchError, FetchEvent, Hub};
+use crate::plan::Plan;
+use crate::progress::{Event, Progress, Stage};
+use crate::source::Location;
+use crate::tokenize::{Tokenizer, TokenizeError};
+pub use extract::Fault;
+pub use resolve::ResolveCounters;
+use store::{Store, StoreError};
+
+/// How a plan is run. Nothing here changes a byte of the build.
+#[derive(Debug, Clone)]
+pub struct BuildOptions {
+    /// Folder of intermediates.
+    pub work: PathBuf,
+    /// Folder where builds land.
+    pub shards: PathBuf,
+    /// Worker threads.
+    pub threads: usize,
+    /// Bytes of memory to stay within.
+    pub memory_bytes: u64,
+    /// Files that cannot be read to their end are left out, with all of their rows that could be read kept.
+    pub skip_bad_files: bool,
+}
+
+/// A build that is there.
+#[derive(Debug)]
+pub struct Built {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Whether an earlier run had made it.
+    pub was_there: bool,
+    /// Bytes of text and seconds of processor time of each part of the work, those of resumed tasks included.
+    pub rates: Vec<Rate>,
+    /// What the search for duplicates counted.
+    pub resolve: ResolveCounters,
+    /// Files that were left out because they could not be read to their end.
+    pub faults: Vec<Fault>,
+}
+
+/// How fast a part of the work went.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Rate {
+    /// The part.
+    pub part: String,
+    /// Bytes of document text that went through it.
+    pub bytes: u64,
+    /// Seconds of processor time it took, over all threads.
+    pub seconds: f64,
+}
+
+/// Why there is no build.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The work folder.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A download.
+    #[error("dataset {dataset}: {error}")]
+    Fetch {
+        /// The dataset.
+        dataset: String,
+        /// What happened.
+        error: FetchError,
+    },
+    /// The tokenizer.
+    #[error(transparent)]
+    Tokenize(#[from] TokenizeError),
+    /// The format.
+    #[error(transparent)]
+    Format(#[from] andromeda_format::FormatError),
+    /// Publishing.
+    #[error(transparent)]
+    Finish(#[from] finish::FinishError),
+    /// Files could not be read to their end.
+    #[error("{} of the files could not be read to the end; everything else is done and kept. Mend them and run again, or leave them out with --skip-bad-files", .0.len())]
+    BadFiles(Vec<Fault>),
+    /// No document was kept.
+    #[error("no document was kept: {0}")]
+    Empty(String),
+    /// Someone asked it to stop.
+    #[error("interrupted; run the same command again to go on")]
+    Interrupted,
+    /// The machine gave no threads.
+    #[error("no worker threads could be started: {0}")]
+    Threads(String),
+    /// A folder that should hold this build holds something else.
+    #[error("{folder} holds something that is not this build ({why}); move it away and run again")]
+    InTheWay {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl From<std::io::Error> for BuildError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<pack::PackError> for BuildError {
+    fn from(error: pack::PackError) -> Self {
+        match error {
+            pack::PackError::Store(error) => Self::Store(error),
+            pack::PackError::Format(error) => Self::Format(error),
+        }
+    }
+}
+
+/// Makes the build that `plan` describes, or finds it made. `stop` asks the run to end soon; what is done stays done.
+pub fn build(plan: &Plan, options: &BuildOptions, progress: &dyn Progress, stop: &AtomicBool) -> Result<Built, BuildError> {
+    let folder = options.shards.join(&plan.name);
+    if folder.join("manifest.json").exists() {
+        let there = Build::open(&folder).map_err(|error| error.to_string());
+        return match there {
+            Ok(build) if build.manifest().fingerprint == plan.fingerprint.hex() => Ok(Built {
+                manifest: build.manifest().clone(),
+                folder,
+                was_there: true,
+                rates: Vec::new(),
+                resolve: ResolveCounters::default(),
+                faults: Vec::new(),
+            }),
+            Ok(build) => Err(BuildError::InTheWay { folder, why: format!("its fingerprint is {}", build.manifest().fingerprint) }),
+            Err(why) => Err(BuildError::InTheWay { folder, why }),
+        };
+    }
+    let store = Store::open(&options.work)?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .thread_name(|i| format!("worker-{i}"))
+        .build()
+        .map_err(|error| BuildError::Threads(error.to_string()))?;
+    let result = pool.install(|| run(plan, options, &folder, &store, progress, stop));
+    match result {
+        Err(_) if stop.load(Ordering::Relaxed) => Err(BuildError::Interrupted),
+        other => other,
+    }
+}
+
+fn run(
+    plan: &Plan,
+    options: &BuildOptions,
+    folder: &Path,
+    store: &Store,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<Built, BuildError> {
+    let tokenizer = Tokenizer::load(&plan.tokenizer, plan.recipe.tokenize.end_of_text.as_deref())?;
+    let places = fetch(plan, progress, stop)?;
+    let extracted = extract::extract(plan, &places, store, progress, stop)?;
+    if stop.load(Ordering::Relaxed) {
+        return Err(BuildError::Interrupted);
+    }
+    if !extracted.faults.is_empty() && !options.skip_bad_files {
+        return Err(BuildError::BadFiles(extracted.faults));
+    }
+    let survivors = resolve::Survivors::load(plan, &extracted, store, options.memory_bytes)?;
+    if survivors.lengths.is_empty() {
+        return Err(BuildError::Empty(why_empty(&extracted)));
+    }
+    let (clusters, resolved) = resolve::resolve(plan, &extracted, &survivors, store, options.memory_bytes, progress)?;
+    let encoded = encode::encode(plan, &extracted, &survivors, &clusters, &tokenizer, store, progress, stop)?;
+    let identities = identity::Identities::load(plan, &extracted, &survivors)?;
+    let order = pack::order(plan, &identities, &clusters, &encoded);
+    if order.tokens(Split::Train) == 0 {
+        return Err(BuildError::Empty("every document that was left went to validation or test".to_owned()));
+    }
+    let spec = pack::spec(plan, &tokenizer);
+    let shards = pack::pack(plan, &spec, &identities, &order, &encoded, store, progress, stop)?;
+    progress.event(&Event::Stage { stage: Stage::Finish, total: 1 });
+    let parts = finish::Parts {
+        plan,
+        places: &places,
+        extracted: &extracted,
+        survivors: &survivors,
+        clusters: &clusters,
+        identities: &identities,
+        encoded: &encoded,
+        order: &order,
+        shards: &shards,
+        tokenizer: &tokenizer,
+    };
+    let manifest = finish::finish(&parts, folder, store)?;
+    note_uses(store, &plan.name)?;
+    progress.event(&Event::Advanced { stage: Stage::Finish, by: 1, reused: false });
+    progress.event(&Event::Finished { folder: folder.to_path_buf(), root: manifest.root.clone() });
+    let rates = rates(&extracted, &encoded, &shards, &manifest);
+    Ok(Built { folder: folder.to_path_buf(), manifest, was_there: false, rates, resolve: resolved, faults: extracted.faults })
+}
+
+/// Texts of the documents that a build of `plan` would keep, spread over all of them, of about `most_bytes` together.
+pub fn texts(
+    plan: &Plan,
+    options: &BuildOptions,
+    most_bytes: u64,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<Vec<String>, BuildError> {
+    let store = Store::open(&options.work)?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .build()
+        .map_err(|error| BuildError::Threads(error.to_string()))?;
+    pool.install(|| {
+        let places = fetch(plan, progress, stop)?;
+        let extracted = extract::extract(plan, &places, &store, progress, stop)?;
+        if stop.load(Ordering::Relaxed) {
+            return Err(BuildError::Interrupted);
+        }
+        if !extracted.faults.is_empty() {
+            return Err(BuildError::BadFiles(extracted.faults));
+        }
+        let survivors = resolve::Survivors::load(plan, &extracted, &store, options.memory_bytes)?;
+        let (clusters, _) = resolve::resolve(plan, &extracted, &survivors, &store, options.memory_bytes, progress)?;
+        let identities = identity::Identities::load(plan, &extracted, &survivors)?;
+        Ok(encode::texts(&survivors, &clusters, &identities, most_bytes)?)
+    })
+}
+
+/// Brings remote files to this machine; local ones are where they are.
+fn fetch(plan: &Plan, progress: &dyn Progress, stop: &AtomicBool) -> Result<extract::Places, BuildError> {
+    let is_remote = |location: &Location| matches!(location, Location::Hub { .. });
+    let files = plan.datasets.iter().flat_map(|d| &d.units).flat_map(|u| &u.files);
+    let total: u64 = files.filter(|f| is_remote(&f.location)).map(|f| f.bytes).sum();
+    let hub = if total > 0 {
+        progress.event(&Event::Stage { stage: Stage::Fetch, total });
+        Some(Hub::from_env().map_err(|error| BuildError::Fetch { dataset: plan.datasets[0].name.clone(), error })?)
+    } else {
+        None
+    };
+    let mut places = Vec::new();
+    for dataset in &plan.datasets {
+        let mut of_dataset = Vec::new();
+        for unit in &dataset.units {
+            let mut of_unit = Vec::new();
+            for file in &unit.files {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(BuildError::Interrupted);
+                }
+                of_unit.push(match &file.location {
+                    Location::Local(path) => path.clone(),
+                    Location::Hub { repository, commit, file } => {
+                        let hub = hub.as_ref().expect("a remote file has bytes, or its repository is never asked");
+                        let on_event = |event: FetchEvent| {
+                            if let Some(by) = event.bytes() {
+                                progress.event(&Event::Advanced { stage: Stage::Fetch, by, reused: false });
+                            }
+                        };
+                        hub.fetch(repository, commit, file, &on_event)
+                            .map_err(|error| BuildError::Fetch { dataset: dataset.name.clone(), error })?
+                    }
+                });
+            }
+            of_dataset.push(of_unit);
+        }
+        places.push(of_dataset);
+    }
+    Ok(places)
+}
+
+fn why_empty(extracted: &extract::Extracted) -> String {
+    let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
+    for block in &extracted.blocks {
+        for (reason, count) in block.counters.dropped.iter().chain(&block.counters.quarantined) {
+            *reasons.entry(reason.clone()).or_default() += count.documents;
+        }
+    }
+    let mut most: Vec<(u64, String)> = reasons.into_iter().map(|(reason, count)| (count, reason)).collect();
+    most.sort_by(|a, b| b.cmp(a));
+    if most.is_empty() {
+        return "the files hold no rows".to_owned();
+    }
+    let most: Vec<String> = most.into_iter().take(3).map(|(count, reason)| format!("{count} for {reason}")).collect();
+    format!("the rules took {}", most.join(", "))
+}
+
+/// Notes which intermediates a build stands on, so that garbage collection knows what is still of use.
+fn note_uses(store: &Store, name: &str) -> Result<(), BuildError> {
+    let folder = store.root().join("builds");
+    fs_err::create_dir_all(&folder)?;
+    let bytes = serde_json::to_vec(&store.used()).expect("names and digests are plain data");
+    andromeda_format::write_atomic(&folder.join(format!("{name}.json")), &bytes)?;
+    Ok(())
+}
+
+fn rates(
+    extracted: &extract::Extracted,
+    encoded: &[encode::Encoded],
+    shards: &[pack::PackedShard],
+    manifest: &Manifest,
+) -> Vec<Rate> {
+    let mut seconds: BTreeMap<&str, f64> = BTreeMap::new();
+    let mut book = |parts: &BTreeMap<String, f64>, rename: &[(&str, &'static str)]| {
+        for (part, spent) in parts {
+            if let Some((_, name)) = rename.iter().find(|(from, _)| from == part) {
+                *seconds.entry(name).or_default() += spent;
+            }
+        }
+    };
+    let extract = [
+        ("read", "read"),
+        ("normalize", "normalize"),
+        ("filter", "filter"),
+        ("exact", "exact"),
+        ("signature", "signature"),
+        ("write", "store"),
+    ];
+    extracted.blocks.iter().for_each(|block| book(&block.receipt.seconds, &extract));
+    encoded.iter().for_each(|block| book(&block.seconds, &[("tokenize", "tokenize"), ("write", "store")]));
+    shards.iter().for_each(|shard| book(&shard.seconds, &[("write", "write")]));
+    let all: u64 = extracted.blocks.iter().map(|block| block.counters.bytes).sum();
+    let survivors: u64 = extracted.blocks.iter().map(|block| block.counters.survivors.bytes).sum();
+    let kept = manifest.funnel.kept.bytes;
+    [
+        ("read", all),
+        ("normalize", all),
+        ("filter", all),
+        ("exact", survivors),
+        ("signature", survivors),
+        ("store", survivors),
+        ("tokenize", kept),
+        ("write", kept),
+    ]
+    .into_iter()
+    .filter_map(|(part, bytes)| Some(Rate { part: part.to_owned(), bytes, seconds: *seconds.get(part)? }))
+    .collect()
+}

@@ -1,0 +1,264 @@
+//! The build's tables: every input document with what became of it, and every duplicate with its kept twin.
+//!
+//! Parquet with zstd, written row group by row group in plan order, so that any tool can ask it anything and equal builds
+//! have equal bytes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::builder::{Float32Builder, StringBuilder, StringDictionaryBuilder, UInt32Builder, UInt64Builder};
+use arrow_array::types::Int32Type;
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{DataType, Field, Schema};
+use fs_err::File;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+
+/// One input document.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DocumentRow<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Its dataset.
+    pub dataset: &'a str,
+    /// The file it was in.
+    pub file: &'a str,
+    /// Its row in that file.
+    pub file_row: u64,
+    /// Bytes of its normalized text.
+    pub bytes: u64,
+    /// `kept`, `dropped`, `duplicate` or `quarantined`.
+    pub verdict: &'a str,
+    /// Why, unless it was kept.
+    pub reason: Option<&'a str>,
+    /// Row of the first document of its cluster, if it was compared with others.
+    pub cluster: Option<u64>,
+    /// Documents in that cluster.
+    pub cluster_documents: Option<u32>,
+    /// Row of the copy that was kept instead of it.
+    pub kept: Option<u64>,
+    /// Share of equal hashes between the two; 1 for equal texts.
+    pub similarity: Option<f32>,
+    /// `train`, `val` or `test`.
+    pub split: Option<&'a str>,
+    /// File of the shard where its first token is.
+    pub shard: Option<&'a str>,
+    /// Place of that token in the shard.
+    pub token: Option<u64>,
+    /// Its tokens, end of text included.
+    pub tokens: Option<u32>,
+}
+
+/// One duplicate.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DuplicateRow<'a> {
+    /// Id of the document that was dropped.
+    pub dropped: &'a str,
+    /// Id of the one that was kept.
+    pub kept: &'a str,
+    /// Share of equal hashes between the two; 1 for equal texts.
+    pub similarity: f32,
+    /// `exact` or `near`.
+    pub method: &'a str,
+    /// Documents in their cluster.
+    pub cluster_documents: u32,
+}
+
+/// Rows are handed to the writer in batches of this many; row groups have eight of them.
+const BATCH_ROWS: usize = 1 << 14;
+
+fn properties() -> WriterProperties {
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).expect("level 3 exists")))
+        .set_max_row_group_row_count(Some(8 * BATCH_ROWS))
+        .set_created_by(format!("andromeda {}", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+type Words = StringDictionaryBuilder<Int32Type>;
+
+fn word() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+}
+
+/// Writes `documents.parquet`.
+pub struct DocumentsWriter {
+    writer: ArrowWriter<File>,
+    schema: Arc<Schema>,
+    rows: usize,
+    id: StringBuilder,
+    dataset: Words,
+    file: Words,
+    file_row: UInt64Builder,
+    bytes: UInt64Builder,
+    verdict: Words,
+    reason: Words,
+    cluster: UInt64Builder,
+    cluster_documents: UInt32Builder,
+    kept: UInt64Builder,
+    similarity: Float32Builder,
+    split: Words,
+    shard: Words,
+    token: UInt64Builder,
+    tokens: UInt32Builder,
+}
+
+impl DocumentsWriter {
+    /// Creates the file.
+    pub fn create(path: &Path) -> Result<Self, ParquetError> {
+        let field = |name: &str, kind: DataType, nullable: bool| Field::new(name, kind, nullable);
+        let schema = Arc::new(Schema::new(vec![
+            field("id", DataType::Utf8, false),
+            field("dataset", word(), false),
+            field("file", word(), false),
+            field("file_row", DataType::UInt64, false),
+            field("bytes", DataType::UInt64, false),
+            field("verdict", word(), false),
+            field("reason", word(), true),
+            field("cluster", DataType::UInt64, true),
+            field("cluster_documents", DataType::UInt32, true),
+            field("kept", DataType::UInt64, true),
+            field("similarity", DataType::Float32, true),
+            field("split", word(), true),
+            field("shard", word(), true),
+            field("token", DataType::UInt64, true),
+            field("tokens", DataType::UInt32, true),
+        ]));
+        let file = File::create(path)?;
+        Ok(Self {
+            writer: ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties()))?,
+            schema,
+            rows: 0,
+            id: StringBuilder::new(),
+            dataset: Words::new(),
+            file: Words::new(),
+            file_row: UInt64Builder::new(),
+            bytes: UInt64Builder::new(),
+            verdict: Words::new(),
+            reason: Words::new(),
+            cluster: UInt64Builder::new(),
+            cluster_documents: UInt32Builder::new(),
+            kept: UInt64Builder::new(),
+            similarity: Float32Builder::new(),
+            split: Words::new(),
+            shard: Words::new(),
+            token: UInt64Builder::new(),
+            tokens: UInt32Builder::new(),
+        })
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, row: &DocumentRow<'_>) -> Result<(), ParquetError> {
+        self.id.append_value(row.id);
+        self.dataset.append_value(row.dataset);
+        self.file.append_value(row.file);
+        self.file_row.append_value(row.file_row);
+        self.bytes.append_value(row.bytes);
+        self.verdict.append_value(row.verdict);
+        self.reason.append_option(row.reason);
+        self.cluster.append_option(row.cluster);
+        self.cluster_documents.append_option(row.cluster_documents);
+        self.kept.append_option(row.kept);
+        self.similarity.append_option(row.similarity);
+        self.split.append_option(row.split);
+        self.shard.append_option(row.shard);
+        self.token.append_option(row.token);
+        self.tokens.append_option(row.tokens);
+        self.rows += 1;
+        if self.rows == BATCH_ROWS { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), ParquetError> {
+        self.rows = 0;
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(self.id.finish()),
+            Arc::new(self.dataset.finish()),
+            Arc::new(self.file.finish()),
+            Arc::new(self.file_row.finish()),
+            Arc::new(self.bytes.finish()),
+            Arc::new(self.verdict.finish()),
+            Arc::new(self.reason.finish()),
+            Arc::new(self.cluster.finish()),
+            Arc::new(self.cluster_documents.finish()),
+            Arc::new(self.kept.finish()),
+            Arc::new(self.similarity.finish()),
+            Arc::new(self.split.finish()),
+            Arc::new(self.shard.finish()),
+            Arc::new(self.token.finish()),
+            Arc::new(self.tokens.finish()),
+        ];
+        self.writer.write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+    }
+
+    /// Writes the rest, the footer, and syncs.
+    pub fn finish(mut self) -> Result<(), ParquetError> {
+        self.flush()?;
+        Ok(self.writer.into_inner()?.sync_all()?)
+    }
+}
+
+/// Writes `duplicates.parquet`.
+pub struct DuplicatesWriter {
+    writer: ArrowWriter<File>,
+    schema: Arc<Schema>,
+    rows: usize,
+    dropped: StringBuilder,
+    kept: StringBuilder,
+    similarity: Float32Builder,
+    method: Words,
+    cluster_documents: UInt32Builder,
+}
+
+impl DuplicatesWriter {
+    /// Creates the file.
+    pub fn create(path: &Path) -> Result<Self, ParquetError> {
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("dropped", DataType::Utf8, false),
+            Field::new("kept", DataType::Utf8, false),
+            Field::new("similarity", DataType::Float32, false),
+            Field::new("method", word(), false),
+            Field::new("cluster_documents", DataType::UInt32, false),
+        ]));
+        Ok(Self {
+            writer: ArrowWriter::try_new(File::create(path)?, Arc::clone(&schema), Some(properties()))?,
+            schema,
+            rows: 0,
+            dropped: StringBuilder::new(),
+            kept: StringBuilder::new(),
+            similarity: Float32Builder::new(),
+            method: Words::new(),
+            cluster_documents: UInt32Builder::new(),
+        })
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, row: &DuplicateRow<'_>) -> Result<(), ParquetError> {
+        self.dropped.append_value(row.dropped);
+        self.kept.append_value(row.kept);
+        self.similarity.append_value(row.similarity);
+        self.method.append_value(row.method);
+        self.cluster_documents.append_value(row.cluster_documents);
+        self.rows += 1;
+        if self.rows == BATCH_ROWS { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), ParquetError> {
+        self.rows = 0;
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(self.dropped.finish()),
+            Arc::new(self.kept.finish()),
+            Arc::new(self.similarity.finish()),
+            Arc::new(self.method.finish()),
+            Arc::new(self.cluster_documents.finish()),
+        ];
+        self.writer.write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+    }
+
+    /// Writes the rest, the footer, and syncs.
+    pub fn finish(mut self) -> Result<(), ParquetError> {
+        self.flush()?;
+        Ok(self.writer.into_inner()?.sync_all()?)
+    }
+}

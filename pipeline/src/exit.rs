@@ -1,0 +1,97 @@
+//! Exit codes, and which error ends with which.
+
+use crate::execute::BuildError;
+use crate::plan::PlanError;
+use crate::source::SourceError;
+
+/// Done, or nothing to do.
+pub const OK: u8 = 0;
+/// The command line, a manifest or a recipe is wrong.
+pub const USAGE: u8 = 2;
+/// The same command may succeed later: network, disk, memory.
+pub const RETRIABLE: u8 = 10;
+/// It will not succeed without a change: bad data, nothing kept.
+pub const PERMANENT: u8 = 20;
+/// Bytes are not what they should be.
+pub const INTEGRITY: u8 = 30;
+/// Another run owns the folder.
+pub const BUSY: u8 = 40;
+/// Interrupted from the keyboard.
+pub const INTERRUPTED: u8 = 130;
+
+/// The exit code of whatever ended a command.
+pub fn code(error: &anyhow::Error) -> u8 {
+    for cause in error.chain() {
+        if let Some(error) = cause.downcast_ref::<BuildError>() {
+            return of_build(error);
+        }
+        if let Some(error) = cause.downcast_ref::<PlanError>() {
+            return of_plan(error);
+        }
+        if let Some(error) = cause.downcast_ref::<crate::execute::store::StoreError>() {
+            return of_store(error);
+        }
+        if let Some(error) = cause.downcast_ref::<andromeda_format::FormatError>() {
+            return if error.is_io() { RETRIABLE } else { INTEGRITY };
+        }
+        if cause.downcast_ref::<crate::written::Problems>().is_some() || cause.downcast_ref::<Usage>().is_some() {
+            return USAGE;
+        }
+        if cause.downcast_ref::<std::io::Error>().is_some() {
+            return RETRIABLE;
+        }
+    }
+    PERMANENT
+}
+
+/// Something on the command line that cannot be.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+fn of_plan(error: &PlanError) -> u8 {
+    match error {
+        PlanError::Written(_) | PlanError::Source(SourceError::Written(_)) => USAGE,
+        PlanError::Source(SourceError::Fetch { error, .. }) => of_fetch(error),
+        PlanError::Source(SourceError::Io { .. }) | PlanError::Lock { .. } | PlanError::DoesNotFit { .. } => RETRIABLE,
+    }
+}
+
+fn of_fetch(error: &crate::fetch::FetchError) -> u8 {
+    if error.is_retriable() {
+        RETRIABLE
+    } else if error.is_integrity() {
+        INTEGRITY
+    } else {
+        PERMANENT
+    }
+}
+
+fn of_store(error: &crate::execute::store::StoreError) -> u8 {
+    use crate::execute::store::StoreError;
+    match error {
+        StoreError::Busy { .. } => BUSY,
+        StoreError::Io(_) => RETRIABLE,
+        StoreError::Damaged { .. } | StoreError::NotDeterministic { .. } => INTEGRITY,
+    }
+}
+
+fn of_build(error: &BuildError) -> u8 {
+    match error {
+        BuildError::Store(error) => of_store(error),
+        BuildError::Fetch { error, .. } => of_fetch(error),
+        BuildError::Format(error) => {
+            if error.is_io() {
+                RETRIABLE
+            } else {
+                INTEGRITY
+            }
+        }
+        BuildError::Finish(error) => error.exit_code(),
+        BuildError::Interrupted => INTERRUPTED,
+        BuildError::Threads(_) => RETRIABLE,
+        BuildError::Tokenize(_) => USAGE,
+        BuildError::BadFiles(_) | BuildError::Empty(_) => PERMANENT,
+        BuildError::InTheWay { .. } => INTEGRITY,
+    }
+}

@@ -1,0 +1,290 @@
+//! Where the files of a dataset are: folders, the sources of this project's dependencies, repositories on the hub.
+//!
+//! A listing is sorted by path, so that nothing later depends on the order in which a file system or a server names files.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+use crate::catalogue::{CargoSource, Dataset, FolderSource, HubSource};
+use crate::digest::{Digest, Remembered};
+use crate::fetch::{FetchError, Hub, RemoteFile};
+use crate::lock::Lock;
+use crate::written::Problem;
+
+/// A file of a dataset, pinned.
+#[derive(Debug, Clone)]
+pub struct PlannedFile {
+    /// Its path within the dataset, `/`-separated, the same on every machine.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// What its content hashes to: `sha256:...`, or `git:...` for small files of a hub repository.
+    pub digest: String,
+    /// Where its bytes are.
+    pub location: Location,
+}
+
+/// Where a planned file's bytes are.
+#[derive(Debug, Clone)]
+pub enum Location {
+    /// On this machine.
+    Local(PathBuf),
+    /// On the hub.
+    Hub {
+        /// `owner/name`.
+        repository: String,
+        /// The pinned commit.
+        commit: String,
+        /// The file as the hub lists it.
+        file: RemoteFile,
+    },
+}
+
+/// A dataset's files and what they were pinned to.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// What a person would call the place: a path as written, `hub:owner/name`, `cargo:Cargo.lock`.
+    pub source: String,
+    /// Commit of a hub repository; the digest of the file list otherwise.
+    pub revision: String,
+    /// Sorted by path.
+    pub files: Vec<PlannedFile>,
+    /// What was left out and why, for people.
+    pub notes: Vec<String>,
+}
+
+/// What listing a dataset needs from outside.
+pub struct Context<'a> {
+    /// Digests of local files seen before.
+    pub remembered: &'a mut Remembered,
+    /// Pinned revisions.
+    pub lock: &'a mut Lock,
+    /// Opened when the first hub dataset asks for it.
+    pub hub: &'a mut Option<Hub>,
+}
+
+/// Why a dataset has no listing.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Something a person wrote.
+    #[error("{0}")]
+    Written(Problem),
+    /// The hub.
+    #[error("dataset {dataset}: {error}")]
+    Fetch {
+        /// The dataset.
+        dataset: String,
+        /// What happened.
+        error: FetchError,
+    },
+    /// A local file.
+    #[error("dataset {dataset}: {error}")]
+    Io {
+        /// The dataset.
+        dataset: String,
+        /// What happened; names the file.
+        error: std::io::Error,
+    },
+}
+
+/// Lists and pins the files of a dataset.
+pub fn list(dataset: &Dataset, context: &mut Context<'_>) -> Result<Listing, SourceError> {
+    let manifest = &dataset.manifest;
+    let listing = if let Some(source) = &manifest.source.folder {
+        folder(dataset, source, context)
+    } else if let Some(source) = &manifest.source.cargo {
+        cargo(dataset, source, context)
+    } else if let Some(source) = &manifest.source.hub {
+        hub(dataset, source, context)
+    } else {
+        unreachable!("a checked manifest has exactly one source")
+    }?;
+    if listing.files.is_empty() {
+        return Err(SourceError::Written(
+            Problem::of_file(&dataset.file, format!("dataset `{}` has no files at {}", manifest.name, listing.source), None)
+                .hint("look at the place, and at the patterns of `files` and `exclude`"),
+        ));
+    }
+    Ok(listing)
+}
+
+fn patterns(dataset: &Dataset, files: &[String], exclude: &[String]) -> Result<(GlobSet, GlobSet), SourceError> {
+    let set = |list: &[String]| {
+        let mut builder = GlobSetBuilder::new();
+        for pattern in list {
+            builder.add(Glob::new(pattern)?);
+        }
+        builder.build()
+    };
+    let both = set(files).and_then(|files| Ok((files, set(exclude)?)));
+    both.map_err(|error| SourceError::Written(Problem::of_file(&dataset.file, error.to_string(), None)))
+}
+
+/// All regular files below `root` as `/`-separated relative paths; links are followed to files, not into folders.
+fn walk(root: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    if root.is_file() {
+        let name = root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        return Ok(vec![(name, root.to_path_buf())]);
+    }
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs_err::read_dir(&folder)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            let path = entry.path();
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_file() || (kind.is_symlink() && path.is_file()) {
+                if let Some(relative) = portable(&path, root) {
+                    found.push((relative, path));
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn portable(path: &Path, root: &Path) -> Option<String> {
+    let relative = path.strip_prefix(root).ok()?;
+    let parts: Option<Vec<&str>> = relative
+        .components()
+        .map(|part| match part {
+            Component::Normal(name) => name.to_str(),
+            _ => None,
+        })
+        .collect();
+    Some(parts?.join("/"))
+}
+
+fn beside(dataset: &Dataset, path: &Path) -> PathBuf {
+    dataset.file.parent().unwrap_or(Path::new(".")).join(path)
+}
+
+fn pin(
+    dataset: &Dataset,
+    source: String,
+    mut found: Vec<(String, PathBuf)>,
+    notes: Vec<String>,
+    context: &mut Context<'_>,
+) -> Result<Listing, SourceError> {
+    found.sort();
+    let paths: Vec<PathBuf> = found.iter().map(|(_, path)| path.clone()).collect();
+    let digests = context
+        .remembered
+        .digest_all(&paths)
+        .map_err(|error| SourceError::Io { dataset: dataset.manifest.name.clone(), error })?;
+    let files: Vec<PlannedFile> = found
+        .into_iter()
+        .zip(digests)
+        .map(|((path, local), (bytes, digest))| PlannedFile {
+            path,
+            bytes,
+            digest: format!("sha256:{digest}"),
+            location: Location::Local(local),
+        })
+        .collect();
+    let revision = Digest::of_value(&files.iter().map(|f| (&f.path, &f.digest)).collect::<Vec<_>>()).hex();
+    Ok(Listing { source, revision, files, notes })
+}
+
+fn folder(dataset: &Dataset, source: &FolderSource, context: &mut Context<'_>) -> Result<Listing, SourceError> {
+    let root = beside(dataset, &source.path);
+    let (files, exclude) = patterns(dataset, &source.files, &source.exclude)?;
+    let found = walk(&root).map_err(|error| {
+        SourceError::Written(
+            Problem::of_file(&dataset.file, format!("the folder of `{}` cannot be read: {error}", dataset.manifest.name), None)
+                .hint("`path` is absolute, or relative to the manifest's folder"),
+        )
+    })?;
+    let found = found.into_iter().filter(|(path, _)| files.is_match(path) && !exclude.is_match(path)).collect();
+    pin(dataset, format!("folder:{}", source.path.display()), found, Vec::new(), context)
+}
+
+/// The packages of a lock file in the registry sources below `CARGO_HOME`, each file as `package-version/path`.
+fn cargo(dataset: &Dataset, source: &CargoSource, context: &mut Context<'_>) -> Result<Listing, SourceError> {
+    let problem = |message: String, hint: &str| SourceError::Written(Problem::of_file(&dataset.file, message, None).hint(hint));
+    let lock_file = beside(dataset, &source.lock);
+    let text = fs_err::read_to_string(&lock_file)
+        .map_err(|error| problem(format!("the lock file cannot be read: {error}"), "`lock` is relative to the manifest's folder"))?;
+    let lock: toml::Table =
+        toml::from_str(&text).map_err(|error| problem(format!("{}: {}", lock_file.display(), error.message()), "it is not a Cargo.lock"))?;
+    let mut packages: BTreeMap<String, Option<PathBuf>> = BTreeMap::new();
+    for package in lock.get("package").and_then(toml::Value::as_array).into_iter().flatten() {
+        // Packages without a source are this workspace's own.
+        if let (Some(name), Some(version), Some(_)) =
+            (package.get("name").and_then(|v| v.as_str()), package.get("version").and_then(|v| v.as_str()), package.get("source"))
+        {
+            packages.insert(format!("{name}-{version}"), None);
+        }
+    }
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
+        .unwrap_or_default();
+    let registries = home.join("registry").join("src");
+    let mut folders: Vec<PathBuf> =
+        fs_err::read_dir(&registries).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path()).collect();
+    folders.sort();
+    for (name, place) in &mut packages {
+        *place = folders.iter().map(|folder| folder.join(name)).find(|folder| folder.is_dir());
+    }
+    let missing = packages.values().filter(|place| place.is_none()).count();
+    if missing == packages.len() {
+        return Err(problem(
+            format!("no dependency's sources are in {}", registries.display()),
+            "set CARGO_HOME to where cargo keeps its registry, or run `cargo fetch`",
+        ));
+    }
+    let (files, exclude) = patterns(dataset, &source.files, &source.exclude)?;
+    let mut found = Vec::new();
+    for (name, place) in &packages {
+        let Some(place) = place else { continue };
+        let inside = walk(place).map_err(|error| SourceError::Io { dataset: dataset.manifest.name.clone(), error })?;
+        found.extend(
+            inside
+                .into_iter()
+                .filter(|(path, _)| files.is_match(path) && !exclude.is_match(path) && path != ".cargo-ok")
+                .map(|(path, local)| (format!("{name}/{path}"), local)),
+        );
+    }
+    let mut notes = Vec::new();
+    if missing > 0 {
+        notes.push(format!(
+            "{missing} of {} packages are not on this machine (other platforms' and unused ones; `cargo fetch` brings them)",
+            packages.len()
+        ));
+    }
+    pin(dataset, format!("cargo:{}", source.lock.file_name().unwrap_or_default().to_string_lossy()), found, notes, context)
+}
+
+fn hub(dataset: &Dataset, source: &HubSource, context: &mut Context<'_>) -> Result<Listing, SourceError> {
+    let failed = |error| SourceError::Fetch { dataset: dataset.manifest.name.clone(), error };
+    let (wanted, exclude) = patterns(dataset, &source.files, &source.exclude)?;
+    if context.hub.is_none() {
+        *context.hub = Some(Hub::from_env().map_err(failed)?);
+    }
+    let hub = context.hub.as_ref().expect("set just above");
+    let commit = match context.lock.commit(hub.endpoint(), &source.repository, &source.revision) {
+        Some(commit) => commit,
+        None => {
+            let commit = hub.resolve(&source.repository, &source.revision).map_err(failed)?;
+            context.lock.pin(hub.endpoint(), &source.repository, &source.revision, &commit);
+            commit
+        }
+    };
+    let listed = context.lock.listing(hub, &source.repository, &commit).map_err(failed)?;
+    let files = listed
+        .into_iter()
+        .filter(|file| wanted.is_match(&file.path) && !exclude.is_match(&file.path))
+        .map(|file| PlannedFile {
+            path: file.path.clone(),
+            bytes: file.bytes,
+            digest: file.digest_label(),
+            location: Location::Hub { repository: source.repository.clone(), commit: commit.clone(), file },
+        })
+        .collect();
+    Ok(Listing { source: format!("hub:{}", source.repository), revision: commit, files, notes: Vec::new() })
+}

@@ -1,0 +1,279 @@
+//! What people write: strict TOML with every problem reported at once.
+//!
+//! An unknown key or a wrong type is an error that shows the file, the line, a caret and what was probably meant. The
+//! TOML reader stops at its first complaint, so the offending entry is blanked out (in place, so that offsets stay
+//! true) and the text read again until nothing new is found.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use toml::de::{DeTable, DeValue};
+
+/// One thing wrong with a written file, with the place and, where one is known, the way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file it is in, or the folder a selection was made from.
+    pub file: PathBuf,
+    /// Line and column, both from 1, and the text of that line with the length to underline.
+    pub place: Option<Place>,
+    /// What is wrong, in one sentence.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+/// A place in a written file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Line number, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// The whole line.
+    pub text: String,
+    /// Characters to underline, at least 1.
+    pub length: usize,
+}
+
+impl Problem {
+    /// A problem of a whole file.
+    pub fn of_file(file: &Path, message: impl Into<String>, hint: impl Into<Option<String>>) -> Self {
+        Self { file: file.to_path_buf(), place: None, message: message.into(), hint: hint.into() }
+    }
+
+    /// A problem at the entry `keys` (outermost first) of `source`; the file as a whole when there is no such entry.
+    pub fn at(file: &Path, source: &str, keys: &[&str], message: impl Into<String>) -> Self {
+        let place = DeTable::parse(source).ok().and_then(|table| {
+            let span = find(table.get_ref(), keys)?;
+            Some(place(source, span))
+        });
+        Self { file: file.to_path_buf(), place, message: message.into(), hint: None }
+    }
+
+    /// The same problem with a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            None => write!(f, "{}: {}", self.file.display(), self.message)?,
+            Some(place) => {
+                let gutter = place.line.to_string().len();
+                let pad = " ".repeat(gutter);
+                writeln!(f, "{}:{}:{}: {}", self.file.display(), place.line, place.column, self.message)?;
+                writeln!(f, "{pad} |")?;
+                writeln!(f, "{} | {}", place.line, place.text)?;
+                // Tabs stay tabs, so that the caret stands under the key whatever their width.
+                let lead: String =
+                    place.text.chars().take(place.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+                write!(f, "{pad} | {lead}{}", "^".repeat(place.length))?;
+            }
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// All problems of a catalogue or recipe; printed one after the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.0.iter().enumerate() {
+            if i > 0 {
+                writeln!(f, "\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Reads `source` as a `T`, or says everything that is wrong with it.
+pub fn parse<T: DeserializeOwned>(file: &Path, source: &str) -> Result<T, Vec<Problem>> {
+    let mut text = source.to_owned();
+    let mut problems: Vec<Problem> = Vec::new();
+    let mut blanked: Vec<String> = Vec::new();
+    loop {
+        let error = match toml::from_str::<T>(&text) {
+            Ok(value) if problems.is_empty() => return Ok(value),
+            Ok(_) => return Err(problems),
+            Err(error) => error,
+        };
+        let message = error.message().trim().replace('\n', "; ");
+        // A required entry that was blanked for another fault is not also missing.
+        if !blanked.iter().any(|key| message == format!("missing field `{key}`")) {
+            problems.push(Problem {
+                file: file.to_path_buf(),
+                place: error.span().map(|span| place(source, span)),
+                hint: did_you_mean(&message),
+                message: message.clone(),
+            });
+        }
+        let Some(span) = error.span() else { return Err(problems) };
+        let Ok(table) = DeTable::parse(&text) else { return Err(problems) };
+        match innermost(table.get_ref(), &span) {
+            Some((key, range)) if problems.len() < 50 && !range.is_empty() => {
+                let blank: String =
+                    text[range.clone()].chars().map(|c| if c == '\n' { "\n".into() } else { " ".repeat(c.len_utf8()) }).collect();
+                text.replace_range(range, &blank);
+                blanked.push(key);
+            }
+            _ => return Err(problems),
+        }
+    }
+}
+
+/// The innermost `key = value` whose key or value holds `span`: its name and its whole range.
+fn innermost(table: &DeTable<'_>, span: &Range<usize>) -> Option<(String, Range<usize>)> {
+    for (key, value) in table {
+        let (k, v) = (key.span(), value.span());
+        let inside = |outer: &Range<usize>| outer.start <= span.start && span.end <= outer.end;
+        let nested = match value.get_ref() {
+            DeValue::Table(inner) => innermost(inner, span),
+            DeValue::Array(items) => items.iter().find_map(|item| match item.get_ref() {
+                DeValue::Table(inner) => innermost(inner, span),
+                _ => None,
+            }),
+            _ => None,
+        };
+        if nested.is_some() {
+            return nested;
+        }
+        if inside(&k) || (inside(&v) && k.end <= v.start && !matches!(value.get_ref(), DeValue::Table(_))) {
+            // A `[header]` has its key inside the value's span: only `key = value` can be blanked as one piece.
+            return (k.end <= v.start).then(|| (key.get_ref().to_string(), k.start..v.end));
+        }
+    }
+    None
+}
+
+fn find(table: &DeTable<'_>, keys: &[&str]) -> Option<Range<usize>> {
+    let (first, rest) = keys.split_first()?;
+    let (key, value) = table.iter().find(|(key, _)| key.get_ref().as_ref() == *first)?;
+    match (rest, value.get_ref()) {
+        ([], _) => Some(key.span()),
+        (_, DeValue::Table(inner)) => find(inner, rest).or(Some(key.span())),
+        _ => Some(key.span()),
+    }
+}
+
+fn place(source: &str, span: Range<usize>) -> Place {
+    let start = span.start.min(source.len());
+    let line_start = source[..start].rfind('\n').map_or(0, |i| i + 1);
+    let line_end = source[start..].find('\n').map_or(source.len(), |i| start + i);
+    let end = span.end.clamp(start, line_end);
+    Place {
+        line: source[..start].matches('\n').count() + 1,
+        column: source[line_start..start].chars().count() + 1,
+        text: source[line_start..line_end].trim_end_matches('\r').to_owned(),
+        length: source[start..end].chars().count().max(1),
+    }
+}
+
+/// "unknown field `budjet`, expected one of `budget`, ...": the expected name nearest to the written one.
+fn did_you_mean(message: &str) -> Option<String> {
+    let (found, expected) = message.split_once(", expected")?;
+    let written = found.split('`').nth(1)?;
+    let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+    nearest(written, names.iter().copied()).map(|name| format!("did you mean `{name}`?"))
+}
+
+/// The name most like `written`, if any is near enough to be a slip of the hand.
+pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (written.chars().count() / 3).max(1);
+    names.into_iter().map(|name| (edits(written, name), name)).filter(|(d, _)| *d <= limit).min().map(|(_, name)| name)
+}
+
+/// Levenshtein distance in characters.
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+    #[expect(dead_code, reason = "only the shape matters")]
+    struct Written {
+        name: String,
+        budget_bytes: Option<u64>,
+        #[serde(default)]
+        source: Source,
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+    #[expect(dead_code, reason = "only the shape matters")]
+    struct Source {
+        path: Option<String>,
+        files: Option<Vec<String>>,
+    }
+
+    #[test]
+    fn every_problem_of_a_file_is_reported_at_once() {
+        let source = "name = 7\nbudjet-bytes = 3\n[source]\npaht = \"x\"\nfiles = \"a\"\n";
+        let problems = parse::<Written>(Path::new("d.toml"), source).unwrap_err();
+        let lines: Vec<usize> = problems.iter().map(|p| p.place.as_ref().unwrap().line).collect();
+        assert_eq!(problems.len(), 4, "{problems:#?}");
+        let mut sorted = lines.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, [1, 2, 4, 5]);
+        let hints: Vec<_> = problems.iter().filter_map(|p| p.hint.clone()).collect();
+        assert!(hints.contains(&"did you mean `budget-bytes`?".to_owned()), "{hints:?}");
+        assert!(hints.contains(&"did you mean `path`?".to_owned()), "{hints:?}");
+    }
+
+    #[test]
+    fn the_caret_stands_under_the_key() {
+        let problems = parse::<Written>(Path::new("d.toml"), "name = \"n\"\nbudjet-bytes = 3\n").unwrap_err();
+        let shown = problems[0].to_string();
+        assert!(shown.starts_with("d.toml:2:1: unknown field `budjet-bytes`"), "{shown}");
+        assert!(shown.contains("\n  | ^^^^^^^^^^^^\n"), "{shown}");
+    }
+
+    #[test]
+    fn broken_syntax_is_one_problem_with_a_place() {
+        let problems = parse::<Written>(Path::new("d.toml"), "name = \"n\nx").unwrap_err();
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].place.as_ref().unwrap().line, 1);
+    }
+
+    #[test]
+    fn a_missing_field_is_named() {
+        let problems = parse::<Written>(Path::new("d.toml"), "budget-bytes = 1\n").unwrap_err();
+        assert!(problems[0].message.contains("missing field `name`"));
+    }
+
+    #[test]
+    fn nearest_is_careful() {
+        assert_eq!(nearest("gopher", ["length", "gofer-x"]), None);
+        assert_eq!(nearest("lenght", ["length", "other"]), Some("length"));
+    }
+}
