@@ -378,13 +378,11 @@ impl<'a> Patience<'a> {
         if self.failures > self.options.retries {
             return Err(give_up(reason.to_owned()));
         }
-        if let Some(after) = after {
-            if after > self.options.longest_wait {
-                return Err(give_up(format!(
-                    "{reason}, and the server asks to wait {} seconds",
-                    after.as_secs()
-                )));
-            }
+        if let Some(after) = after.filter(|after| *after > self.options.longest_wait) {
+            let asked = after.as_secs();
+            return Err(give_up(format!(
+                "{reason}, and the server asks to wait {asked} seconds"
+            )));
         }
         let doubled = self
             .options

@@ -358,7 +358,7 @@ impl Hub {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Stop(error)) => return Err(error),
                 Err(Failure::Retry { reason, after }) => {
-                    std::thread::sleep(patience.wait(url, &reason, after)?)
+                    std::thread::sleep(patience.wait(url, &reason, after)?);
                 }
             }
         }
