@@ -1,1 +1,13 @@
-//! Support for the cross-crate tests: the loopback hub.
+//! Support for the cross-crate tests: a hub that lives on this machine's loopback interface.
+//!
+//! [`LoopbackHub`] speaks the part of the dataset hub's protocol that our client and the Python library need, serves
+//! [`Repository`]s from folders or from memory, and misbehaves on request ([`Fault`]). The program `andromeda-hub` is the same
+//! hub for people and other programs.
+
+mod hub;
+mod repository;
+mod server;
+
+pub use hub::{Fault, HubConfig, LoopbackHub, Misbehaviour, Seen};
+pub use repository::{Content, RemoteEntry, Repository};
+pub use server::{Manner, Reply, Request, Server};
