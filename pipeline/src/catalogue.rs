@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::fetch::RepoId;
 use crate::read::ReadOptions;
 use crate::render::RenderOptions;
 use crate::written::{self, Problem, Problems};
@@ -120,7 +121,7 @@ pub struct Source {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct HubSource {
     /// `owner/name`.
-    pub repository: String,
+    pub repository: RepoId,
     /// Branch, tag or commit; pinned to a commit in the lock file the first time it is used.
     #[serde(default = "main_branch")]
     pub revision: String,
@@ -330,10 +331,10 @@ fn check(file: &Path, source: &str, manifest: &DatasetManifest) -> Vec<Problem> 
         Ok(render) => {
             for example in &manifest.examples {
                 match render.render(example.row.clone()) {
-                    Ok(content) if content.to_text() == example.text => {}
-                    Ok(content) => problems.push(at(
+                    Ok(rendered) if rendered.content.to_text() == example.text => {}
+                    Ok(rendered) => problems.push(at(
                         &["example"],
-                        format!("the example gives {:?}, not {:?}", content.to_text(), example.text),
+                        format!("the example gives {:?}, not {:?}", rendered.content.to_text(), example.text),
                     )),
                     Err(fault) => problems.push(at(&["example"], format!("the example gives no document: {}", fault.reason()))),
                 }

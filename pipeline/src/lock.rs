@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::fetch::{FetchError, Hub, RemoteFile};
+use crate::fetch::{Commit, FetchError, Hub, RemoteFile, RepoId};
 use crate::written::{self, Problems};
 
 /// Pinned revisions, and where listings are kept.
@@ -25,7 +25,7 @@ pub struct Lock {
 struct Pins {
     /// By endpoint, then `owner/name@revision`: the commit.
     #[serde(default)]
-    pinned: BTreeMap<String, BTreeMap<String, String>>,
+    pinned: BTreeMap<String, BTreeMap<String, Commit>>,
 }
 
 impl Lock {
@@ -39,20 +39,20 @@ impl Lock {
     }
 
     /// The commit that `revision` of `repository` is pinned to.
-    pub fn commit(&self, endpoint: &str, repository: &str, revision: &str) -> Option<String> {
+    pub fn commit(&self, endpoint: &str, repository: &RepoId, revision: &str) -> Option<Commit> {
         self.pins.pinned.get(endpoint)?.get(&format!("{repository}@{revision}")).cloned()
     }
 
     /// Pins a revision.
-    pub fn pin(&mut self, endpoint: &str, repository: &str, revision: &str, commit: &str) {
+    pub fn pin(&mut self, endpoint: &str, repository: &RepoId, revision: &str, commit: &Commit) {
         let pins = self.pins.pinned.entry(endpoint.to_owned()).or_default();
-        pins.insert(format!("{repository}@{revision}"), commit.to_owned());
+        pins.insert(format!("{repository}@{revision}"), commit.clone());
         self.changed = true;
     }
 
     /// The files of a commit, from the folder of listings or from the hub.
-    pub fn listing(&self, hub: &Hub, repository: &str, commit: &str) -> Result<Vec<RemoteFile>, FetchError> {
-        let kept = self.listings.join(format!("{}-{commit}.json", repository.replace('/', "--")));
+    pub fn listing(&self, hub: &Hub, repository: &RepoId, commit: &Commit) -> Result<Vec<RemoteFile>, FetchError> {
+        let kept = self.listings.join(format!("{}-{commit}.json", repository.as_str().replace('/', "--")));
         if let Some(files) = fs_err::read(&kept).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
             return Ok(files);
         }

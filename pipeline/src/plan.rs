@@ -142,7 +142,7 @@ pub struct Estimate {
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// Something written is wrong.
-    #[error("{0}")]
+    #[error(transparent)]
     Written(#[from] Problems),
     /// Something outside did not work.
     #[error(transparent)]

@@ -9,7 +9,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::catalogue::{CargoSource, Dataset, FolderSource, HubSource};
 use crate::digest::{Digest, Remembered};
-use crate::fetch::{FetchError, Hub, RemoteFile};
+use crate::fetch::{Commit, FetchError, Hub, RemoteFile, RepoId};
 use crate::lock::Lock;
 use crate::written::Problem;
 
@@ -34,9 +34,9 @@ pub enum Location {
     /// On the hub.
     Hub {
         /// `owner/name`.
-        repository: String,
+        repository: RepoId,
         /// The pinned commit.
-        commit: String,
+        commit: Commit,
         /// The file as the hub lists it.
         file: RemoteFile,
     },
@@ -282,9 +282,12 @@ fn hub(dataset: &Dataset, source: &HubSource, context: &mut Context<'_>) -> Resu
         .map(|file| PlannedFile {
             path: file.path.clone(),
             bytes: file.bytes,
-            digest: file.digest_label(),
+            digest: match &file.sha256 {
+                Some(sha256) => format!("sha256:{sha256}"),
+                None => format!("git:{}", file.git_sha1),
+            },
             location: Location::Hub { repository: source.repository.clone(), commit: commit.clone(), file },
         })
         .collect();
-    Ok(Listing { source: format!("hub:{}", source.repository), revision: commit, files, notes: Vec::new() })
+    Ok(Listing { source: format!("hub:{}", source.repository), revision: commit.to_string(), files, notes: Vec::new() })
 }

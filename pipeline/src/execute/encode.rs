@@ -187,7 +187,7 @@ fn run(
     let damaged = |what: &str| StoreError::Damaged { file: block.path().to_path_buf(), what: what.to_owned() };
     let mut watch = Watch::start();
     let texts = Texts::read(block)?;
-    let segments: Vec<(u32, u64, bool)> = block.read_json("segments")?;
+    let segments: Vec<(u32, u64, bool, bool)> = block.read_json("segments")?;
     watch.lap("write");
 
     let width = TokenWidth::for_vocab(tokenizer.vocab_size());
@@ -208,12 +208,15 @@ fn run(
         let mut outcome = Ok(());
         let mut from = 0usize;
         let mut any = false;
-        for (_, end, trained) in own {
+        for (_, end, trained, ends) in own {
             any = true;
             let end = usize::try_from(*end).map_err(|_| damaged("its texts are too long"))?;
             let part = text.get(from..end).ok_or_else(|| damaged("a segment ends inside a character"))?;
             let before = ids.len();
             outcome = outcome.and_then(|()| tokenizer.encode(part, &mut ids));
+            if *ends {
+                ids.push(end_of_text);
+            }
             if !trained && ids.len() > before {
                 masked.push((place, token(before), token(ids.len())));
             }
@@ -223,7 +226,14 @@ fn run(
             outcome = tokenizer.encode(text, &mut ids);
         }
         match outcome {
-            Ok(()) => ids.push(end_of_text),
+            // Every document ends; one whose answer was cut off ends without teaching where to stop.
+            Ok(()) if any && ids.last() == Some(&end_of_text) => {}
+            Ok(()) => {
+                ids.push(end_of_text);
+                if any {
+                    masked.push((place, token(ids.len() - 1), token(ids.len())));
+                }
+            }
             Err(error) => {
                 ids.clear();
                 masked.retain(|span| span.0 != place);

@@ -267,10 +267,10 @@ impl Worker {
                 first_row = block.first_row;
                 let decoded = block.decode(&mut |row, fields| {
                     let content = match fields {
-                        Ok(fields) => render.render(fields).map_err(|fault| fault.reason()),
+                        Ok(fields) => render.render(fields).map(|r| r.content).map_err(|fault| fault.reason()),
                         Err(fault) => Err(fault.reason()),
                     };
-                    weight += content.as_ref().map_or(0, Content::bytes);
+                    weight += content.as_ref().map_or(0, weigh);
                     batch.push((row, content));
                     if weight >= BATCH_BYTES {
                         watch.lap("read");
@@ -294,9 +294,9 @@ impl Worker {
                         let mut fields = read::Row::new();
                         fields.insert("path".to_owned(), file.path.clone().into());
                         fields.insert("text".to_owned(), text.into());
-                        render.render(fields).map_err(|fault| fault.reason())
+                        render.render(fields).map(|r| r.content).map_err(|fault| fault.reason())
                     });
-                    weight += content.as_ref().map_or(0, Content::bytes);
+                    weight += content.as_ref().map_or(0, weigh);
                     batch.push((row as u64, content));
                     if weight >= BATCH_BYTES {
                         watch.lap("read");
@@ -414,6 +414,14 @@ fn counters<T: serde::de::DeserializeOwned>(receipt: &Receipt, store: &Store) ->
     })
 }
 
+/// Bytes of a document, near enough to cut batches by.
+fn weigh(content: &Content) -> usize {
+    match content {
+        Content::Text(text) => text.len(),
+        other => other.segments().iter().map(|segment| segment.text.len()).sum(),
+    }
+}
+
 /// A small file that is one document. The outer error is the machine's, the inner one the document's.
 fn read_whole(place: &Path, digest: &str, options: &ReadOptions) -> Result<Result<String, &'static str>, StoreError> {
     let bytes = fs_err::read(place)?;
@@ -450,7 +458,7 @@ struct Output {
     signed: Vec<u32>,
     signatures: Vec<u8>,
     bands: Vec<Vec<u64>>,
-    segments: Vec<(u32, u64, bool)>,
+    segments: Vec<(u32, u64, bool, bool)>,
     texts: Vec<u8>,
     faults: Vec<String>,
 }
@@ -495,24 +503,25 @@ impl Output {
         watch: &mut Watch,
     ) {
         // Normalized text of each row, and its segments if there are several.
-        let texts: Vec<Result<(String, Vec<(u64, bool)>), &'static str>> = batch
+        let texts: Vec<Result<(String, Vec<(u64, bool, bool)>), &'static str>> = batch
             .drain(..)
             .map(|(_, content)| {
-                let segments = content?.into_segments();
                 let mut ends = Vec::new();
-                let mut text = String::new();
-                let single = segments.len() == 1;
-                for segment in segments {
-                    match stages.normalize.normalize(&segment.text) {
+                let text = match content? {
+                    Content::Text(text) => match stages.normalize.normalize(&text) {
                         // Nothing to repair: the row's own string goes on, uncopied.
-                        Cow::Borrowed(_) if single => text = segment.text,
-                        Cow::Owned(repaired) if single => text = repaired,
-                        other => text.push_str(&other),
+                        Cow::Borrowed(_) => text,
+                        Cow::Owned(repaired) => repaired,
+                    },
+                    other => {
+                        let mut text = String::new();
+                        for segment in other.segments() {
+                            text.push_str(&stages.normalize.normalize(&segment.text));
+                            ends.push((text.len() as u64, segment.trained, segment.end_of_text));
+                        }
+                        text
                     }
-                    if !single || !segment.trained {
-                        ends.push((text.len() as u64, segment.trained));
-                    }
-                }
+                };
                 Ok((text, ends))
             })
             .collect();
@@ -567,7 +576,7 @@ impl Output {
         watch.lap("signature");
         for (text, ends) in survivors() {
             let document = u32::try_from(self.lengths.len()).expect("a block has fewer than 2^32 rows");
-            self.segments.extend(ends.iter().map(|(end, trained)| (document, *end, *trained)));
+            self.segments.extend(ends.iter().map(|(end, trained, ends)| (document, *end, *trained, *ends)));
             self.lengths.push(text.len() as u64);
             self.texts.extend_from_slice(text.as_bytes());
         }

@@ -273,10 +273,13 @@ fn fetch(plan: &Plan, progress: &dyn Progress, stop: &AtomicBool) -> Result<extr
                     Location::Local(path) => path.clone(),
                     Location::Hub { repository, commit, file } => {
                         let hub = hub.as_ref().expect("a remote file has bytes, or its repository is never asked");
-                        let on_event = |event: FetchEvent| {
-                            if let Some(by) = event.bytes() {
-                                progress.event(&Event::Advanced { stage: Stage::Fetch, by, reused: false });
-                            }
+                        let on_event = |event: FetchEvent<'_>| {
+                            let (by, reused) = match event {
+                                FetchEvent::Received { bytes } => (bytes, false),
+                                FetchEvent::Cached { bytes } | FetchEvent::Started { kept: bytes, .. } => (bytes, true),
+                                _ => return,
+                            };
+                            progress.event(&Event::Advanced { stage: Stage::Fetch, by, reused });
                         };
                         hub.fetch(repository, commit, file, &on_event)
                             .map_err(|error| BuildError::Fetch { dataset: dataset.name.clone(), error })?

@@ -191,6 +191,12 @@ impl Hub {
         Ok(Self { options, client })
     }
 
+    /// Root of the hub's addresses.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.options.endpoint
+    }
+
     /// Folder of the cache.
     #[must_use]
     pub fn cache(&self) -> &Path {
