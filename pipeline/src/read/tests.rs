@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::basic::{Compression as Codec, ZstdLevel};
 use ::parquet::file::properties::WriterProperties;
+use arrow_array::builder::StringBuilder;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use tempfile::TempDir;
 
@@ -119,9 +120,13 @@ pub(super) fn tar_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 pub(super) fn parquet_of(batches: &[RecordBatch], codec: Codec) -> Vec<u8> {
+    parquet_with(batches, codec, 7)
+}
+
+fn parquet_with(batches: &[RecordBatch], codec: Codec, group_rows: usize) -> Vec<u8> {
     let properties = WriterProperties::builder()
         .set_compression(codec)
-        .set_max_row_group_row_count(Some(7))
+        .set_max_row_group_row_count(Some(group_rows))
         .build();
     let mut writer =
         ArrowWriter::try_new(Vec::new(), batches[0].schema(), Some(properties)).unwrap();
@@ -359,7 +364,7 @@ fn damage_never_panics() {
             max_row_bytes: 1 << 20,
             ..ReadOptions::default()
         };
-        for _ in 0..1500 {
+        for _ in 0..1000 {
             let mut bytes = sound.clone();
             for _ in 0..=random.below(3) {
                 let at = random.below(bytes.len());
@@ -557,4 +562,84 @@ fn every_real_sample_reads() {
     }
     println!("{files} files, {total} rows");
     assert!(files > 100 && total > 10_000, "{files} files, {total} rows");
+}
+
+/// Rates on one core: `cargo test --release -p andromeda-pipeline --lib read::tests::rates -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn rates() {
+    let prose = "Every reader of a large file cuts it where rows end, \\\"quoted\\\" or not,\\nand decodes the rows elsewhere. ";
+    let mut state: u64 = 1;
+    let mut lines = String::new();
+    let mut texts = StringBuilder::new();
+    for id in 0..50_000 {
+        let mut text = String::new();
+        for _ in 0..12 {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            text.push_str(prose);
+            text.push_str(&format!("{state:x} "));
+        }
+        texts.append_value(&text);
+        lines.push_str(&format!("{{\"id\":\"{id}\",\"text\":\"{text}\",\"meta\":{{\"url\":\"https://example.org/{id}\",\"n\":[1,2]}}}}\n"));
+    }
+    let array = format!("[{}]", lines.trim_end().replace("}\n{", "},\n{"));
+    let csv = format!(
+        "id,text\n{}",
+        lines
+            .lines()
+            .map(|line| format!("1,\"{}\"\n", line.replace('"', "\"\"")))
+            .collect::<String>()
+    );
+    let texts: ArrayRef = Arc::new(texts.finish());
+    let batch = RecordBatch::try_from_iter([("text", texts)]).unwrap();
+    let folder = Folder::new();
+    for (name, bytes) in [
+        ("x.jsonl", lines.clone().into_bytes()),
+        ("x.jsonl.gz", gzip(lines.as_bytes())),
+        ("x.jsonl.zst", zstd(lines.as_bytes())),
+        ("x.json", array.into_bytes()),
+        ("x.csv", csv.into_bytes()),
+        (
+            "x.parquet",
+            parquet_with(&[batch], Codec::ZSTD(ZstdLevel::default()), 5000),
+        ),
+    ] {
+        let path = folder.write(name, &bytes);
+        let options = ReadOptions {
+            fields: Some(vec!["text".to_owned()]),
+            ..ReadOptions::default()
+        };
+        let cpu = || {
+            let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+            std::time::Duration::new(
+                now.tv_sec.try_into().unwrap(),
+                now.tv_nsec.try_into().unwrap(),
+            )
+        };
+        let (mut cut, mut decode, mut text_bytes) =
+            (std::time::Duration::ZERO, std::time::Duration::ZERO, 0);
+        let mut source = open(&path, &options).unwrap();
+        loop {
+            let start = cpu();
+            let Some(block) = source.next_block().unwrap() else {
+                break;
+            };
+            let middle = cpu();
+            block
+                .decode(&mut |_, row| text_bytes += row.unwrap()["text"].as_str().unwrap().len())
+                .unwrap();
+            cut += middle - start;
+            decode += cpu() - middle;
+        }
+        let rate = |time: std::time::Duration| text_bytes as f64 / 1e6 / time.as_secs_f64();
+        println!(
+            "{name}: {:.0} MB of text; MB/CPU-s: cut {:.0}, decode {:.0}, both {:.0}",
+            text_bytes as f64 / 1e6,
+            rate(cut),
+            rate(decode),
+            rate(cut + decode)
+        );
+    }
 }
