@@ -98,14 +98,15 @@ impl Bytes {
             taken: 0,
             failed: false,
         };
-        let found = magic(file.fill_buf().map_err(io)?);
-        let agrees = match found {
-            None => true,
-            Some(found) => found == compression.to_string(),
+        let first = file.fill_buf().map_err(io)?;
+        // Fewer bytes may be a compressed file that was cut: the decoder will say so.
+        let unknown = if first.len() < 4 {
+            compression.name()
+        } else {
+            Compression::None.name()
         };
-        // An unknown beginning under a name that promises compression is left to the decoder: it may be a cut file.
-        if !agrees {
-            let found = found.unwrap_or("unknown");
+        let found = magic(first).unwrap_or(unknown);
+        if found != compression.name() {
             return Err(ReadError::CompressionMismatch {
                 path: path.to_owned(),
                 expected: compression,
@@ -275,4 +276,91 @@ fn magic(first: &[u8]) -> Option<&'static str> {
 
 fn is_skippable_frame(first: &[u8]) -> bool {
     first.len() >= 4 && (0x50..=0x5f).contains(&first[0]) && first[1..4] == [0x2a, 0x4d, 0x18]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::super::tests::{Folder, gzip};
+    use super::*;
+
+    fn fault(name: &str, bytes: &[u8], options: &ReadOptions) -> Option<ReadError> {
+        Folder::new().read(name, bytes, options).1
+    }
+
+    /// Empty lines, which are no rows, so that only the decoder works.
+    fn blank(bytes: usize) -> Vec<u8> {
+        vec![b'\n'; bytes]
+    }
+
+    #[test]
+    fn a_bomb_stops_and_names_the_option_that_lifts_it() {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        for _ in 0..100 {
+            encoder.write_all(&blank(1 << 20)).unwrap();
+        }
+        let bomb = encoder.finish().unwrap();
+        for (name, bytes) in [
+            ("x.jsonl.zst", bomb),
+            ("x.jsonl.gz", gzip(&blank(100 << 20))),
+        ] {
+            let lower = ReadOptions {
+                max_compression_ratio: 100,
+                ..ReadOptions::default()
+            };
+            let error = fault(name, &bytes, &lower).unwrap();
+            assert!(matches!(error, ReadError::Bomb { .. }), "{error}");
+            assert!(error.to_string().contains("max-compression-ratio"));
+            let lifted = ReadOptions {
+                max_compression_ratio: 1 << 20,
+                ..ReadOptions::default()
+            };
+            assert!(fault(name, &bytes, &lifted).is_none());
+        }
+    }
+
+    #[test]
+    fn a_small_file_may_be_mostly_blank() {
+        assert!(
+            fault(
+                "x.jsonl.zst",
+                &super::super::tests::zstd(&blank(60 << 20)),
+                &ReadOptions::default()
+            )
+            .is_none()
+        );
+    }
+
+    #[test]
+    fn a_window_beyond_the_limit_is_refused() {
+        // RFC 8878, 3.1.1.1: no flags, then a window descriptor whose exponent 18 means 2^28 bytes; an empty last block.
+        let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 18 << 3, 0x01, 0x00, 0x00];
+        let error = fault("x.jsonl.zst", &frame, &ReadOptions::default()).unwrap();
+        assert!(error.to_string().contains("max-window-log"), "{error}");
+        let wider = ReadOptions {
+            max_window_log: 28,
+            ..ReadOptions::default()
+        };
+        assert!(fault("x.jsonl.zst", &frame, &wider).is_none());
+    }
+
+    #[test]
+    fn an_empty_file_is_cut_where_the_format_needs_something() {
+        for name in ["x.jsonl.gz", "x.tar", "x.json"] {
+            assert!(
+                matches!(
+                    fault(name, b"", &ReadOptions::default()),
+                    Some(ReadError::Truncated { .. })
+                ),
+                "{name}"
+            );
+        }
+        for name in ["x.jsonl", "x.csv"] {
+            assert!(
+                fault(name, b"", &ReadOptions::default()).is_none(),
+                "{name}"
+            );
+        }
+    }
 }

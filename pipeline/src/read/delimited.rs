@@ -258,3 +258,131 @@ impl Cut for Records {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Folder, rows, rows_with, shown};
+    use super::*;
+
+    #[test]
+    fn values_are_strings_under_the_header_s_names() {
+        let text = "\u{feff}a,b\r\n1,\"x, \"\"y\"\"\r\nz\"\r\n\r\n\n2,\n";
+        let expected = [r#"{"a":"1","b":"x, \"y\"\r\nz"}"#, r#"{"a":"2","b":""}"#];
+        assert_eq!(shown(&rows("x.csv", text.as_bytes())), expected);
+        assert!(rows("x.csv", b"a,b\n").is_empty());
+    }
+
+    #[test]
+    fn quotes_of_a_tsv_file_are_ordinary() {
+        let text = b"a\tb\n\"1\t2\"\n3\"\t\"\"4\n";
+        assert_eq!(
+            shown(&rows("x.tsv", text)),
+            [r#"{"a":"\"1","b":"2\""}"#, r#"{"a":"3\"","b":"\"\"4"}"#]
+        );
+        let quoting = ReadOptions {
+            quoting: Some(true),
+            ..ReadOptions::default()
+        };
+        assert_eq!(
+            shown(&rows_with("x.tsv", b"a\tb\n\"1\t2\"\t3\n", &quoting)),
+            [r#"{"a":"1\t2","b":"3"}"#]
+        );
+    }
+
+    #[test]
+    fn a_file_without_header_takes_its_names_from_the_options() {
+        let columns = Some(["q", "a"].map(str::to_owned).to_vec());
+        let options = ReadOptions {
+            columns,
+            delimiter: Some(';'),
+            ..ReadOptions::default()
+        };
+        assert_eq!(
+            shown(&rows_with("x.csv", b"1;2\n3;4", &options)),
+            [r#"{"a":"2","q":"1"}"#, r#"{"a":"4","q":"3"}"#]
+        );
+    }
+
+    #[test]
+    fn ragged_rows_and_open_quotes_are_faults() {
+        let expected = [
+            "value-count",
+            "value-count",
+            r#"{"a":"1","b":"2"}"#,
+            "unclosed-quote",
+        ];
+        assert_eq!(
+            shown(&rows("x.csv", b"a,b\n1\n1,2,3\n1,2\n1,\"2\n3,4\n")),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_long_row_is_a_fault_between_its_neighbours() {
+        let options = ReadOptions {
+            max_row_bytes: 20,
+            ..ReadOptions::default()
+        };
+        let text = format!("a,b\n1,2\n1,\"{}\n\"\n3,4\n", "x".repeat(30));
+        let rows = rows_with("x.csv", text.as_bytes(), &options);
+        assert_eq!(
+            shown(&rows),
+            [
+                r#"{"a":"1","b":"2"}"#,
+                "row-too-long",
+                r#"{"a":"3","b":"4"}"#
+            ]
+        );
+    }
+
+    #[test]
+    fn headers_and_options_that_cannot_be_used_are_errors() {
+        let failure = |text: &[u8], options: &ReadOptions| {
+            Folder::new()
+                .read("x.csv", text, options)
+                .1
+                .map(|error| error.to_string())
+                .unwrap_or_default()
+        };
+        let default = ReadOptions::default();
+        assert!(failure(b"a,b,a\n", &default).contains("occurs twice"));
+        assert!(failure(b"a,\xff\n", &default).contains("UTF-8"));
+        assert!(failure(b"\"a\n", &default).contains("never closed"));
+        for delimiter in ['\n', '"', 'é'] {
+            let options = ReadOptions {
+                delimiter: Some(delimiter),
+                ..ReadOptions::default()
+            };
+            assert!(
+                failure(b"a\n", &options).contains("delimiter"),
+                "{delimiter:?}"
+            );
+        }
+    }
+
+    /// The boundaries that our state machine finds are those of the crate: random texts of the characters that matter.
+    #[test]
+    fn rows_end_where_the_csv_crate_ends_them() {
+        let mut state: u64 = 7;
+        let folder = Folder::new();
+        for _ in 0..3000 {
+            let mut text = String::from("h\n");
+            for _ in 0..30 {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                text.push(
+                    ['a', ',', '"', '"', '\n', 'b'][usize::try_from(state >> 33).unwrap() % 6],
+                );
+            }
+            let dialect = Dialect {
+                delimiter: b',',
+                quoting: true,
+            };
+            let crate_rows = dialect.reader(&text.as_bytes()[2..]).byte_records().count();
+            let (ours, error) = folder.read("x.csv", text.as_bytes(), &ReadOptions::default());
+            assert!(error.is_none());
+            assert_eq!(ours.len(), crate_rows, "{text:?}");
+        }
+    }
+}

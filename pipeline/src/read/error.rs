@@ -36,7 +36,7 @@ pub enum ReadError {
     },
     /// The first bytes say another compression than the name or the option.
     #[error(
-        "{}: expected compression {expected}, but the first bytes are {found}; set compression in the [read] table, or fetch the file again",
+        "{}: the name or the options say compression {expected}, the first bytes say {found}; set compression in the [read] table, or fetch the file again",
         path.display()
     )]
     CompressionMismatch {

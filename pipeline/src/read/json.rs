@@ -210,7 +210,7 @@ impl Cut for Elements {
         if matches!(self.shape, Shape::Start) {
             self.bytes.skip_bom()?;
             self.shape = match self.peek()? {
-                None => return Ok(false),
+                None => return Err(self.bytes.truncated("a JSON document")),
                 Some(b'[') => {
                     self.bytes.consume(1);
                     Shape::Array { comma: false }
@@ -312,5 +312,83 @@ impl Scan {
             at += 1;
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ReadOptions;
+    use super::super::tests::{Folder, rows, shown};
+
+    fn fault(text: &str) -> String {
+        let (_, error) = Folder::new().read("x.json", text.as_bytes(), &ReadOptions::default());
+        error.map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn elements_of_the_array_are_rows() {
+        let text = " [ {\"a\":\"],}\\\\\\\"[\"} ,\n{\"b\":[{},[]]},5,\"x,]\" , null ] \n";
+        let fault = "not-an-object";
+        let expected = [
+            "{\"a\":\"],}\\\\\\\"[\"}",
+            "{\"b\":[{},[]]}",
+            fault,
+            fault,
+            fault,
+        ];
+        assert_eq!(shown(&rows("x.json", text.as_bytes())), expected);
+        assert!(rows("x.json", b" [ ] ").is_empty());
+    }
+
+    #[test]
+    fn objects_one_after_another_are_rows_however_laid_out() {
+        assert_eq!(shown(&rows("x.json", b"{\n \"a\": 1\n}\n")), [r#"{"a":1}"#]);
+        let text = "{\"a\":1}\n{\"a\":2} {\"a\":\n3}[4]\nrest of line\n{\"a\":5}";
+        let expected = [
+            r#"{"a":1}"#,
+            r#"{"a":2}"#,
+            r#"{"a":3}"#,
+            "not-an-object",
+            "invalid-json",
+            r#"{"a":5}"#,
+        ];
+        assert_eq!(shown(&rows("x.json", text.as_bytes())), expected);
+    }
+
+    #[test]
+    fn a_faulty_element_is_one_row() {
+        for (text, expected) in [
+            ("[{},,{}]", vec!["{}", "invalid-json", "{}"]),
+            ("[{},]", vec!["{}", "invalid-json"]),
+            ("[{} {}, {}]", vec!["invalid-json", "{}"]),
+            ("[{]}, {}]", vec!["invalid-json", "{}"]),
+            ("[}, {}]", vec!["invalid-json", "{}"]),
+        ] {
+            assert_eq!(shown(&rows("x.json", text.as_bytes())), expected, "{text}");
+        }
+        for (before, after, reason) in [("", "", "not-an-object"), ("{\"a\":", "}", "invalid-json")]
+        {
+            let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
+            let deep = format!("[{before}{open}{close}{after}, {{}}]");
+            assert_eq!(shown(&rows("x.json", deep.as_bytes())), [reason, "{}"]);
+        }
+    }
+
+    #[test]
+    fn a_broken_layout_names_the_file_and_what_to_do() {
+        for (text, problem) in [
+            ("hello", "neither [ nor {"),
+            (" ", "inside a JSON document"),
+            ("[{}] {}", "something follows the array"),
+            ("[{}", "inside a JSON array"),
+            ("[", "inside a JSON array"),
+            ("{\"a\":", "inside a JSON object"),
+        ] {
+            let error = fault(text);
+            assert!(
+                error.contains(problem) && error.contains("x.json"),
+                "{text}: {error}"
+            );
+        }
     }
 }

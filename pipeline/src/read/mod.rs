@@ -20,6 +20,9 @@ mod rows;
 mod tar;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;

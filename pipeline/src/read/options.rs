@@ -41,15 +41,20 @@ pub enum Compression {
 
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-        })
+        f.write_str(self.name())
     }
 }
 
 impl Compression {
+    /// The word for it in manifests and messages.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+
     /// The compression that the last extension of a name says.
     #[must_use]
     pub fn from_path(path: &Path) -> Self {

@@ -625,3 +625,211 @@ fn write_date(days: i64) -> Option<String> {
         .contains(&year)
         .then(|| format!("{year:04}-{month:02}-{day:02}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::builder::{Int32Builder, ListBuilder, StringBuilder};
+    use arrow_array::{
+        BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
+        Int32Array, MapArray, StringArray, Time64MicrosecondArray, TimestampMillisecondArray,
+        TimestampNanosecondArray, UInt8Array,
+    };
+    use parquet::basic::Compression as Codec;
+
+    use super::super::tests::{Folder, parquet_of, rows, rows_with, shown};
+    use super::*;
+
+    fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+        RecordBatch::try_from_iter_with_nullable(
+            columns.into_iter().map(|(name, array)| (name, array, true)),
+        )
+        .unwrap()
+    }
+
+    fn file(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
+        parquet_of(&[batch(columns)], Codec::SNAPPY)
+    }
+
+    #[test]
+    fn values_of_every_kind_become_json() {
+        let mut list = ListBuilder::new(ListBuilder::new(StringBuilder::new()));
+        list.values().append_value([Some("x"), None]);
+        list.values().append_value([Some("y"); 0]);
+        list.append(true);
+        list.append(false);
+        let names: ArrayRef = Arc::new(StringArray::from(vec!["n", "m"]));
+        let mut counts = ListBuilder::new(Int32Builder::new());
+        counts.append_value([Some(1), Some(2)]);
+        counts.append_null();
+        let counts: ArrayRef = Arc::new(counts.finish());
+        let strukt = StructArray::try_from(vec![("name", names), ("count", counts)]).unwrap();
+        let map =
+            MapArray::new_from_strings(["k"].into_iter(), &Int32Array::from(vec![7]), &[0, 1, 1])
+                .unwrap();
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            (
+                "binary",
+                Arc::new(BinaryArray::from(vec![Some("é".as_bytes()), None])),
+            ),
+            ("bool", Arc::new(BooleanArray::from(vec![true, false]))),
+            (
+                "date",
+                Arc::new(Date32Array::from(vec![Some(-1), Some(11_016)])),
+            ),
+            (
+                "decimal",
+                Arc::new(
+                    Decimal128Array::from(vec![12_345, -5])
+                        .with_precision_and_scale(10, 2)
+                        .unwrap(),
+                ),
+            ),
+            ("float", Arc::new(Float64Array::from(vec![1.5, f64::NAN]))),
+            (
+                "half",
+                Arc::new(Float32Array::from(vec![0.5, f32::INFINITY])),
+            ),
+            ("list", Arc::new(list.finish())),
+            ("map", Arc::new(map)),
+            ("small", Arc::new(UInt8Array::from(vec![Some(255), None]))),
+            ("struct", Arc::new(strukt)),
+            (
+                "text",
+                Arc::new(StringArray::from(vec![
+                    Some("a longer text than a view holds inline"),
+                    Some(""),
+                ])),
+            ),
+            (
+                "time",
+                Arc::new(Time64MicrosecondArray::from(vec![3_723_000_001, 0])),
+            ),
+            (
+                "utc",
+                Arc::new(
+                    TimestampMillisecondArray::from(vec![1_556_197_074_000, -1])
+                        .with_timezone("UTC"),
+                ),
+            ),
+            (
+                "when",
+                Arc::new(TimestampNanosecondArray::from(vec![
+                    1,
+                    1_700_000_000_000_000_000,
+                ])),
+            ),
+        ];
+        let expected = [
+            concat!(
+                r#"{"binary":"é","bool":true,"date":"1969-12-31","decimal":"123.45","float":1.5,"half":0.5,"#,
+                r#""list":[["x",null],[]],"map":{"k":7},"small":255,"struct":{"count":[1,2],"name":"n"},"#,
+                r#""text":"a longer text than a view holds inline","time":"01:02:03.000001","#,
+                r#""utc":"2019-04-25T12:57:54Z","when":"1970-01-01T00:00:00.000000001"}"#
+            ),
+            concat!(
+                r#"{"binary":null,"bool":false,"date":"2000-02-29","decimal":"-0.05","float":null,"half":null,"#,
+                r#""list":null,"map":{},"small":null,"struct":{"count":null,"name":"m"},"#,
+                r#""text":"","time":"00:00:00","#,
+                r#""utc":"1969-12-31T23:59:59.999Z","when":"2023-11-14T22:13:20"}"#
+            ),
+        ];
+        assert_eq!(shown(&rows("x.parquet", &file(columns))), expected);
+    }
+
+    #[test]
+    fn values_that_cannot_be_text_are_faults_of_their_row() {
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            (
+                "bytes",
+                Arc::new(BinaryArray::from(vec![&b"\xff"[..], b"a", b"b"])),
+            ),
+            ("date", Arc::new(Date32Array::from(vec![0, i32::MAX, 1]))),
+        ];
+        let expected = [
+            "invalid-utf-8",
+            "invalid-value",
+            r#"{"bytes":"b","date":"1970-01-02"}"#,
+        ];
+        assert_eq!(shown(&rows("x.parquet", &file(columns))), expected);
+    }
+
+    #[test]
+    fn a_dictionary_bomb_is_too_long_a_row() {
+        let mut list = ListBuilder::new(StringBuilder::new());
+        let text = "x".repeat(10_000);
+        list.append_value(vec![Some(text.as_str()); 5000]);
+        list.append_value([Some("y")]);
+        let bytes = file(vec![("list", Arc::new(list.finish()))]);
+        assert!(bytes.len() < 100_000);
+        let options = ReadOptions {
+            max_row_bytes: 1 << 20,
+            ..ReadOptions::default()
+        };
+        assert_eq!(
+            shown(&rows_with("x.parquet", &bytes, &options)),
+            ["row-too-long", r#"{"list":["y"]}"#]
+        );
+    }
+
+    #[test]
+    fn blocks_are_ranges_of_rows_known_from_the_metadata() {
+        let texts = StringArray::from_iter_values((0..20).map(|n| format!("{n}").repeat(1000)));
+        let bytes = file(vec![("text", Arc::new(texts))]);
+        let folder = Folder::new();
+        let path = folder.write("x.parquet", &bytes);
+        let options = ReadOptions {
+            block_bytes: 400,
+            ..ReadOptions::default()
+        };
+        let mut source = open_source(&path, &options);
+        let mut heads = Vec::new();
+        while let Some(head) = source.skip_block().unwrap() {
+            heads.push(head);
+        }
+        // Three row groups of at most seven rows.
+        assert!(heads.len() > 3);
+        assert_eq!(heads.iter().map(|head| head.rows).sum::<u64>(), 20);
+        assert!(
+            heads.iter().any(|head| head.first_row == 7)
+                && heads.iter().any(|head| head.first_row == 14)
+        );
+    }
+
+    fn open_source(path: &Path, options: &ReadOptions) -> ParquetSource {
+        ParquetSource::open(path, options).unwrap()
+    }
+
+    #[test]
+    fn a_file_that_changed_or_is_cut_is_named_with_its_rows() {
+        let folder = Folder::new();
+        let texts = StringArray::from_iter_values((0..20).map(|n| format!("{n}").repeat(100)));
+        let bytes = file(vec![("text", Arc::new(texts))]);
+        let path = folder.write("x.parquet", &bytes);
+        let mut source = open_source(&path, &ReadOptions::default());
+        let block = source.next_block().unwrap().unwrap();
+        folder.write("x.parquet", &bytes[1..]);
+        let error = block.decode(&mut |_, _| {}).unwrap_err().to_string();
+        assert!(
+            error.contains("row group 0, rows 0 to 7") && error.contains("changed"),
+            "{error}"
+        );
+        let (_, error) = folder.read("x.parquet", b"PAR1", &ReadOptions::default());
+        assert!(matches!(error, Some(ReadError::Parquet { .. })));
+    }
+
+    #[test]
+    fn dates_agree_with_the_calendar() {
+        // Python: datetime.date(...).toordinal() - 719163.
+        for (days, date) in [
+            (0, "1970-01-01"),
+            (-719_162, "0001-01-01"),
+            (2_932_896, "9999-12-31"),
+            (19_782, "2024-02-29"),
+        ] {
+            assert_eq!(write_date(days).as_deref(), Some(date));
+        }
+        for days in [i64::MIN, i64::MAX, 2_932_897, -719_529] {
+            assert_eq!(write_date(days), None);
+        }
+    }
+}

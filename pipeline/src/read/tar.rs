@@ -215,3 +215,101 @@ fn is_archive(name: &[u8]) -> bool {
         .iter()
         .any(|ending| lower.ends_with(ending.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use tar::{Builder, EntryType, Header};
+
+    use super::super::tests::{Folder, rows, rows_with, shown, tar_of};
+    use super::super::{ReadError, ReadOptions};
+
+    #[test]
+    fn regular_files_are_rows_and_nothing_else_is() {
+        let mut archive = Builder::new(Vec::new());
+        let mut append = |kind: EntryType, name: &str, content: &[u8]| {
+            let mut header = Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_size(content.len() as u64);
+            archive.append_data(&mut header, name, content).unwrap();
+        };
+        append(EntryType::Directory, "d/", b"");
+        append(EntryType::Regular, "d/a.txt", b"A");
+        append(EntryType::Symlink, "d/link", b"");
+        append(
+            EntryType::Regular,
+            &format!("{}/b.txt", "long".repeat(50)),
+            b"B",
+        );
+        let mut bytes = archive.into_inner().unwrap();
+        let long = "long".repeat(50);
+        let expected = [
+            r#"{"path":"d/a.txt","text":"A"}"#.to_owned(),
+            format!("{{\"path\":\"{long}/b.txt\",\"text\":\"B\"}}"),
+        ];
+        assert_eq!(shown(&rows("x.tar", &bytes)), expected);
+        // What follows the end mark is padding up to the tape's block.
+        bytes.extend([0; 10_240]);
+        assert_eq!(shown(&rows("x.tar", &bytes)), expected);
+    }
+
+    #[test]
+    fn pax_names_and_hostile_names_are_only_text() {
+        let mut archive = Builder::new(Vec::new());
+        archive
+            .append_pax_extensions([("path", "../../etc/passwd".as_bytes()), ("mtime", b"1.5")])
+            .unwrap();
+        let mut header = Header::new_ustar();
+        header.set_path("short").unwrap();
+        header.set_size(1);
+        header.set_cksum();
+        archive.append(&header, &b"x"[..]).unwrap();
+        let bytes = archive.into_inner().unwrap();
+        assert_eq!(
+            shown(&rows("x.tar", &bytes)),
+            [r#"{"path":"../../etc/passwd","text":"x"}"#]
+        );
+    }
+
+    #[test]
+    fn archives_inside_are_faults_and_long_entries_are_not_held() {
+        let entries = [
+            ("a.XZ", &b"x"[..]),
+            ("b.tar.gz", b"x"),
+            ("c", &[b'c'; 2000]),
+            ("d", b"d"),
+        ];
+        let options = ReadOptions {
+            max_row_bytes: 1000,
+            ..ReadOptions::default()
+        };
+        let expected = [
+            "nested-archive",
+            "nested-archive",
+            "row-too-long",
+            r#"{"path":"d","text":"d"}"#,
+        ];
+        assert_eq!(
+            shown(&rows_with("x.tar", &tar_of(&entries), &options)),
+            expected
+        );
+    }
+
+    #[test]
+    fn damaged_headers_are_errors_after_the_rows_before_them() {
+        let mut bytes = tar_of(&[("a", b"A"), ("b", b"B")]);
+        bytes[1024] ^= 1;
+        let (rows, error) = Folder::new().read("x.tar", &bytes, &ReadOptions::default());
+        assert_eq!(rows.len(), 1);
+        assert!(matches!(error, Some(ReadError::Tar { .. })));
+    }
+
+    #[test]
+    fn an_extension_header_of_any_size_is_not_held() {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::GNULongName);
+        header.set_size(1 << 40);
+        header.set_cksum();
+        let (_, error) = Folder::new().read("x.tar", header.as_bytes(), &ReadOptions::default());
+        assert!(error.unwrap().to_string().contains("extension header"));
+    }
+}

@@ -97,3 +97,26 @@ impl Cut for WholeFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ReadOptions;
+    use super::super::tests::{rows, rows_with, shown};
+
+    #[test]
+    fn the_file_is_one_row_with_its_own_name() {
+        assert_eq!(
+            shown(&rows("a b.txt", "\u{feff}x\r\ny".as_bytes())),
+            [r#"{"path":"a b.txt","text":"x\r\ny"}"#]
+        );
+        assert_eq!(shown(&rows("x.md", b"")), [r#"{"path":"x.md","text":""}"#]);
+        let options = ReadOptions {
+            max_row_bytes: 3,
+            ..ReadOptions::default()
+        };
+        assert_eq!(
+            shown(&rows_with("x.txt", b"four", &options)),
+            ["row-too-long"]
+        );
+    }
+}

@@ -1,7 +1,7 @@
 //! Dialogues: from lists of turns, from marked transcripts, from trees of messages, from instructions.
 //!
 //! Published chats are ragged. Empty turns are left out, runs of one role are joined, and the dialogue begins with the
-//! user's first turn and ends with the assistant's last (FastChat's cleaning of ShareGPT does the same); what has no
+//! user's first turn and ends with the assistant's last (`lm-sys/FastChat` cleans its data so); what has no
 //! answer then is a fault.
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use super::options::{Instruction, Roles, Transcript, Tree, Turns};
 use super::{RenderError, RenderFault};
 use crate::read::Row;
 
-/// stanford_alpaca `train.py`, `PROMPT_DICT`; the answer follows on a line of its own, as in the published `text` column.
+/// `tatsu-lab/stanford_alpaca`, `train.py`, `PROMPT_DICT`; the answer follows on a line of its own, as in the published `text` column.
 const ALPACA_INPUT: &str = "Below is an instruction that describes a task, paired with an input that provides further \
     context. Write a response that appropriately completes the request.\n\n### Instruction:\n";
 const ALPACA_PLAIN: &str = "Below is an instruction that describes a task. Write a response that appropriately \
@@ -323,5 +323,205 @@ impl InstructionForm {
         Ok(Content::Chat(
             turns.map(|(role, text)| Turn { role, text }).into(),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{chat, reason, rendered};
+
+    #[test]
+    fn turns_of_sharegpt_become_a_dialogue() {
+        let row = serde_json::json!({"conversations": [
+            {"from": "gpt", "value": "an answer to nothing"},
+            {"from": "system", "value": "S"},
+            {"from": "human", "value": "a"}, {"from": "human", "value": "b"},
+            {"from": "gpt", "value": " "}, {"from": "gpt", "value": "c"},
+            {"from": "human", "value": "unanswered"},
+        ]});
+        assert_eq!(
+            chat("turns = {}", &row),
+            [("system", "S"), ("user", "a\n\nb"), ("assistant", "c")]
+        );
+    }
+
+    #[test]
+    fn a_manifest_names_its_own_speakers() {
+        let table = "turns = { field = \"m.list\", role = \"who\", text = \"says\", roles = { q = \"user\", a = \"assistant\" } }";
+        let row = serde_json::json!({"m": {"list": [{"who": "q", "says": "1"}, {"who": "a", "says": "2"}]}});
+        assert_eq!(chat(table, &row), [("user", "1"), ("assistant", "2")]);
+    }
+
+    #[test]
+    fn turns_that_are_no_dialogue_are_faults() {
+        for (turns, expected) in [
+            (serde_json::json!([]), "bad-turns"),
+            (
+                serde_json::json!([{"from": "human", "value": "a"}]),
+                "bad-turns",
+            ),
+            (
+                serde_json::json!([{"from": "gpt", "value": "a"}]),
+                "bad-turns",
+            ),
+            (
+                serde_json::json!([{"from": "robot", "value": "a"}]),
+                "bad-turns",
+            ),
+            (
+                serde_json::json!([{"from": "human", "value": "a"}, {"from": "system", "value": "s"}]),
+                "bad-turns",
+            ),
+            (serde_json::json!([{"from": "human"}]), "missing-field"),
+            (
+                serde_json::json!([{"from": "human", "value": 1}]),
+                "wrong-type",
+            ),
+            (serde_json::json!(["a"]), "wrong-type"),
+            (serde_json::json!("a"), "wrong-type"),
+            (serde_json::Value::Null, "missing-field"),
+        ] {
+            assert_eq!(
+                reason("turns = {}", &serde_json::json!({"conversations": turns})),
+                expected
+            );
+        }
+    }
+
+    #[test]
+    fn transcripts_part_at_their_marks() {
+        // openassistant-guanaco has no line break before the assistant's mark.
+        let table = "transcript = { user = \"### Human:\", assistant = \"### Assistant:\" }";
+        let row = serde_json::json!({"text": "### Human: a\nb### Assistant: c### Human: d### Assistant: e"});
+        let expected = [
+            ("user", "a\nb"),
+            ("assistant", "c"),
+            ("user", "d"),
+            ("assistant", "e"),
+        ];
+        assert_eq!(chat(table, &row), expected);
+        assert_eq!(
+            reason(table, &serde_json::json!({"text": "Hi ### Human: a"})),
+            "bad-turns"
+        );
+        assert_eq!(
+            reason(table, &serde_json::json!({"text": "no mark"})),
+            "bad-turns"
+        );
+        let overlapping = "transcript = { user = \"ab\", assistant = \"bc\" }";
+        assert_eq!(
+            reason(overlapping, &serde_json::json!({"text": "abc"})),
+            "bad-turns"
+        );
+    }
+
+    #[test]
+    fn a_transcript_is_its_plain_text_again() {
+        let text = "\n\nHuman: a\n\nAssistant: b";
+        let row = serde_json::json!({"chosen": text});
+        assert_eq!(
+            rendered("transcript = { field = \"chosen\" }", &row)
+                .unwrap()
+                .content
+                .to_text(),
+            text
+        );
+    }
+
+    #[test]
+    fn the_best_replies_of_a_tree_are_followed() {
+        let row = serde_json::json!({"prompt": {"role": "prompter", "text": "q", "replies": [
+            {"role": "assistant", "text": "unranked"},
+            {"role": "assistant", "text": "second", "rank": 1, "replies": []},
+            {"role": "assistant", "text": "deleted", "rank": 0, "deleted": true},
+            {"role": "assistant", "text": "best", "rank": 0, "replies": [{"role": "prompter", "text": "more?"}]},
+        ]}});
+        assert_eq!(
+            chat("tree = {}", &row),
+            [("user", "q"), ("assistant", "best")]
+        );
+        assert_eq!(
+            reason("tree = {}", &serde_json::json!({"prompt": null})),
+            "missing-field"
+        );
+        assert_eq!(
+            reason("tree = {}", &serde_json::json!({"prompt": "q"})),
+            "wrong-type"
+        );
+    }
+
+    #[test]
+    fn instructions_read_as_alpaca_s_own_text() {
+        // Rows of tatsu-lab/alpaca, whose text column is what the template gives.
+        let with_input = serde_json::json!({"instruction": "Sum.", "input": "1, 2", "output": "3"});
+        let text = "Below is an instruction that describes a task, paired with an input that provides further context. \
+            Write a response that appropriately completes the request.\n\n### Instruction:\nSum.\n\n### Input:\n1, 2\
+            \n\n### Response:\n3";
+        assert_eq!(
+            rendered("instruction = {}", &with_input)
+                .unwrap()
+                .content
+                .to_text(),
+            text
+        );
+        for without in [
+            serde_json::json!({"instruction": "Sum.", "output": "3"}),
+            serde_json::json!({"instruction": "Sum.", "input": "", "output": "3"}),
+        ] {
+            let text = "Below is an instruction that describes a task. Write a response that appropriately completes \
+                the request.\n\n### Instruction:\nSum.\n\n### Response:\n3";
+            assert_eq!(
+                rendered("instruction = {}", &without)
+                    .unwrap()
+                    .content
+                    .to_text(),
+                text
+            );
+        }
+        assert_eq!(
+            reason(
+                "instruction = {}",
+                &serde_json::json!({"instruction": "a", "output": " "})
+            ),
+            "empty"
+        );
+        assert_eq!(
+            reason(
+                "instruction = {}",
+                &serde_json::json!({"instruction": " ", "output": "a"})
+            ),
+            "empty"
+        );
+        assert_eq!(
+            reason(
+                "instruction = {}",
+                &serde_json::json!({"instruction": "a", "input": 1, "output": "a"})
+            ),
+            "wrong-type"
+        );
+    }
+
+    #[test]
+    fn an_exchange_is_a_dialogue_of_two_turns() {
+        let table = "exchange = { prompt = \"question\", response = \"answer\" }";
+        let row = |answer: &str| serde_json::json!({"question": "q", "answer": answer});
+        assert_eq!(chat(table, &row("a")), [("user", "q"), ("assistant", "a")]);
+        assert_eq!(reason(table, &row("")), "bad-turns");
+    }
+
+    #[test]
+    fn marks_and_speakers_that_cannot_work_are_refused() {
+        for table in [
+            "transcript = { user = \"\" }",
+            "transcript = { user = \"### A\", assistant = \"### A B\" }",
+            "turns = { roles = { a = \"user\" } }",
+            "turns = { roles = { a = \"user\", b = \"assistant\", c = \"prompt\" } }",
+            "tree = { roles = {} }",
+        ] {
+            assert!(
+                super::super::Render::new(&toml::from_str(table).unwrap()).is_err(),
+                "{table}"
+            );
+        }
     }
 }

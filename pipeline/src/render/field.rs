@@ -93,7 +93,7 @@ impl Path {
     }
 
     /// The text inside the printed form of a Python bytes object, such as `b'Solve x.\n'`, white space at its ends
-    /// taken off: DeepMind's `math_dataset` was published with such strings.
+    /// taken off: `deepmind/math_dataset` was published with such strings.
     pub(super) fn python_bytes(&self, printed: &str) -> Result<String, RenderFault> {
         let wrong = || self.wrong("the printed form of a Python bytes object");
         let inner = printed.strip_prefix('b').ok_or_else(wrong)?;

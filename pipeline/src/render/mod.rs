@@ -2,8 +2,8 @@
 //!
 //! [`RenderOptions`] is the `[render]` table of a dataset manifest; [`Render`] is what it means, checked; every row that
 //! does not fit is a [`RenderFault`] with a reason. Formats of the published datasets are the ones their own code or
-//! card describes: the Alpaca template (stanford_alpaca `train.py`), hh-rlhf's transcripts
-//! (direct-preference-optimization `preference_datasets.py`), PRM800K's label tree (its README), ShareGPT's turns.
+//! card describes: the Alpaca template (`tatsu-lab/stanford_alpaca`, `train.py`), hh-rlhf's transcripts
+//! (direct-preference-optimization `preference_datasets.py`), PRM800K's label tree (its README), the turns of `ShareGPT`.
 
 mod chat;
 mod content;
@@ -12,6 +12,9 @@ mod options;
 mod preference;
 mod process;
 mod template;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 

@@ -66,7 +66,7 @@ pub struct RenderOptions {
 /// The role that a speaker's name stands for.
 pub type Roles = BTreeMap<String, Role>;
 
-/// The speakers' names of ShareGPT, OpenAI and OpenAssistant.
+/// The speakers' names that `ShareGPT`, `OpenAI` and `OpenAssistant` use.
 #[must_use]
 pub fn default_roles() -> Roles {
     let roles = [

@@ -87,3 +87,54 @@ impl PreferenceForm {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{reason, rendered};
+    use super::*;
+
+    #[test]
+    fn transcripts_part_at_the_last_assistant_mark() {
+        let start = "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:";
+        let row =
+            serde_json::json!({"chosen": format!("{start} d"), "rejected": format!("{start} e")});
+        let expected = Content::Preference {
+            prompt: start.to_owned(),
+            chosen: " d".to_owned(),
+            rejected: " e".to_owned(),
+        };
+        assert_eq!(rendered("preference = {}", &row).unwrap().content, expected);
+    }
+
+    #[test]
+    fn a_prompt_of_its_own_gets_the_marks() {
+        let row = serde_json::json!({"q": "a", "chosen": "d", "rejected": "e"});
+        let content = rendered("preference = { prompt = \"q\" }", &row)
+            .unwrap()
+            .content;
+        assert_eq!(content.to_text(), "\n\nHuman: a\n\nAssistant: d");
+    }
+
+    #[test]
+    fn pairs_without_a_preference_are_faults() {
+        let pair = |chosen: &str, rejected: &str| serde_json::json!({"chosen": chosen, "rejected": rejected});
+        let mark = "\n\nAssistant:";
+        for (chosen, rejected, expected) in [
+            (format!("x{mark} a"), format!("y{mark} b"), "bad-pair"),
+            (
+                format!("x{mark} a"),
+                format!("x{mark} b{mark} c"),
+                "bad-pair",
+            ),
+            (format!("é{mark} a"), format!("x{mark} b"), "bad-pair"),
+            (format!("x{mark} a"), format!("x{mark} a"), "bad-pair"),
+            (format!("x{mark} a"), format!("x{mark} "), "empty"),
+            ("a".to_owned(), "b".to_owned(), "bad-pair"),
+        ] {
+            assert_eq!(
+                reason("preference = {}", &pair(&chosen, &rejected)),
+                expected
+            );
+        }
+    }
+}

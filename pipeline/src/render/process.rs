@@ -123,3 +123,70 @@ impl ProcessForm {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{reason, rendered};
+    use super::*;
+
+    fn row(steps: Value) -> Value {
+        serde_json::json!({"question": {"problem": "p"}, "label": {"steps": steps, "finish_reason": "solution"}})
+    }
+
+    fn one(text: &str, rating: i64) -> Value {
+        serde_json::json!({"text": text, "rating": rating, "flagged": null})
+    }
+
+    #[test]
+    fn chosen_written_and_wrong_steps_are_followed() {
+        let steps = serde_json::json!([
+            {"completions": [one("no", -1), one("a", 1)], "human_completion": null, "chosen_completion": 1},
+            {"completions": [one("no", -1)], "human_completion": {"text": "b", "rating": null}, "chosen_completion": null},
+            {"completions": [one("c", 0)], "chosen_completion": 0},
+            {"completions": [one("skipped", 0), one("d", -1)], "human_completion": null, "chosen_completion": null},
+            {"completions": [one("never", 1)], "chosen_completion": 0},
+        ]);
+        let Content::Process { problem, steps } =
+            rendered("process = {}", &row(steps)).unwrap().content
+        else {
+            panic!("another form");
+        };
+        assert_eq!(problem, "p");
+        let steps: Vec<(&str, Option<i8>)> = steps
+            .iter()
+            .map(|step| (step.text.as_str(), step.rating))
+            .collect();
+        assert_eq!(
+            steps,
+            [("a", Some(1)), ("b", None), ("c", Some(0)), ("d", Some(-1))]
+        );
+    }
+
+    #[test]
+    fn marked_and_malformed_rows_are_faults() {
+        let good = serde_json::json!([{"completions": [one("a", 1)], "chosen_completion": 0}]);
+        let mut marked = row(good.clone());
+        marked["is_quality_control_question"] = true.into();
+        let mut given_up = row(good.clone());
+        given_up["label"]["finish_reason"] = "give_up".into();
+        let mut flagged = row(good.clone());
+        flagged["label"]["steps"][0]["completions"][0]["flagged"] = true.into();
+        let mut beyond = row(good);
+        beyond["label"]["steps"][0]["chosen_completion"] = 7.into();
+        for (row, expected) in [
+            (marked, "marked-unusable"),
+            (given_up, "marked-unusable"),
+            (flagged, "marked-unusable"),
+            (beyond, "empty"),
+            (row(serde_json::json!([])), "empty"),
+            (row(serde_json::json!([5])), "wrong-type"),
+            (row(Value::Null), "wrong-type"),
+            (
+                serde_json::json!({"question": {"problem": "p"}}),
+                "missing-field",
+            ),
+        ] {
+            assert_eq!(reason("process = {}", &row), expected, "{row}");
+        }
+    }
+}

@@ -26,7 +26,7 @@ enum Part {
     },
     Choice {
         path: Path,
-        alternatives: Vec<Vec<Part>>,
+        alternatives: Vec<Vec<Self>>,
     },
 }
 
@@ -188,7 +188,7 @@ fn fill(
             Part::Literal(literal) => text.push_str(literal),
             Part::Field { path, words: None } => match path.get(row) {
                 Some(Value::String(value)) if python_bytes => {
-                    text.push_str(&path.python_bytes(value)?)
+                    text.push_str(&path.python_bytes(value)?);
                 }
                 Some(Value::String(value)) => text.push_str(value),
                 Some(value) => text.push_str(&scalar(path, value)?),
