@@ -16,10 +16,12 @@ pub(crate) use numeric::{Real, exponentials, maximum};
 pub use rotary::{RotaryTable, XPos, rotary};
 pub use swiglu::swiglu;
 
+use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Storage, StorageRef, Tensor,
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, InplaceOp1, Layout, Result, Shape, Storage, StorageRef, Tensor,
 };
 
 /// Calls a function generic over [`Real`] with the tensor's own number type.
@@ -190,9 +192,9 @@ pub(crate) fn node3<T: Real>(
 }
 
 /// Runs `change` over the numbers of `tensor`, which must be contiguous and outside any graph.
-pub(crate) fn change_in_place<T: Real>(tensor: &Tensor, change: impl Fn(&mut [T]) -> Result<()>) -> Result<()> {
-    struct Change<T, F>(F, std::marker::PhantomData<T>);
-    impl<T: Real, F: Fn(&mut [T]) -> Result<()>> candle_core::InplaceOp1 for Change<T, F> {
+pub(crate) fn change_in_place<T: Real>(tensor: &Tensor, change: impl FnMut(&mut [T]) -> Result<()>) -> Result<()> {
+    struct Change<T, F>(RefCell<F>, PhantomData<T>);
+    impl<T: Real, F: FnMut(&mut [T]) -> Result<()>> InplaceOp1 for Change<T, F> {
         fn name(&self) -> &'static str {
             "change-in-place"
         }
@@ -200,12 +202,12 @@ pub(crate) fn change_in_place<T: Real>(tensor: &Tensor, change: impl Fn(&mut [T]
         fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
             let (start, end) = contiguous(layout)?;
             match T::slice_mut(storage).and_then(|numbers| numbers.get_mut(start..end)) {
-                Some(numbers) => (self.0)(numbers),
+                Some(numbers) => (self.0.borrow_mut())(numbers),
                 None => candle_core::bail!("a tensor to be changed in place has an unexpected number type"),
             }
         }
     }
-    tensor.inplace_op1(&Change(change, std::marker::PhantomData))
+    tensor.inplace_op1(&Change(RefCell::new(change), PhantomData))
 }
 
 #[cfg(test)]
