@@ -1,0 +1,345 @@
+//! `manifest.json`: what a build is made of, what became of every document, and a hash over all of it.
+
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::{FormatError, Result};
+use crate::shard::TokenWidth;
+
+/// The newest version of shards and manifests that this crate writes; it reads all from 1 on.
+pub const VERSION: u32 = 1;
+/// The manifest's `format`.
+pub const BUILD_FORMAT: &str = "andromeda-build";
+
+/// What a document is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// To train on.
+    Train,
+    /// To watch training with.
+    Val,
+    /// To look at once.
+    Test,
+}
+
+impl Split {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
+
+    /// Its name, as in file names and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Val => "val",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// Documents and bytes of their normalized text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Count {
+    /// Documents.
+    pub documents: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        self.documents += other.documents;
+        self.bytes += other.bytes;
+    }
+}
+
+/// What became of the documents that came in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Funnel {
+    /// Rows read.
+    pub documents_in: u64,
+    /// Bytes of normalized text of those that are documents.
+    pub bytes_in: u64,
+    /// In the shards.
+    pub kept: Count,
+    /// Dropped by a rule, by reason.
+    pub dropped: BTreeMap<String, Count>,
+    /// Duplicates of kept documents, by method: `exact`, `near`.
+    pub duplicates: BTreeMap<String, Count>,
+    /// No documents, by reason.
+    pub quarantined: BTreeMap<String, Count>,
+}
+
+impl Funnel {
+    /// Whether in = kept + dropped + duplicates + quarantined, in documents and in bytes.
+    pub fn balances(&self) -> bool {
+        let mut out = self.kept;
+        for counts in [&self.dropped, &self.duplicates, &self.quarantined] {
+            counts.values().for_each(|count| out += *count);
+        }
+        out == Count { documents: self.documents_in, bytes: self.bytes_in }
+    }
+}
+
+impl AddAssign<&Self> for Funnel {
+    fn add_assign(&mut self, other: &Self) {
+        self.documents_in += other.documents_in;
+        self.bytes_in += other.bytes_in;
+        self.kept += other.kept;
+        let add = |into: &mut BTreeMap<String, Count>, from: &BTreeMap<String, Count>| {
+            from.iter().for_each(|(reason, count)| *into.entry(reason.clone()).or_default() += *count);
+        };
+        add(&mut self.dropped, &other.dropped);
+        add(&mut self.duplicates, &other.duplicates);
+        add(&mut self.quarantined, &other.quarantined);
+    }
+}
+
+/// A file and its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Its path within the dataset or the build's folder.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its sha256, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// The token that ends every document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndOfText {
+    /// Its id.
+    pub id: u32,
+    /// Its text.
+    pub token: String,
+}
+
+/// The tokenizer that made the ids.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenizerEntry {
+    /// Its file in the build's folder.
+    pub file: String,
+    /// sha256 of that file.
+    pub sha256: String,
+    /// Its type, such as `byte-level-bpe`.
+    pub kind: String,
+    /// Largest id plus one.
+    pub vocab_size: u32,
+    /// What stands after every document.
+    pub end_of_text: EndOfText,
+}
+
+/// A shard file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShardEntry {
+    /// Its name in the build's folder.
+    pub file: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its sha256.
+    pub sha256: String,
+    /// Tokens in it.
+    pub tokens: u64,
+    /// Documents that are in it, whole or in part.
+    pub documents: u64,
+}
+
+/// A split and its shards.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitEntry {
+    /// Tokens, ends of text included.
+    pub tokens: u64,
+    /// Documents.
+    pub documents: u64,
+    /// Bytes of the documents' text: what turns nats per token into bits per byte.
+    pub text_bytes: u64,
+    /// In order.
+    pub shards: Vec<ShardEntry>,
+}
+
+/// One dataset's part of a split.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitTokens {
+    /// Tokens, ends of text included.
+    pub tokens: u64,
+    /// Documents.
+    pub documents: u64,
+    /// Bytes of their text.
+    pub text_bytes: u64,
+}
+
+/// A dataset of the build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetEntry {
+    /// Its name in the catalogue.
+    pub name: String,
+    /// The tier it was taken in.
+    pub tier: String,
+    /// What its rows are.
+    pub kind: String,
+    /// Its licence.
+    pub licence: String,
+    /// Where it came from.
+    pub source: String,
+    /// What it was pinned to.
+    pub revision: String,
+    /// The files that were read.
+    pub files: Vec<FileEntry>,
+    /// What became of its documents.
+    pub funnel: Funnel,
+    /// What of it is in which split.
+    pub splits: BTreeMap<Split, SplitTokens>,
+}
+
+/// A build.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// [`BUILD_FORMAT`].
+    pub format: String,
+    /// Version of the format.
+    pub version: u32,
+    /// sha256 over the manifest's bytes with these 64 digits as zeros. Since the manifest holds the sha256 of every file,
+    /// it covers all of the build.
+    pub root: String,
+    /// The build's name.
+    pub name: String,
+    /// Hash of the plan that made it.
+    pub fingerprint: String,
+    /// The tokenizer.
+    pub tokenizer: TokenizerEntry,
+    /// How ids are stored.
+    pub token_width: TokenWidth,
+    /// Tokens in every frame but the last of its shard.
+    pub frame_tokens: u32,
+    /// Tokens in every shard but the last of its split.
+    pub shard_tokens: u64,
+    /// The splits that have tokens.
+    pub splits: BTreeMap<Split, SplitEntry>,
+    /// A document's source is an index into this list.
+    pub datasets: Vec<DatasetEntry>,
+    /// All datasets together.
+    pub funnel: Funnel,
+    /// Tables beside the shards.
+    pub tables: Vec<FileEntry>,
+    /// The options it was made with.
+    pub recipe: serde_json::Value,
+    /// The program that made it.
+    pub program: String,
+}
+
+const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+impl Manifest {
+    /// Its bytes, with the root set.
+    pub fn to_bytes(&mut self) -> Result<Vec<u8>> {
+        self.root = ZEROS.to_owned();
+        let mut text = serde_json::to_string_pretty(self).map_err(|error| FormatError::unwritable(error.to_string()))?;
+        text.push('\n');
+        let at = root_at(&text).ok_or_else(|| FormatError::unwritable("the manifest has no root"))?;
+        self.root = hex(&Sha256::digest(text.as_bytes()));
+        text.replace_range(at..at + 64, &self.root);
+        Ok(text.into_bytes())
+    }
+
+    /// Reads and checks a manifest; `file` is for errors.
+    pub fn parse(file: &Path, bytes: &[u8]) -> Result<Self> {
+        let wrong = |what: String| FormatError::Manifest { file: file.to_path_buf(), what };
+        let text = std::str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
+        // The version first: a later one may have fields that this program does not know.
+        #[derive(Deserialize)]
+        struct Head {
+            format: String,
+            version: u32,
+        }
+        let head: Head = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        if head.format != BUILD_FORMAT {
+            return Err(wrong(format!("its format is {:?}, not {BUILD_FORMAT:?}", head.format)));
+        }
+        if !(1..=VERSION).contains(&head.version) {
+            return Err(FormatError::Version { file: file.to_path_buf(), found: head.version, newest: VERSION });
+        }
+        let manifest: Self = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        let at = root_at(text).ok_or_else(|| wrong("it has no root of 64 digits".to_owned()))?;
+        let mut hash = Sha256::new();
+        hash.update(&text[..at]);
+        hash.update(ZEROS);
+        hash.update(&text[at + 64..]);
+        let computed = hex(&hash.finalize());
+        if computed != manifest.root {
+            return Err(FormatError::Root { file: file.to_path_buf(), written: manifest.root, computed });
+        }
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// Whether the counts add up.
+    fn check(&self) -> Result<()> {
+        let counts = |what: String| Err(FormatError::Counts { what });
+        let mut funnel = Funnel::default();
+        for dataset in &self.datasets {
+            if !dataset.funnel.balances() {
+                return counts(format!("dataset {}: in is not kept, dropped, duplicates and quarantined together", dataset.name));
+            }
+            funnel += &dataset.funnel;
+            let documents: u64 = dataset.splits.values().map(|s| s.documents).sum();
+            if documents != dataset.funnel.kept.documents {
+                return counts(format!("dataset {}: the splits do not hold the documents that were kept", dataset.name));
+            }
+        }
+        if funnel != self.funnel {
+            return counts("the datasets' documents are not those of the build".to_owned());
+        }
+        for (split, entry) in &self.splits {
+            let sum = |of: fn(&SplitTokens) -> u64| -> u64 {
+                self.datasets.iter().filter_map(|d| d.splits.get(split)).map(of).sum()
+            };
+            if sum(|s| s.tokens) != entry.tokens || sum(|s| s.documents) != entry.documents || sum(|s| s.text_bytes) != entry.text_bytes {
+                return counts(format!("split {}: the datasets' parts are not the whole", split.name()));
+            }
+            let last = entry.shards.len().saturating_sub(1);
+            let full = |shard: &ShardEntry| shard.tokens == self.shard_tokens;
+            if entry.shards.iter().map(|s| s.tokens).sum::<u64>() != entry.tokens || !entry.shards[..last].iter().all(full) {
+                return counts(format!("split {}: the shards do not hold its tokens", split.name()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the 64 digits of the root begin. The fields before it hold no text that could look like it.
+fn root_at(text: &str) -> Option<usize> {
+    let key = "\"root\": \"";
+    let at = text.find(key)? + key.len();
+    let digits = text.as_bytes().get(at..at + 64)?;
+    (digits.iter().all(u8::is_ascii_hexdigit) && text.as_bytes().get(at + 64) == Some(&b'"')).then_some(at)
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut out = [0u8; 32];
+    if text.len() != 64 {
+        return None;
+    }
+    for (i, byte) in out.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()?;
+    }
+    Some(out)
+}
