@@ -53,6 +53,8 @@ pub struct State {
     pub seed: u64,
     /// Root hash of the build.
     pub root: String,
+    /// Token that ends a document.
+    pub end_of_text: u32,
     /// The configuration.
     pub config: RunConfig,
     /// The other files.
@@ -63,10 +65,20 @@ pub struct State {
 
 impl State {
     /// The state before the first step.
-    pub fn new(config: RunConfig, root: String) -> Self {
-        let seed = config.run.seed;
-        let (files, digest) = (BTreeMap::new(), String::new());
-        Self { format: FORMAT, step: 0, position: 0, tokens: 0, trained_tokens: 0, seed, root, config, files, digest }
+    pub fn new(config: RunConfig, root: String, end_of_text: u32) -> Self {
+        Self {
+            format: FORMAT,
+            step: 0,
+            position: 0,
+            tokens: 0,
+            trained_tokens: 0,
+            seed: config.run.seed,
+            root,
+            end_of_text,
+            config,
+            files: BTreeMap::new(),
+            digest: String::new(),
+        }
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
@@ -77,7 +89,10 @@ impl State {
     }
 
     fn own_digest(&self) -> Result<String> {
-        let blank = Self { digest: String::new(), ..self.clone() };
+        let blank = Self {
+            digest: String::new(),
+            ..self.clone()
+        };
         Ok(hex(&Sha256::digest(blank.to_bytes()?)))
     }
 }
@@ -99,7 +114,10 @@ pub fn steps(run: &Path) -> Result<Vec<u64>> {
         let name = entry.file_name();
         let step = name.to_str().and_then(|name| name.strip_prefix("step-"));
         // Eight digits at least, nothing else: a folder set aside is not a checkpoint.
-        if let Some(step) = step.filter(|step| step.len() >= 8).and_then(|step| step.parse().ok()) {
+        if let Some(step) = step
+            .filter(|step| step.len() >= 8)
+            .and_then(|step| step.parse().ok())
+        {
             steps.push(step);
         }
     }
@@ -111,42 +129,74 @@ pub fn steps(run: &Path) -> Result<Vec<u64>> {
 pub fn remove_partial(run: &Path) -> Result<()> {
     for entry in fs_err::read_dir(run).map_err(Error::io("listing the run"))? {
         let path = entry.map_err(Error::io("listing the run"))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         if name.starts_with(".step-") && name.ends_with(".partial") {
-            fs_err::remove_dir_all(&path).map_err(Error::io("removing an unfinished checkpoint"))?;
+            fs_err::remove_dir_all(&path)
+                .map_err(Error::io("removing an unfinished checkpoint"))?;
         }
     }
     Ok(())
 }
 
 /// Saves a checkpoint and returns its folder. `state` receives the entries of the files and the digest.
-pub fn save(run: &Path, state: &mut State, parameters: &[Parameter], optimizer: &AdamW) -> Result<PathBuf> {
+pub fn save(
+    run: &Path,
+    state: &mut State,
+    parameters: &[Parameter],
+    optimizer: &AdamW,
+) -> Result<PathBuf> {
     let published = folder(run, state.step);
     let partial = run.join(format!(".step-{:08}.partial", state.step));
     if partial.exists() {
         fs_err::remove_dir_all(&partial).map_err(Error::io("removing an unfinished checkpoint"))?;
     }
     fs_err::create_dir(&partial).map_err(Error::io("saving a checkpoint"))?;
-    let values: Vec<Numbers<'_>> =
-        parameters.iter().map(|parameter| Numbers::of(parameter.variable.as_tensor())).collect::<Result<_, _>>()?;
+    let values: Vec<Numbers<'_>> = parameters
+        .iter()
+        .map(|parameter| Numbers::of(parameter.variable.as_tensor()))
+        .collect::<Result<_, _>>()?;
     let mut model = Vec::new();
     let mut moments = Vec::new();
     for ((parameter, values), of) in parameters.iter().zip(&values).zip(optimizer.moments()) {
         let shape = parameter.of.shape.as_slice();
-        model.push((parameter.of.name.clone(), Floats { shape, numbers: values.slice()? }));
-        moments.push((format!("{}.first", parameter.of.name), Floats { shape, numbers: &of.first }));
-        moments.push((format!("{}.second", parameter.of.name), Floats { shape, numbers: &of.second }));
+        model.push((
+            parameter.of.name.clone(),
+            Floats {
+                shape,
+                numbers: values.slice()?,
+            },
+        ));
+        moments.push((
+            format!("{}.first", parameter.of.name),
+            Floats {
+                shape,
+                numbers: &of.first,
+            },
+        ));
+        moments.push((
+            format!("{}.second", parameter.of.name),
+            Floats {
+                shape,
+                numbers: &of.second,
+            },
+        ));
     }
     state.files.clear();
     for (name, tensors) in [(MODEL, model), (OPTIMIZER, moments)] {
         let path = partial.join(name);
-        safetensors::serialize_to_file(tensors, None, &path)
-            .map_err(|error| Error::Io { what: format!("writing {}", path.display()), source: std::io::Error::other(error) })?;
+        safetensors::serialize_to_file(tensors, None, &path).map_err(|error| Error::Io {
+            what: format!("writing {}", path.display()),
+            source: std::io::Error::other(error),
+        })?;
         // Read back from the file, so that the hash is of what was stored.
         state.files.insert(name.to_owned(), entry_of(&path)?);
     }
     state.digest = state.own_digest()?;
-    fs_err::write(partial.join(STATE), state.to_bytes()?).map_err(Error::io("saving a checkpoint"))?;
+    fs_err::write(partial.join(STATE), state.to_bytes()?)
+        .map_err(Error::io("saving a checkpoint"))?;
     for name in [MODEL, OPTIMIZER, STATE] {
         sync(&partial.join(name))?;
     }
@@ -167,7 +217,8 @@ pub fn retain(run: &Path, keep: usize) -> Result<()> {
         // Sizes only: the hashes of the newest were taken from its files a moment ago, those of older ones before that.
         let looks_valid = read_state(&path).is_ok_and(|state| {
             state.files.iter().all(|(name, entry)| {
-                fs_err::metadata(path.join(name)).is_ok_and(|metadata| metadata.len() == entry.bytes)
+                fs_err::metadata(path.join(name))
+                    .is_ok_and(|metadata| metadata.len() == entry.bytes)
             })
         });
         if !looks_valid {
@@ -195,7 +246,10 @@ pub fn set_aside(run: &Path, step: u64) -> Result<PathBuf> {
 }
 
 /// The newest checkpoint whose files are all as they were written. `invalid` is told of each newer one that is not.
-pub fn newest_valid(run: &Path, mut invalid: impl FnMut(u64, &Error)) -> Result<Option<(PathBuf, State)>> {
+pub fn newest_valid(
+    run: &Path,
+    mut invalid: impl FnMut(u64, &Error),
+) -> Result<Option<(PathBuf, State)>> {
     for step in steps(run)? {
         let path = folder(run, step);
         match verify(&path) {
@@ -221,20 +275,31 @@ pub fn verify(checkpoint: &Path) -> Result<State> {
 /// Reads and checks `state.json`.
 pub fn read_state(checkpoint: &Path) -> Result<State> {
     let path = checkpoint.join(STATE);
-    let length = fs_err::metadata(&path).map_err(Error::io("reading a checkpoint"))?.len();
+    let length = fs_err::metadata(&path)
+        .map_err(Error::io("reading a checkpoint"))?
+        .len();
     if length > LARGEST_STATE {
         return Err(integrity(&path, "too large for a state"));
     }
     let bytes = fs_err::read(&path).map_err(Error::io("reading a checkpoint"))?;
-    let state: State = serde_json::from_slice(&bytes).map_err(|error| integrity(&path, &error.to_string()))?;
+    let state: State =
+        serde_json::from_slice(&bytes).map_err(|error| integrity(&path, &error.to_string()))?;
     if state.format != FORMAT {
-        let problem = format!("format {} is not known; use the program that wrote it", state.format);
+        let problem = format!(
+            "format {} is not known; use the program that wrote it",
+            state.format
+        );
         return Err(integrity(&path, &problem));
     }
     if state.own_digest()? != state.digest {
         return Err(integrity(&path, "its digest does not match its contents"));
     }
-    if !state.files.keys().map(String::as_str).eq([MODEL, OPTIMIZER]) {
+    if !state
+        .files
+        .keys()
+        .map(String::as_str)
+        .eq([MODEL, OPTIMIZER])
+    {
         return Err(integrity(&path, "it does not list model and optimizer"));
     }
     Ok(state)
@@ -246,21 +311,46 @@ pub fn load_model(checkpoint: &Path, state: &State, parameters: &[Parameter]) ->
     let tensors = parse(&path, &bytes, parameters.len())?;
     for parameter in parameters {
         let mut numbers = vec![0f32; parameter.count()];
-        read_floats(&path, &tensors, &parameter.of.name, &parameter.of.shape, &mut numbers)?;
+        read_floats(
+            &path,
+            &tensors,
+            &parameter.of.name,
+            &parameter.of.shape,
+            &mut numbers,
+        )?;
         let values = Tensor::from_vec(numbers, parameter.of.shape.as_slice(), &Device::Cpu)?;
-        parameter.variable.set(&values.to_device(parameter.variable.device())?)?;
+        parameter
+            .variable
+            .set(&values.to_device(parameter.variable.device())?)?;
     }
     Ok(())
 }
 
 /// Loads the moments of a checkpoint.
-pub fn load_optimizer(checkpoint: &Path, state: &State, parameters: &[Parameter], optimizer: &mut AdamW) -> Result<()> {
+pub fn load_optimizer(
+    checkpoint: &Path,
+    state: &State,
+    parameters: &[Parameter],
+    optimizer: &mut AdamW,
+) -> Result<()> {
     let (path, bytes) = read_verified(checkpoint, OPTIMIZER, state)?;
     let tensors = parse(&path, &bytes, 2 * parameters.len())?;
     for (parameter, moments) in parameters.iter().zip(optimizer.moments_mut()) {
         let (name, shape) = (&parameter.of.name, &parameter.of.shape);
-        read_floats(&path, &tensors, &format!("{name}.first"), shape, &mut moments.first)?;
-        read_floats(&path, &tensors, &format!("{name}.second"), shape, &mut moments.second)?;
+        read_floats(
+            &path,
+            &tensors,
+            &format!("{name}.first"),
+            shape,
+            &mut moments.first,
+        )?;
+        read_floats(
+            &path,
+            &tensors,
+            &format!("{name}.second"),
+            shape,
+            &mut moments.second,
+        )?;
     }
     optimizer.set_updates(state.step);
     Ok(())
@@ -268,8 +358,13 @@ pub fn load_optimizer(checkpoint: &Path, state: &State, parameters: &[Parameter]
 
 fn read_verified(checkpoint: &Path, name: &str, state: &State) -> Result<(PathBuf, Vec<u8>)> {
     let path = checkpoint.join(name);
-    let entry = state.files.get(name).ok_or_else(|| integrity(&path, "the state does not list it"))?;
-    let length = fs_err::metadata(&path).map_err(Error::io("reading a checkpoint"))?.len();
+    let entry = state
+        .files
+        .get(name)
+        .ok_or_else(|| integrity(&path, "the state does not list it"))?;
+    let length = fs_err::metadata(&path)
+        .map_err(Error::io("reading a checkpoint"))?
+        .len();
     if length != entry.bytes {
         return Err(integrity(&path, "it has not the size that was saved"));
     }
@@ -281,18 +376,36 @@ fn read_verified(checkpoint: &Path, name: &str, state: &State) -> Result<(PathBu
 }
 
 fn parse<'a>(path: &Path, bytes: &'a [u8], count: usize) -> Result<SafeTensors<'a>> {
-    let tensors = SafeTensors::deserialize(bytes).map_err(|error| integrity(path, &error.to_string()))?;
+    let tensors =
+        SafeTensors::deserialize(bytes).map_err(|error| integrity(path, &error.to_string()))?;
     if tensors.len() != count {
-        return Err(integrity(path, &format!("it holds {} tensors, the model needs {count}", tensors.len())));
+        return Err(integrity(
+            path,
+            &format!(
+                "it holds {} tensors, the model needs {count}",
+                tensors.len()
+            ),
+        ));
     }
     Ok(tensors)
 }
 
-fn read_floats(path: &Path, tensors: &SafeTensors<'_>, name: &str, shape: &[usize], numbers: &mut [f32]) -> Result<()> {
-    let view: TensorView<'_> =
-        tensors.tensor(name).map_err(|error| integrity(path, &format!("tensor {name}: {error}")))?;
+fn read_floats(
+    path: &Path,
+    tensors: &SafeTensors<'_>,
+    name: &str,
+    shape: &[usize],
+    numbers: &mut [f32],
+) -> Result<()> {
+    let view: TensorView<'_> = tensors
+        .tensor(name)
+        .map_err(|error| integrity(path, &format!("tensor {name}: {error}")))?;
     if view.dtype() != Dtype::F32 || view.shape() != shape {
-        let problem = format!("tensor {name} is {:?} {:?}, the model needs F32 {shape:?}", view.dtype(), view.shape());
+        let problem = format!(
+            "tensor {name} is {:?} {:?}, the model needs F32 {shape:?}",
+            view.dtype(),
+            view.shape()
+        );
         return Err(integrity(path, &problem));
     }
     let (words, _) = view.data().as_chunks::<4>();
@@ -306,9 +419,14 @@ fn entry_of(path: &Path) -> Result<FileEntry> {
     let mut file = fs_err::File::open(path).map_err(Error::io("reading a checkpoint"))?;
     let (mut hash, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
     loop {
-        let count = file.read(&mut buffer).map_err(Error::io("reading a checkpoint"))?;
+        let count = file
+            .read(&mut buffer)
+            .map_err(Error::io("reading a checkpoint"))?;
         if count == 0 {
-            return Ok(FileEntry { bytes, sha256: hex(&hash.finalize()) });
+            return Ok(FileEntry {
+                bytes,
+                sha256: hex(&hash.finalize()),
+            });
         }
         hash.update(&buffer[..count]);
         bytes += count as u64;
@@ -321,7 +439,10 @@ pub(crate) fn sync(path: &Path) -> Result<()> {
 }
 
 fn integrity(path: &Path, problem: &str) -> Error {
-    Error::Integrity { path: path.to_owned(), problem: problem.to_owned() }
+    Error::Integrity {
+        path: path.to_owned(),
+        problem: problem.to_owned(),
+    }
 }
 
 /// A slice as safetensors wants to see it.
@@ -374,22 +495,41 @@ mod tests {
         let config = written.resolve(16, Path::new("test")).unwrap();
         let (_, parameters) = Model::new(config.model, seed, DType::F32, &Device::Cpu).unwrap();
         let mut optimizer = AdamW::new(config.optimizer.clone(), &parameters);
-        optimizer.step(&parameters, &Gradients::new(&parameters), 0.1, 1.0).unwrap();
+        optimizer
+            .step(&parameters, &Gradients::new(&parameters), 0.1, 1.0)
+            .unwrap();
         for (index, moments) in optimizer.moments_mut().iter_mut().enumerate() {
             moments.first.fill(index as f32 + 0.25);
             moments.second.fill(index as f32 + 0.5);
         }
-        let state = State { step: 1, ..State::new(config, "root".to_owned()) };
-        Trained { run: tempfile::tempdir().unwrap(), state, parameters, optimizer }
+        let state = State {
+            step: 1,
+            ..State::new(config, "root".to_owned(), 0)
+        };
+        Trained {
+            run: tempfile::tempdir().unwrap(),
+            state,
+            parameters,
+            optimizer,
+        }
     }
 
     fn save_at(trained: &mut Trained, step: u64) -> PathBuf {
         trained.state.step = step;
-        save(trained.run.path(), &mut trained.state, &trained.parameters, &trained.optimizer).unwrap()
+        save(
+            trained.run.path(),
+            &mut trained.state,
+            &trained.parameters,
+            &trained.optimizer,
+        )
+        .unwrap()
     }
 
     fn bytes(folder: &Path) -> Vec<Vec<u8>> {
-        [MODEL, OPTIMIZER, STATE].iter().map(|name| std::fs::read(folder.join(name)).unwrap()).collect()
+        [MODEL, OPTIMIZER, STATE]
+            .iter()
+            .map(|name| std::fs::read(folder.join(name)).unwrap())
+            .collect()
     }
 
     #[test]
@@ -401,9 +541,16 @@ mod tests {
         assert_eq!(state, from.state);
         load_model(&saved, &state, &into.parameters).unwrap();
         load_optimizer(&saved, &state, &into.parameters, &mut into.optimizer).unwrap();
-        assert_eq!((into.optimizer.updates(), into.optimizer.moments()), (7, from.optimizer.moments()));
+        assert_eq!(
+            (into.optimizer.updates(), into.optimizer.moments()),
+            (7, from.optimizer.moments())
+        );
         into.state = state;
-        assert_eq!(bytes(&save_at(&mut into, 7)), bytes(&saved), "equal states have equal bytes");
+        assert_eq!(
+            bytes(&save_at(&mut into, 7)),
+            bytes(&saved),
+            "equal states have equal bytes"
+        );
     }
 
     #[test]
@@ -417,7 +564,10 @@ mod tests {
                 let mut bad = good.clone();
                 bad[at] ^= 1;
                 std::fs::write(&path, &bad).unwrap();
-                assert!(matches!(verify(&saved), Err(Error::Integrity { .. })), "{name} at {at}");
+                assert!(
+                    matches!(verify(&saved), Err(Error::Integrity { .. })),
+                    "{name} at {at}"
+                );
             }
             std::fs::write(&path, &good[..good.len() - 2]).unwrap();
             assert!(verify(&saved).is_err(), "{name} truncated");
@@ -433,8 +583,13 @@ mod tests {
         let newest = save_at(&mut from, 2);
         std::fs::write(newest.join(MODEL), b"torn").unwrap();
         let mut told = Vec::new();
-        let (path, state) = newest_valid(from.run.path(), |step, _| told.push(step)).unwrap().unwrap();
-        assert_eq!((path, state.step, told), (folder(from.run.path(), 1), 1, vec![2]));
+        let (path, state) = newest_valid(from.run.path(), |step, _| told.push(step))
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (path, state.step, told),
+            (folder(from.run.path(), 1), 1, vec![2])
+        );
         set_aside(from.run.path(), 2).unwrap();
         assert_eq!(steps(from.run.path()).unwrap(), [1]);
     }
@@ -449,7 +604,11 @@ mod tests {
         retain(from.run.path(), 1).unwrap();
         assert_eq!(steps(from.run.path()).unwrap(), [4, 3]);
         retain(from.run.path(), 0).unwrap();
-        assert_eq!(steps(from.run.path()).unwrap(), [4, 3], "the last good one stays");
+        assert_eq!(
+            steps(from.run.path()).unwrap(),
+            [4, 3],
+            "the last good one stays"
+        );
     }
 
     #[test]
@@ -467,7 +626,10 @@ mod tests {
     fn a_checkpoint_of_another_model_is_refused() {
         let mut from = trained(1);
         let saved = save_at(&mut from, 1);
-        let config = crate::model::ModelConfig { width: 16, ..from.state.config.model };
+        let config = crate::model::ModelConfig {
+            width: 16,
+            ..from.state.config.model
+        };
         let (_, parameters) = Model::new(config, 1, DType::F32, &Device::Cpu).unwrap();
         let error = load_model(&saved, &from.state, &parameters).unwrap_err();
         assert!(error.to_string().contains("embedding.weight"), "{error}");

@@ -28,21 +28,82 @@ pub struct Preset {
 /// All presets. `palm-*` are the sizes of conceftofmind/PaLM; `andromeda-*` are the same block near 100M, 500M and 1B parameters at
 /// vocabulary 50,304, with as many head dimensions as the width has (d = H n).
 pub const PRESETS: [Preset; 8] = [
-    Preset { name: "palm-tiny", width: 128, layers: 4, heads: 4, head_size: 32 },
-    Preset { name: "palm-150m", width: 768, layers: 12, heads: 8, head_size: 128 },
-    Preset { name: "palm-410m", width: 1024, layers: 24, heads: 8, head_size: 128 },
-    Preset { name: "palm-1b", width: 2048, layers: 16, heads: 8, head_size: 128 },
-    Preset { name: "palm-2b", width: 2560, layers: 24, heads: 8, head_size: 128 },
-    Preset { name: "andromeda-100m", width: 640, layers: 12, heads: 5, head_size: 128 },
-    Preset { name: "andromeda-500m", width: 1152, layers: 24, heads: 9, head_size: 128 },
-    Preset { name: "andromeda-1b", width: 1792, layers: 20, heads: 14, head_size: 128 },
+    Preset {
+        name: "palm-tiny",
+        width: 128,
+        layers: 4,
+        heads: 4,
+        head_size: 32,
+    },
+    Preset {
+        name: "palm-150m",
+        width: 768,
+        layers: 12,
+        heads: 8,
+        head_size: 128,
+    },
+    Preset {
+        name: "palm-410m",
+        width: 1024,
+        layers: 24,
+        heads: 8,
+        head_size: 128,
+    },
+    Preset {
+        name: "palm-1b",
+        width: 2048,
+        layers: 16,
+        heads: 8,
+        head_size: 128,
+    },
+    Preset {
+        name: "palm-2b",
+        width: 2560,
+        layers: 24,
+        heads: 8,
+        head_size: 128,
+    },
+    Preset {
+        name: "andromeda-100m",
+        width: 640,
+        layers: 12,
+        heads: 5,
+        head_size: 128,
+    },
+    Preset {
+        name: "andromeda-500m",
+        width: 1152,
+        layers: 24,
+        heads: 9,
+        head_size: 128,
+    },
+    Preset {
+        name: "andromeda-1b",
+        width: 1792,
+        layers: 20,
+        heads: 14,
+        head_size: 128,
+    },
 ];
 
 impl Preset {
     /// The model of this preset.
     pub fn model(&self, vocabulary: usize, xpos: bool) -> ModelConfig {
-        let Self { width, layers, heads, head_size, .. } = *self;
-        ModelConfig { vocabulary, width, layers, heads, head_size, xpos }
+        let Self {
+            width,
+            layers,
+            heads,
+            head_size,
+            ..
+        } = *self;
+        ModelConfig {
+            vocabulary,
+            width,
+            layers,
+            heads,
+            head_size,
+            xpos,
+        }
     }
 }
 
@@ -80,7 +141,12 @@ pub struct DataOptions {
 
 impl Default for DataOptions {
     fn default() -> Self {
-        Self { sequence_tokens: 256, sequences_per_micro_batch: 8, micro_batches_per_step: 1, order_seed: 0 }
+        Self {
+            sequence_tokens: 256,
+            sequences_per_micro_batch: 8,
+            micro_batches_per_step: 1,
+            order_seed: 0,
+        }
     }
 }
 
@@ -98,8 +164,16 @@ impl DataOptions {
     fn problems(&self) -> Vec<String> {
         let bounds = [
             ("data.sequence-tokens", self.sequence_tokens, 1 << 20),
-            ("data.sequences-per-micro-batch", self.sequences_per_micro_batch, 1 << 16),
-            ("data.micro-batches-per-step", self.micro_batches_per_step, 1 << 16),
+            (
+                "data.sequences-per-micro-batch",
+                self.sequences_per_micro_batch,
+                1 << 16,
+            ),
+            (
+                "data.micro-batches-per-step",
+                self.micro_batches_per_step,
+                1 << 16,
+            ),
         ];
         bounds
             .iter()
@@ -145,7 +219,10 @@ impl RunOptions {
             ("run.evaluate-every-steps", self.evaluate_every_steps == 0),
             ("run.evaluation-sequences", self.evaluation_sequences == 0),
         ];
-        zero.iter().filter(|(_, is_zero)| *is_zero).map(|(name, _)| format!("{name} must be at least 1")).collect()
+        zero.iter()
+            .filter(|(_, is_zero)| *is_zero)
+            .map(|(name, _)| format!("{name} must be at least 1"))
+            .collect()
     }
 }
 
@@ -189,7 +266,10 @@ impl WrittenConfig {
     /// Reads `path` and lays the `overrides` (`section.key=value`) over it.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
         let text = fs_err::read_to_string(path).map_err(Error::io("reading the configuration"))?;
-        Self::parse(&text, overrides).map_err(|problem| Error::Config { path: path.to_owned(), problem })
+        Self::parse(&text, overrides).map_err(|problem| Error::Config {
+            path: path.to_owned(),
+            problem,
+        })
     }
 
     fn parse(text: &str, overrides: &[String]) -> Result<Self, String> {
@@ -200,24 +280,32 @@ impl WrittenConfig {
             let (key, value) = assignment
                 .split_once('=')
                 .ok_or_else(|| format!("--set {assignment}: expected section.key=value"))?;
-            let (section, key) =
-                key.split_once('.').ok_or_else(|| format!("--set {assignment}: expected section.key=value"))?;
+            let (section, key) = key
+                .split_once('.')
+                .ok_or_else(|| format!("--set {assignment}: expected section.key=value"))?;
             let value = toml::from_str::<toml::Table>(&format!("value = {value}"))
                 .ok()
                 .and_then(|mut table| table.remove("value"))
                 .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-            let section = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            let section = table
+                .entry(section)
+                .or_insert_with(|| toml::Value::Table(toml::Table::new()));
             match section {
                 toml::Value::Table(section) => section.insert(key.to_owned(), value),
                 _ => return Err(format!("--set {assignment}: not a section")),
             };
         }
-        table.try_into().map_err(|error: toml::de::Error| error.to_string())
+        table
+            .try_into()
+            .map_err(|error: toml::de::Error| error.to_string())
     }
 
     /// The configuration for a tokenizer of `vocabulary` tokens; `path` is for the error.
     pub fn resolve(&self, vocabulary: usize, path: &Path) -> Result<RunConfig> {
-        self.resolved(vocabulary).map_err(|problems| Error::Config { path: path.to_owned(), problem: problems.join("; ") })
+        self.resolved(vocabulary).map_err(|problems| Error::Config {
+            path: path.to_owned(),
+            problem: problems.join("; "),
+        })
     }
 
     fn resolved(&self, vocabulary: usize) -> Result<RunConfig, Vec<String>> {
@@ -227,7 +315,10 @@ impl WrittenConfig {
             Some(name) => match PRESETS.iter().find(|preset| preset.name == name) {
                 None => {
                     let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
-                    return Err(vec![format!("model.preset {name:?} is none of {}", names.join(", "))]);
+                    return Err(vec![format!(
+                        "model.preset {name:?} is none of {}",
+                        names.join(", ")
+                    )]);
                 }
                 found => found,
             },
@@ -272,21 +363,32 @@ impl WrittenConfig {
 impl RunConfig {
     /// The configuration as TOML.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|error| Error::Usage(format!("the configuration cannot be written: {error}")))
+        toml::to_string(self)
+            .map_err(|error| Error::Usage(format!("the configuration cannot be written: {error}")))
     }
 
     /// Names of the keys in which two configurations differ, as `section.key`.
     pub fn differences(&self, other: &Self) -> Result<Vec<String>> {
         let table = |config: &Self| -> Result<toml::Table> {
-            toml::Table::try_from(config).map_err(|error| Error::Usage(format!("the configuration cannot be compared: {error}")))
+            toml::Table::try_from(config).map_err(|error| {
+                Error::Usage(format!("the configuration cannot be compared: {error}"))
+            })
         };
         let (left, right) = (table(self)?, table(other)?);
         let mut keys = Vec::new();
         for (section, values) in &left {
-            let (Some(values), Some(others)) = (values.as_table(), right.get(section).and_then(|v| v.as_table())) else {
+            let (Some(values), Some(others)) = (
+                values.as_table(),
+                right.get(section).and_then(|v| v.as_table()),
+            ) else {
                 continue;
             };
-            keys.extend(values.iter().filter(|(key, value)| others.get(*key) != Some(value)).map(|(key, _)| format!("{section}.{key}")));
+            keys.extend(
+                values
+                    .iter()
+                    .filter(|(key, value)| others.get(*key) != Some(value))
+                    .map(|(key, _)| format!("{section}.{key}")),
+            );
         }
         Ok(keys)
     }
@@ -324,11 +426,14 @@ impl Derived {
         let parameters = model.parameters();
         let total_tokens = config.schedule.steps.saturating_mul(data.tokens_per_step());
         let flops_per_token = model.flops_per_token(data.sequence_tokens);
-        let micro_batch_tokens = data.sequences_per_micro_batch as u64 * data.sequence_tokens as u64;
+        let micro_batch_tokens =
+            data.sequences_per_micro_batch as u64 * data.sequence_tokens as u64;
         // Numbers a token keeps in a block until its backward: norm, query twice, key and value, attention, up and gate, SwiGLU, outputs.
-        let block = (18 * model.width + 3 * model.heads * model.head_size + 4 * model.head_size) as u64;
-        let activations = micro_batch_tokens * (model.layers as u64 * block + 4 * model.width as u64);
-        let logits = (micro_batch_tokens * model.vocabulary as u64).min(1 << 24);
+        let block =
+            (18 * model.width + 3 * model.heads * model.head_size + 4 * model.head_size) as u64;
+        let activations =
+            micro_batch_tokens * (model.layers as u64 * block + 4 * model.width as u64);
+        let logits = (micro_batch_tokens * model.vocabulary as u64).min(1 << 22);
         Self {
             parameters,
             sequences_per_step: data.sequences_per_step(),
@@ -336,7 +441,8 @@ impl Derived {
             tokens_per_step: data.tokens_per_step(),
             steps: config.schedule.steps,
             total_tokens,
-            epochs: config.schedule.steps as f64 * data.sequences_per_step() as f64 / sequences.max(1) as f64,
+            epochs: config.schedule.steps as f64 * data.sequences_per_step() as f64
+                / sequences.max(1) as f64,
             flops_per_token,
             total_flops: flops_per_token as f64 * total_tokens as f64,
             memory_bytes: 24 * parameters + 4 * activations + 4 * logits,
@@ -349,7 +455,11 @@ mod tests {
     use super::*;
 
     fn preset(name: &str) -> ModelConfig {
-        PRESETS.iter().find(|preset| preset.name == name).unwrap().model(50_304, false)
+        PRESETS
+            .iter()
+            .find(|preset| preset.name == name)
+            .unwrap()
+            .model(50_304, false)
     }
 
     #[test]
@@ -368,23 +478,36 @@ mod tests {
     #[test]
     fn operations_a_token_are_those_of_the_formula() {
         // 6 (144,811,776 - 13 x 768) + 6 x 12 x 1024 x 2048 = 1.020e9.
-        assert_eq!(preset("palm-150m").flops_per_token(2048), 868_810_752 + 150_994_944);
+        assert_eq!(
+            preset("palm-150m").flops_per_token(2048),
+            868_810_752 + 150_994_944
+        );
     }
 
     #[test]
     fn every_preset_resolves_and_fits_its_own_bounds() {
         for preset in PRESETS {
             let text = format!("[model]\npreset = \"{}\"", preset.name);
-            let config = WrittenConfig::parse(&text, &[]).unwrap().resolved(50_257).unwrap();
+            let config = WrittenConfig::parse(&text, &[])
+                .unwrap()
+                .resolved(50_257)
+                .unwrap();
             assert_eq!(config.model, preset.model(50_304, false));
-            assert_eq!(toml::from_str::<RunConfig>(&config.to_toml().unwrap()).unwrap(), config);
+            assert_eq!(
+                toml::from_str::<RunConfig>(&config.to_toml().unwrap()).unwrap(),
+                config
+            );
         }
     }
 
     #[test]
     fn unknown_keys_are_errors_with_their_line() {
-        let error = WrittenConfig::parse("[model]\npreset = \"palm-tiny\"\nwidht = 3\n", &[]).unwrap_err();
-        assert!(error.contains("line 3") && error.contains("widht"), "{error}");
+        let error =
+            WrittenConfig::parse("[model]\npreset = \"palm-tiny\"\nwidht = 3\n", &[]).unwrap_err();
+        assert!(
+            error.contains("line 3") && error.contains("widht"),
+            "{error}"
+        );
         let error = WrittenConfig::parse("", &["schedule.step=3".to_owned()]).unwrap_err();
         assert!(error.contains("step"), "{error}");
     }
@@ -392,26 +515,48 @@ mod tests {
     #[test]
     fn all_problems_are_told_at_once() {
         let text = "[model]\npreset = \"palm-tiny\"\nhead-size = 3\n[data]\nsequence-tokens = 0\n[optimizer]\nbeta1 = 1.0\n[run]\nkeep-checkpoints = 0";
-        let problems = WrittenConfig::parse(text, &[]).unwrap().resolved(100).unwrap_err();
+        let problems = WrittenConfig::parse(text, &[])
+            .unwrap()
+            .resolved(100)
+            .unwrap_err();
         assert_eq!(problems.len(), 4, "{problems:?}");
-        assert!(WrittenConfig::parse("", &[]).unwrap().resolved(100).unwrap_err()[0].contains("model.width"));
+        assert!(
+            WrittenConfig::parse("", &[])
+                .unwrap()
+                .resolved(100)
+                .unwrap_err()[0]
+                .contains("model.width")
+        );
     }
 
     #[test]
     fn overrides_lie_over_the_file() {
-        let overrides = ["schedule.steps=7".to_owned(), "model.preset=palm-150m".to_owned()];
-        let config = WrittenConfig::parse("[schedule]\nsteps = 3\nwarmup-steps = 2", &overrides).unwrap();
-        assert_eq!((config.schedule.steps, config.schedule.warmup_steps), (7, 2));
+        let overrides = [
+            "schedule.steps=7".to_owned(),
+            "model.preset=palm-150m".to_owned(),
+        ];
+        let config =
+            WrittenConfig::parse("[schedule]\nsteps = 3\nwarmup-steps = 2", &overrides).unwrap();
+        assert_eq!(
+            (config.schedule.steps, config.schedule.warmup_steps),
+            (7, 2)
+        );
         assert_eq!(config.model.preset.as_deref(), Some("palm-150m"));
     }
 
     #[test]
     fn differences_name_their_keys() {
-        let one = WrittenConfig::parse("[model]\npreset = \"palm-tiny\"", &[]).unwrap().resolved(100).unwrap();
+        let one = WrittenConfig::parse("[model]\npreset = \"palm-tiny\"", &[])
+            .unwrap()
+            .resolved(100)
+            .unwrap();
         let mut other = one.clone();
         other.schedule.steps += 1;
         other.model.width += 1;
-        assert_eq!(one.differences(&other).unwrap(), ["model.width", "schedule.steps"]);
+        assert_eq!(
+            one.differences(&other).unwrap(),
+            ["model.width", "schedule.steps"]
+        );
         assert!(one.differences(&one).unwrap().is_empty());
     }
 }

@@ -17,8 +17,8 @@ pub struct Row {
     pub ids: Vec<u32>,
     /// Whether the target of each of the T places carries loss. End-of-text does.
     pub trained: Vec<bool>,
-    /// Where in the split the first token lies.
-    pub first_token: u64,
+    /// Rows of the documents that have a token in it, in order.
+    pub documents: Vec<u64>,
 }
 
 /// The sequences of a split, however they are stored.
@@ -60,7 +60,9 @@ impl MicroBatch {
         let length = row.trained.len();
         if length == 0 || row.ids.len() != length + 1 {
             let ids = row.ids.len();
-            return Err(Error::Usage(format!("a sequence of {ids} tokens cannot have {length} targets")));
+            return Err(Error::Usage(format!(
+                "a sequence of {ids} tokens cannot have {length} targets"
+            )));
         }
         self.ids.extend_from_slice(&row.ids[..length]);
         self.next.extend_from_slice(&row.ids[1..]);
@@ -85,21 +87,25 @@ pub struct Batch {
     pub tokens: u64,
     /// Targets that carry loss.
     pub trained_tokens: u64,
-    /// Where in the split its sequences begin, in order.
-    pub first_tokens: Vec<u64>,
+    /// Rows of the documents that have a token in it, ascending.
+    pub documents: Vec<u64>,
     /// What goes through the model at once.
     pub micro_batches: Vec<MicroBatch>,
 }
 
 impl Batch {
     /// Reads the batch at `position`.
-    pub fn read(sequences: &mut dyn Sequences, position: u64, options: &DataOptions) -> Result<Self> {
+    pub fn read(
+        sequences: &mut dyn Sequences,
+        position: u64,
+        options: &DataOptions,
+    ) -> Result<Self> {
         let mut batch = Self {
             position,
             end: position,
             tokens: 0,
             trained_tokens: 0,
-            first_tokens: Vec::new(),
+            documents: Vec::new(),
             micro_batches: Vec::with_capacity(options.micro_batches_per_step),
         };
         let mut row = Row::default();
@@ -108,20 +114,22 @@ impl Batch {
             for _ in 0..options.sequences_per_micro_batch {
                 sequences.read(batch.end, &mut row)?;
                 micro.push(&row)?;
-                batch.first_tokens.push(row.first_token);
+                batch.documents.extend_from_slice(&row.documents);
                 batch.end += 1;
             }
             batch.tokens += micro.ids.len() as u64;
             batch.trained_tokens += micro.trained_tokens();
             batch.micro_batches.push(micro);
         }
+        batch.documents.sort_unstable();
+        batch.documents.dedup();
         Ok(batch)
     }
 
-    /// Its sequences by their first tokens in the split, for a person to find them.
+    /// The rows of its documents, for a person to find them in the build's documents table.
     pub fn rows(&self) -> String {
-        let places: Vec<String> = self.first_tokens.iter().map(|token| format!("token {token}")).collect();
-        places.join(", ")
+        let rows: Vec<String> = self.documents.iter().map(u64::to_string).collect();
+        rows.join(", ")
     }
 }
 
@@ -150,15 +158,27 @@ impl Batches {
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("read-ahead".to_owned()).spawn(read_ahead);
+        let thread = std::thread::Builder::new()
+            .name("read-ahead".to_owned())
+            .spawn(read_ahead);
         let thread = thread.map_err(Error::io("starting the thread that reads ahead"))?;
-        Ok(Self { receiver: Some(receiver), thread: Some(thread) })
+        Ok(Self {
+            receiver: Some(receiver),
+            thread: Some(thread),
+        })
     }
 
     /// The next batch.
     pub fn next_batch(&self) -> Result<Batch> {
-        let received = self.receiver.as_ref().and_then(|receiver| receiver.recv().ok());
-        received.unwrap_or_else(|| Err(Error::Usage("the thread that reads ahead has ended".to_owned())))
+        let received = self
+            .receiver
+            .as_ref()
+            .and_then(|receiver| receiver.recv().ok());
+        received.unwrap_or_else(|| {
+            Err(Error::Usage(
+                "the thread that reads ahead has ended".to_owned(),
+            ))
+        })
     }
 }
 
@@ -192,7 +212,7 @@ mod tests {
             *row = Row {
                 ids: (first..=first + 4).collect(),
                 trained: (first..first + 4).map(|i| i % 3 != 0).collect(),
-                first_token: u64::from(first),
+                documents: vec![u64::from(first) / 8, u64::from(first) / 8 + 1],
             };
             Ok(())
         }
@@ -203,21 +223,41 @@ mod tests {
     }
 
     fn source() -> Source {
-        Source { tokens: 400, text_bytes: 400, sequence_tokens: 4, sequences: Box::new(Counting) }
+        Source {
+            tokens: 400,
+            text_bytes: 400,
+            sequence_tokens: 4,
+            sequences: Box::new(Counting),
+        }
     }
 
-    const OPTIONS: DataOptions =
-        DataOptions { sequence_tokens: 4, sequences_per_micro_batch: 2, micro_batches_per_step: 3, order_seed: 0 };
+    const OPTIONS: DataOptions = DataOptions {
+        sequence_tokens: 4,
+        sequences_per_micro_batch: 2,
+        micro_batches_per_step: 3,
+        order_seed: 0,
+    };
 
     #[test]
     fn a_batch_is_the_next_sequences_cut_into_micro_batches() {
         let batches = Batches::start(source(), 6, &OPTIONS).unwrap();
         let first = batches.next_batch().unwrap();
-        assert_eq!((first.position, first.end, first.tokens, first.micro_batches.len()), (6, 12, 24, 3));
+        assert_eq!(
+            (
+                first.position,
+                first.end,
+                first.tokens,
+                first.micro_batches.len()
+            ),
+            (6, 12, 24, 3)
+        );
         assert_eq!(first.micro_batches[1].ids, (32..40).collect::<Vec<_>>());
         assert_eq!(first.micro_batches[1].next, (33..41).collect::<Vec<_>>());
-        assert_eq!(first.trained_tokens, (24..48).filter(|i| i % 3 != 0).count() as u64);
-        assert!(first.rows().starts_with("token 24, token 28, "));
+        assert_eq!(
+            first.trained_tokens,
+            (24..48).filter(|i| i % 3 != 0).count() as u64
+        );
+        assert_eq!(first.rows(), "3, 4, 5, 6");
         assert_eq!(batches.next_batch().unwrap().position, 12);
     }
 
@@ -228,7 +268,10 @@ mod tests {
         let mut position = 0;
         for expected in &expected {
             // A new reader a step: whatever the last one had read ahead is read again.
-            let batch = Batches::start(source(), position, &OPTIONS).unwrap().next_batch().unwrap();
+            let batch = Batches::start(source(), position, &OPTIONS)
+                .unwrap()
+                .next_batch()
+                .unwrap();
             assert_eq!(batch, *expected);
             position = batch.end;
         }
@@ -238,7 +281,13 @@ mod tests {
     fn an_error_of_the_reader_reaches_the_loop() {
         let batches = Batches::start(source(), 93, &OPTIONS).unwrap();
         assert!(batches.next_batch().is_ok());
-        assert!(batches.next_batch().unwrap_err().to_string().contains("end"));
+        assert!(
+            batches
+                .next_batch()
+                .unwrap_err()
+                .to_string()
+                .contains("end")
+        );
         assert!(batches.next_batch().is_err());
     }
 }

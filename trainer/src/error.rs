@@ -52,7 +52,7 @@ pub enum Error {
         /// The build and what was being read.
         what: String,
         /// The reason.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: andromeda_format::FormatError,
     },
     /// Loss or gradient is no number.
     #[error(
@@ -68,7 +68,7 @@ pub enum Error {
         step: u64,
         /// Position of the batch: sequences consumed before it.
         position: u64,
-        /// Where its sequences begin in the split.
+        /// Rows of the documents in it.
         rows: String,
     },
     /// A parameter got no gradient: some operation stopped it.
@@ -104,7 +104,11 @@ impl Error {
         match self {
             Self::Config { .. } | Self::Usage(_) => 2,
             Self::Io { .. } => 10,
-            Self::NonFinite { .. } | Self::NoGradient(_) | Self::Tokenizer { .. } | Self::Tensor(_) => 20,
+            Self::Build { source, .. } if source.is_io() => 10,
+            Self::NonFinite { .. }
+            | Self::NoGradient(_)
+            | Self::Tokenizer { .. }
+            | Self::Tensor(_) => 20,
             Self::Integrity { .. } | Self::OtherBuild { .. } | Self::Build { .. } => 30,
             Self::Busy(_) => 40,
             Self::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(130),

@@ -25,7 +25,12 @@ pub struct Evaluation {
 }
 
 /// Evaluates on the first `most` sequences of `source`, `at_once` at a time.
-pub fn evaluate(model: &Model, source: &mut Source, most: u64, at_once: usize) -> Result<Evaluation> {
+pub fn evaluate(
+    model: &Model,
+    source: &mut Source,
+    most: u64,
+    at_once: usize,
+) -> Result<Evaluation> {
     let sequences = source.sequences.sequences().min(most);
     let positions = model.positions(source.sequence_tokens);
     let (mut nats, mut trained_tokens) = (0.0, 0);
@@ -38,7 +43,10 @@ pub fn evaluate(model: &Model, source: &mut Source, most: u64, at_once: usize) -
             source.sequences.read_in_order(index, &mut row)?;
             batch.push(&row)?;
         }
-        let targets = Targets { ids: &batch.next, trained: &batch.trained };
+        let targets = Targets {
+            ids: &batch.next,
+            trained: &batch.trained,
+        };
         nats += loss_only(model, &positions, &batch.ids, targets)?;
         trained_tokens += batch.trained_tokens();
         start = end;
@@ -46,7 +54,11 @@ pub fn evaluate(model: &Model, source: &mut Source, most: u64, at_once: usize) -
     let bytes = source.text_bytes as f64 * trained_tokens as f64 / source.tokens.max(1) as f64;
     Ok(Evaluation {
         validation_loss: nats / trained_tokens.max(1) as f64,
-        bits_per_byte: if bytes > 0.0 { nats / (std::f64::consts::LN_2 * bytes) } else { 0.0 },
+        bits_per_byte: if bytes > 0.0 {
+            nats / (std::f64::consts::LN_2 * bytes)
+        } else {
+            0.0
+        },
         sequences,
         trained_tokens,
         whole_split: sequences == source.sequences.sequences(),

@@ -33,12 +33,17 @@ impl Gradients {
                 start..end
             })
             .collect();
-        Self { numbers: vec![0.0; end], places }
+        Self {
+            numbers: vec![0.0; end],
+            places,
+        }
     }
 
     /// Forgets what was added.
     pub fn clear(&mut self) {
-        self.numbers.par_chunks_mut(CHUNK).for_each(|chunk| chunk.fill(0.0));
+        self.numbers
+            .par_chunks_mut(CHUNK)
+            .for_each(|chunk| chunk.fill(0.0));
     }
 
     /// The gradient of the parameter at `index`.
@@ -48,7 +53,12 @@ impl Gradients {
 
     /// The Euclidean norm over all parameters, summed in double precision and in fixed order.
     pub fn norm(&self) -> f64 {
-        let squares = |chunk: &[f32]| chunk.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>();
+        let squares = |chunk: &[f32]| {
+            chunk
+                .iter()
+                .map(|&g| f64::from(g) * f64::from(g))
+                .sum::<f64>()
+        };
         let sums: Vec<f64> = self.numbers.par_chunks(CHUNK).map(squares).collect();
         sums.iter().sum::<f64>().sqrt()
     }
@@ -57,11 +67,13 @@ impl Gradients {
         let gradient = gradient.contiguous()?;
         let added = Numbers::of(&gradient)?;
         let sum = &mut self.numbers[self.places[index].clone()];
-        sum.par_chunks_mut(CHUNK).zip(added.slice::<f32>()?.par_chunks(CHUNK)).for_each(|(sum, added)| {
-            for (sum, &added) in sum.iter_mut().zip(added) {
-                *sum += added;
-            }
-        });
+        sum.par_chunks_mut(CHUNK)
+            .zip(added.slice::<f32>()?.par_chunks(CHUNK))
+            .for_each(|(sum, added)| {
+                for (sum, &added) in sum.iter_mut().zip(added) {
+                    *sum += added;
+                }
+            });
         Ok(())
     }
 }
@@ -92,7 +104,12 @@ pub fn add_loss_and_gradients(
 }
 
 /// The summed loss of some sequences in nats, without a graph.
-pub fn loss_only(model: &Model, positions: &Positions, ids: &[u32], targets: Targets<'_>) -> Result<f64> {
+pub fn loss_only(
+    model: &Model,
+    positions: &Positions,
+    ids: &[u32],
+    targets: Targets<'_>,
+) -> Result<f64> {
     let model = model.detached();
     let hidden = model.forward(ids, positions)?;
     Ok(linear_cross_entropy(&hidden, model.head(), targets, 1.0)?.nats)
@@ -107,27 +124,56 @@ mod tests {
 
     #[test]
     fn micro_batches_with_unequal_masks_add_up_to_the_whole_batch() {
-        let config = ModelConfig { vocabulary: 16, width: 8, layers: 1, heads: 2, head_size: 4, xpos: false };
+        let config = ModelConfig {
+            vocabulary: 16,
+            width: 8,
+            layers: 1,
+            heads: 2,
+            head_size: 4,
+            xpos: false,
+        };
         let (model, parameters) = Model::new(config, 1, DType::F32, &Device::Cpu).unwrap();
         let positions = model.positions(3);
         let (ids, next) = ([1, 2, 3, 4, 5, 6], [2, 3, 4, 5, 6, 7]);
         let mask = [true, true, true, false, false, true];
         let mut whole = Gradients::new(&parameters);
-        let targets = Targets { ids: &next, trained: &mask };
-        let nats =
-            add_loss_and_gradients(&model, &parameters, &positions, &ids, targets, 0.25, &mut whole).unwrap();
+        let targets = Targets {
+            ids: &next,
+            trained: &mask,
+        };
+        let nats = add_loss_and_gradients(
+            &model,
+            &parameters,
+            &positions,
+            &ids,
+            targets,
+            0.25,
+            &mut whole,
+        )
+        .unwrap();
         let mut parts = Gradients::new(&parameters);
         let mut sum = 0.0;
         for half in [0..3, 3..6] {
-            let targets = Targets { ids: &next[half.clone()], trained: &mask[half.clone()] };
-            sum += add_loss_and_gradients(&model, &parameters, &positions, &ids[half], targets, 0.25, &mut parts)
-                .unwrap();
+            let targets = Targets {
+                ids: &next[half.clone()],
+                trained: &mask[half.clone()],
+            };
+            sum += add_loss_and_gradients(
+                &model,
+                &parameters,
+                &positions,
+                &ids[half],
+                targets,
+                0.25,
+                &mut parts,
+            )
+            .unwrap();
         }
         assert!((nats - sum).abs() < 1e-5);
         assert!((whole.norm() - parts.norm()).abs() < 1e-6);
-        for index in 0..parameters.len() {
+        for (index, parameter) in parameters.iter().enumerate() {
             for (left, right) in whole.of(index).iter().zip(parts.of(index)) {
-                assert!((left - right).abs() < 1e-6, "{}", parameters[index].of.name);
+                assert!((left - right).abs() < 1e-6, "{}", parameter.of.name);
             }
         }
     }

@@ -6,6 +6,7 @@
 //! The trainer never reads text but to print a sample.
 #![warn(missing_docs)]
 
+pub mod build;
 pub mod checkpoint;
 pub mod config;
 pub mod data;

@@ -44,7 +44,10 @@ impl Metrics {
         kept.sync_all().map_err(Error::io("writing metrics"))?;
         fs_err::rename(&aside, &path).map_err(Error::io("writing metrics"))?;
         sync(run)?;
-        let file = fs_err::OpenOptions::new().append(true).open(&path).map_err(Error::io("writing metrics"))?;
+        let file = fs_err::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .map_err(Error::io("writing metrics"))?;
         Ok(Self { file })
     }
 
@@ -70,10 +73,14 @@ impl Metrics {
     }
 
     fn append(&mut self, line: &impl Serialize) -> Result<()> {
-        let mut bytes = serde_json::to_vec(line)
-            .map_err(|error| Error::Io { what: "writing metrics".to_owned(), source: error.into() })?;
+        let mut bytes = serde_json::to_vec(line).map_err(|error| Error::Io {
+            what: "writing metrics".to_owned(),
+            source: error.into(),
+        })?;
         bytes.push(b'\n');
-        self.file.write_all(&bytes).map_err(Error::io("writing metrics"))
+        self.file
+            .write_all(&bytes)
+            .map_err(Error::io("writing metrics"))
     }
 }
 
@@ -82,7 +89,14 @@ mod tests {
     use super::*;
 
     fn at(step: u64) -> StepMetrics {
-        StepMetrics { step, loss: 1.5, learning_rate: 0.1, gradient_norm: 2.0, tokens: 10 * step, tokens_per_second: 1.0 }
+        StepMetrics {
+            step,
+            loss: 1.5,
+            learning_rate: 0.1,
+            gradient_norm: 2.0,
+            tokens: 10 * step,
+            tokens_per_second: 1.0,
+        }
     }
 
     #[test]
@@ -97,8 +111,14 @@ mod tests {
         std::fs::write(&path, &whole[..whole.len() - 5]).unwrap();
         Metrics::open(run.path(), 2).unwrap().step(&at(3)).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        let steps: Vec<u64> = text.lines().map(|line| serde_json::from_str::<Line>(line).unwrap().step).collect();
+        let steps: Vec<u64> = text
+            .lines()
+            .map(|line| serde_json::from_str::<Line>(line).unwrap().step)
+            .collect();
         assert_eq!(steps, [1, 2, 3]);
-        assert!(text.starts_with("{\"step\":1,\"loss\":1.5,\"learning_rate\":0.1"), "{text}");
+        assert!(
+            text.starts_with("{\"step\":1,\"loss\":1.5,\"learning_rate\":0.1"),
+            "{text}"
+        );
     }
 }

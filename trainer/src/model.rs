@@ -1,4 +1,4 @@
-//! The decoder of conceptofmind/PaLM (lucidrains' `palm_rlhf_pytorch`): attention and SwiGLU in parallel from one bias-free LayerNorm,
+//! The decoder of conceptofmind/PaLM (lucidrains' `palm_rlhf_pytorch`): attention and SwiGLU in parallel from one bias-free norm,
 //! multi-query attention, rotary positions, a head tied to the embedding. Shapes in comments: B sequences of T tokens, d
 //! width, H heads of n, V vocabulary; the rows of a matrix are B T.
 
@@ -59,9 +59,16 @@ impl ModelConfig {
     pub fn shapes(&self) -> Vec<ParameterShape> {
         let attention = self.heads * self.head_size;
         let feed_forward = FEED_FORWARD_RATIO * self.width;
-        let parameter = |name: String, role, shape: &[usize]| ParameterShape { name, role, shape: shape.to_vec() };
-        let mut shapes =
-            vec![parameter("embedding.weight".to_owned(), Role::Embedding, &[self.vocabulary, self.width])];
+        let parameter = |name: String, role, shape: &[usize]| ParameterShape {
+            name,
+            role,
+            shape: shape.to_vec(),
+        };
+        let mut shapes = vec![parameter(
+            "embedding.weight".to_owned(),
+            Role::Embedding,
+            &[self.vocabulary, self.width],
+        )];
         for layer in 0..self.layers {
             let mut add = |name, role, shape: &[usize]| {
                 shapes.push(parameter(format!("layers.{layer}.{name}"), role, shape));
@@ -70,8 +77,16 @@ impl ModelConfig {
             add("query.weight", Role::Matrix, &[attention, self.width]);
             add("key.weight", Role::Matrix, &[self.head_size, self.width]);
             add("value.weight", Role::Matrix, &[self.head_size, self.width]);
-            add("up_gate.weight", Role::Matrix, &[2 * feed_forward, self.width]);
-            add("attention_out.weight", Role::Matrix, &[self.width, attention]);
+            add(
+                "up_gate.weight",
+                Role::Matrix,
+                &[2 * feed_forward, self.width],
+            );
+            add(
+                "attention_out.weight",
+                Role::Matrix,
+                &[self.width, attention],
+            );
             add("down.weight", Role::Matrix, &[self.width, feed_forward]);
         }
         shapes.push(parameter("norm.gain".to_owned(), Role::Gain, &[self.width]));
@@ -80,7 +95,14 @@ impl ModelConfig {
 
     /// V d + L (d (H n + 2 n + 8 d) + H n d + 4 d^2 + d) + d.
     pub fn parameters(&self) -> u64 {
-        let [v, d, l, h, n] = [self.vocabulary, self.width, self.layers, self.heads, self.head_size].map(|x| x as u64);
+        let [v, d, l, h, n] = [
+            self.vocabulary,
+            self.width,
+            self.layers,
+            self.heads,
+            self.head_size,
+        ]
+        .map(|x| x as u64);
         v * d + l * (d * (h * n + 2 * n + 8 * d) + h * n * d + 4 * d * d + d) + d
     }
 
@@ -106,8 +128,11 @@ impl ModelConfig {
             .filter(|(_, value, most)| *value == 0 || value > most)
             .map(|(name, value, most)| format!("{name} must be between 1 and {most}, not {value}"))
             .collect();
-        if self.head_size % 2 != 0 {
-            problems.push(format!("model.head-size must be even for rotary positions, not {}", self.head_size));
+        if !self.head_size.is_multiple_of(2) {
+            problems.push(format!(
+                "model.head-size must be even for rotary positions, not {}",
+                self.head_size
+            ));
         }
         problems
     }
@@ -160,14 +185,25 @@ pub struct Model {
 
 impl Model {
     /// A model with random values that depend on `seed` and the parameters' names only, and its parameters in order.
-    pub fn new(config: ModelConfig, seed: u64, dtype: DType, device: &Device) -> Result<(Self, Vec<Parameter>)> {
+    pub fn new(
+        config: ModelConfig,
+        seed: u64,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<(Self, Vec<Parameter>)> {
         let mut parameters = Vec::new();
         for of in config.shapes() {
-            let values = Tensor::from_vec(initial_values(&of, seed), of.shape.as_slice(), &Device::Cpu)?;
+            let values =
+                Tensor::from_vec(initial_values(&of, seed), of.shape.as_slice(), &Device::Cpu)?;
             let variable = Var::from_tensor(&values.to_dtype(dtype)?.to_device(device)?)?;
             parameters.push(Parameter { of, variable });
         }
-        let model = Self::over(config, parameters.iter().map(|parameter| parameter.variable.as_tensor().clone()))?;
+        let model = Self::over(
+            config,
+            parameters
+                .iter()
+                .map(|parameter| parameter.variable.as_tensor().clone()),
+        )?;
         Ok((model, parameters))
     }
 
@@ -175,7 +211,9 @@ impl Model {
     fn over(config: ModelConfig, tensors: impl IntoIterator<Item = Tensor>) -> Result<Self> {
         let mut tensors = tensors.into_iter();
         let mut next = || {
-            let missing = || candle_core::Error::Msg("fewer tensors than the model has parameters".to_owned());
+            let missing = || {
+                candle_core::Error::Msg("fewer tensors than the model has parameters".to_owned())
+            };
             tensors.next().ok_or_else(missing)
         };
         let embedding = next()?;
@@ -191,7 +229,12 @@ impl Model {
                 down: next()?,
             });
         }
-        Ok(Self { config, embedding, layers, norm: next()? })
+        Ok(Self {
+            config,
+            embedding,
+            layers,
+            norm: next()?,
+        })
     }
 
     /// The same parameters, seen without recording a graph: for evaluation and sampling.
@@ -215,9 +258,17 @@ impl Model {
 
     /// Positions of sequences of `count` tokens.
     pub fn positions(&self, count: usize) -> Positions {
-        let (query, key) = if self.config.xpos { (XPos::Query, XPos::Key) } else { (XPos::Off, XPos::Off) };
+        let (query, key) = if self.config.xpos {
+            (XPos::Query, XPos::Key)
+        } else {
+            (XPos::Off, XPos::Off)
+        };
         let table = |xpos| RotaryTable::new(count, self.config.head_size, xpos);
-        Positions { count, query: table(query), key: table(key) }
+        Positions {
+            count,
+            query: table(query),
+            key: table(key),
+        }
     }
 
     /// The last hidden states (B T, d) of `ids` (B T), whole sequences of the positions' length one after the other.
@@ -245,13 +296,19 @@ impl Model {
 fn initial_values(of: &ParameterShape, seed: u64) -> Vec<f32> {
     let stream = Stream::new(seed, &of.name);
     let count: usize = of.shape.iter().product();
-    let bound = of.shape.last().map_or(1.0, |&inputs| (inputs as f64).powf(-0.5));
+    let bound = of
+        .shape
+        .last()
+        .map_or(1.0, |&inputs| (inputs as f64).powf(-0.5));
     let value = |index: u64| match of.role {
         Role::Embedding => EMBEDDING_DEVIATION * stream.normal(index),
         Role::Gain => 1.0,
         Role::Matrix => bound * (2.0 * stream.uniform(index) - 1.0),
     };
-    #[expect(clippy::cast_possible_truncation, reason = "parameters are kept in single precision")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "parameters are kept in single precision"
+    )]
     (0..count as u64).map(|index| value(index) as f32).collect()
 }
 
@@ -261,7 +318,14 @@ mod tests {
     use crate::loss::{Targets, linear_cross_entropy};
 
     fn tiny(xpos: bool) -> ModelConfig {
-        ModelConfig { vocabulary: 11, width: 6, layers: 2, heads: 3, head_size: 4, xpos }
+        ModelConfig {
+            vocabulary: 11,
+            width: 6,
+            layers: 2,
+            heads: 3,
+            head_size: 4,
+            xpos,
+        }
     }
 
     const IDS: [u32; 10] = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3];
@@ -269,17 +333,46 @@ mod tests {
 
     fn loss(model: &Model) -> crate::loss::Loss {
         let hidden = model.forward(&IDS, &model.positions(5)).unwrap();
-        linear_cross_entropy(&hidden, model.head(), Targets { ids: &NEXT, trained: &[true; 10] }, 0.1).unwrap()
+        linear_cross_entropy(
+            &hidden,
+            model.head(),
+            Targets {
+                ids: &NEXT,
+                trained: &[true; 10],
+            },
+            0.1,
+        )
+        .unwrap()
     }
 
     fn numbers(tensor: &Tensor) -> Vec<f64> {
-        tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+        tensor
+            .to_dtype(DType::F64)
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1()
+            .unwrap()
     }
 
     #[test]
     fn count_of_parameters_is_the_sum_of_the_shapes() {
-        for config in [tiny(false), ModelConfig { vocabulary: 64, width: 32, layers: 3, heads: 2, head_size: 8, xpos: true }] {
-            let sum: usize = config.shapes().iter().map(|of| of.shape.iter().product::<usize>()).sum();
+        for config in [
+            tiny(false),
+            ModelConfig {
+                vocabulary: 64,
+                width: 32,
+                layers: 3,
+                heads: 2,
+                head_size: 8,
+                xpos: true,
+            },
+        ] {
+            let sum: usize = config
+                .shapes()
+                .iter()
+                .map(|of| of.shape.iter().product::<usize>())
+                .sum();
             assert_eq!(config.parameters(), sum as u64);
         }
     }
@@ -291,9 +384,15 @@ mod tests {
                 let (model, parameters) = Model::new(tiny(xpos), 1, dtype, &Device::Cpu).unwrap();
                 let gradients = loss(&model).scaled.backward().unwrap();
                 for parameter in parameters {
-                    let gradient = gradients.get(&parameter.variable).expect(&parameter.of.name);
+                    let gradient = gradients
+                        .get(&parameter.variable)
+                        .expect(&parameter.of.name);
                     let gradient = numbers(gradient);
-                    assert!(gradient.iter().all(|g| g.is_finite()), "{}", parameter.of.name);
+                    assert!(
+                        gradient.iter().all(|g| g.is_finite()),
+                        "{}",
+                        parameter.of.name
+                    );
                     assert!(gradient.iter().any(|&g| g != 0.0), "{}", parameter.of.name);
                 }
             }
@@ -313,7 +412,10 @@ mod tests {
                         let mut moved = values.clone();
                         moved[index] += change;
                         let shape = parameter.of.shape.as_slice();
-                        parameter.variable.set(&Tensor::from_vec(moved, shape, &Device::Cpu).unwrap()).unwrap();
+                        parameter
+                            .variable
+                            .set(&Tensor::from_vec(moved, shape, &Device::Cpu).unwrap())
+                            .unwrap();
                         loss(&model.detached()).nats / 10.0
                     };
                     let step = 1e-5;
@@ -339,8 +441,15 @@ mod tests {
             let mut ids = IDS;
             ids[place] = 7;
             let after = numbers(&model.forward(&ids, &model.positions(10)).unwrap());
-            assert_eq!(before[..place * 6], after[..place * 6], "token {place} changed an earlier row");
-            assert_ne!(before[place * 6..(place + 1) * 6], after[place * 6..(place + 1) * 6]);
+            assert_eq!(
+                before[..place * 6],
+                after[..place * 6],
+                "token {place} changed an earlier row"
+            );
+            assert_ne!(
+                before[place * 6..(place + 1) * 6],
+                after[place * 6..(place + 1) * 6]
+            );
         }
     }
 
@@ -357,10 +466,14 @@ mod tests {
     #[test]
     fn equal_seeds_give_equal_bits() {
         let run = |seed| {
-            let (model, parameters) = Model::new(tiny(true), seed, DType::F32, &Device::Cpu).unwrap();
+            let (model, parameters) =
+                Model::new(tiny(true), seed, DType::F32, &Device::Cpu).unwrap();
             let loss = loss(&model);
             let gradient = loss.scaled.backward().unwrap();
-            (loss.nats, numbers(gradient.get(&parameters[0].variable).unwrap()))
+            (
+                loss.nats,
+                numbers(gradient.get(&parameters[0].variable).unwrap()),
+            )
         };
         assert_eq!(run(5), run(5));
         assert_ne!(run(5).0, run(6).0);
@@ -368,7 +481,14 @@ mod tests {
 
     #[test]
     fn loss_of_a_new_model_is_that_of_guessing() {
-        let config = ModelConfig { vocabulary: 512, width: 64, layers: 2, heads: 2, head_size: 32, xpos: false };
+        let config = ModelConfig {
+            vocabulary: 512,
+            width: 64,
+            layers: 2,
+            heads: 2,
+            head_size: 32,
+            xpos: false,
+        };
         let (model, _) = Model::new(config, 4, DType::F32, &Device::Cpu).unwrap();
         let loss = loss(&model).nats / 10.0;
         assert!((loss - 512f64.ln()).abs() < 0.05, "{loss}");
@@ -384,11 +504,17 @@ mod tests {
             let n = row.len() as f64;
             let mean = row.iter().sum::<f64>() / n;
             let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
-            row.iter().zip(gain).map(|(x, g)| (x - mean) / (variance + 1e-5).sqrt() * g).collect()
+            row.iter()
+                .zip(gain)
+                .map(|(x, g)| (x - mean) / (variance + 1e-5).sqrt() * g)
+                .collect()
         }
 
         fn times(weight: &Matrix, row: &[f64]) -> Vec<f64> {
-            weight.iter().map(|w| w.iter().zip(row).map(|(a, b)| a * b).sum()).collect()
+            weight
+                .iter()
+                .map(|w| w.iter().zip(row).map(|(a, b)| a * b).sum())
+                .collect()
         }
 
         fn turned(row: &[f64], position: usize, length: usize, xpos: f64) -> Vec<f64> {
@@ -399,26 +525,50 @@ mod tests {
                     let angle = position as f64 / 10_000f64.powf(2.0 * j as f64 / n as f64);
                     let scale = ((2 * j) as f64 + 0.4 * n as f64) / (1.4 * n as f64);
                     let scale = scale.powf(xpos * (position as f64 - (length / 2) as f64) / 512.0);
-                    let partner = if i < n / 2 { -row[i + n / 2] } else { row[i - n / 2] };
+                    let partner = if i < n / 2 {
+                        -row[i + n / 2]
+                    } else {
+                        row[i - n / 2]
+                    };
                     scale * (row[i] * angle.cos() + partner * angle.sin())
                 })
                 .collect()
         }
 
         /// The mean loss of one sequence.
-        pub(super) fn loss(config: &ModelConfig, parameters: &[Parameter], ids: &[u32], next: &[u32]) -> f64 {
+        pub(super) fn loss(
+            config: &ModelConfig,
+            parameters: &[Parameter],
+            ids: &[u32],
+            next: &[u32],
+        ) -> f64 {
             let matrix = |name: &str| -> Matrix {
                 let parameter = parameters.iter().find(|p| p.of.name == name).unwrap();
-                numbers(&parameter.variable).chunks(*parameter.of.shape.last().unwrap()).map(<[f64]>::to_vec).collect()
+                numbers(&parameter.variable)
+                    .chunks(*parameter.of.shape.last().unwrap())
+                    .map(<[f64]>::to_vec)
+                    .collect()
             };
             let xpos = if config.xpos { 1.0 } else { 0.0 };
             let embedding = matrix("embedding.weight");
-            let mut x: Matrix = ids.iter().map(|&id| embedding[id as usize].clone()).collect();
+            let mut x: Matrix = ids
+                .iter()
+                .map(|&id| embedding[id as usize].clone())
+                .collect();
             for layer in 0..config.layers {
                 let of = |name: &str| matrix(&format!("layers.{layer}.{name}"));
-                let h: Matrix = x.iter().map(|row| normalized(row, &of("norm.gain")[0])).collect();
-                let rows = |name: &str| -> Matrix { h.iter().map(|row| times(&of(name), row)).collect() };
-                let (q, k, v, f) = (rows("query.weight"), rows("key.weight"), rows("value.weight"), rows("up_gate.weight"));
+                let h: Matrix = x
+                    .iter()
+                    .map(|row| normalized(row, &of("norm.gain")[0]))
+                    .collect();
+                let rows =
+                    |name: &str| -> Matrix { h.iter().map(|row| times(&of(name), row)).collect() };
+                let (q, k, v, f) = (
+                    rows("query.weight"),
+                    rows("key.weight"),
+                    rows("value.weight"),
+                    rows("up_gate.weight"),
+                );
                 for t in 0..ids.len() {
                     let mut attended = Vec::new();
                     for head in q[t].chunks(config.head_size) {
@@ -431,13 +581,21 @@ mod tests {
                             })
                             .collect();
                         let sum: f64 = weights.iter().sum();
-                        for i in 0..config.head_size {
-                            attended.push((0..=t).map(|s| weights[s] * v[s][i]).sum::<f64>() / sum);
-                        }
+                        let of_place = |i: usize| {
+                            weights.iter().zip(&v).map(|(w, v)| w * v[i]).sum::<f64>() / sum
+                        };
+                        attended.extend((0..config.head_size).map(of_place));
                     }
                     let (up, gate) = f[t].split_at(4 * config.width);
-                    let fed: Vec<f64> = up.iter().zip(gate).map(|(u, g)| u * g / (1.0 + (-g).exp())).collect();
-                    let (a, b) = (times(&of("attention_out.weight"), &attended), times(&of("down.weight"), &fed));
+                    let fed: Vec<f64> = up
+                        .iter()
+                        .zip(gate)
+                        .map(|(u, g)| u * g / (1.0 + (-g).exp()))
+                        .collect();
+                    let (a, b) = (
+                        times(&of("attention_out.weight"), &attended),
+                        times(&of("down.weight"), &fed),
+                    );
                     for i in 0..config.width {
                         x[t][i] += a[i] + b[i];
                     }
@@ -457,12 +615,23 @@ mod tests {
             let (model, parameters) = Model::new(tiny(xpos), 8, DType::F64, &Device::Cpu).unwrap();
             // Larger embeddings than the initial ones, so that attention is far from uniform.
             let embedding = &parameters[0].variable;
-            embedding.set(&(embedding.as_detached_tensor() * 40.0).unwrap()).unwrap();
+            embedding
+                .set(&(embedding.as_detached_tensor() * 40.0).unwrap())
+                .unwrap();
             let hidden = model.forward(&IDS, &model.positions(10)).unwrap();
-            let targets = Targets { ids: &NEXT, trained: &[true; 10] };
-            let ours = linear_cross_entropy(&hidden, model.head(), targets, 0.1).unwrap().nats / 10.0;
+            let targets = Targets {
+                ids: &NEXT,
+                trained: &[true; 10],
+            };
+            let ours = linear_cross_entropy(&hidden, model.head(), targets, 0.1)
+                .unwrap()
+                .nats
+                / 10.0;
             let reference = reference::loss(&tiny(xpos), &parameters, &IDS, &NEXT);
-            assert!((ours - reference).abs() < 1e-11, "{ours} is not {reference}");
+            assert!(
+                (ours - reference).abs() < 1e-11,
+                "{ours} is not {reference}"
+            );
         }
     }
 }

@@ -29,7 +29,11 @@ pub struct StepMetrics {
 
 /// An event of a run.
 #[derive(Debug, Clone, Serialize)]
-#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "snake_case")]
+#[serde(
+    tag = "event",
+    rename_all = "kebab-case",
+    rename_all_fields = "snake_case"
+)]
 pub enum Event<'a> {
     /// Before anything is done.
     Planned {

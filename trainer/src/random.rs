@@ -1,6 +1,6 @@
 //! Random numbers as a pure function of (seed, stream, counter). candle's CPU generator cannot be seeded, and a generator
 //! with hidden state would have to be saved; here a number is found again from its place alone. The mixer is the finalizer of
-//! SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
+//! `SplitMix64` (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
 
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -14,7 +14,9 @@ impl Stream {
     /// The stream called `name` under `seed`. Names keep the streams of different tensors and purposes apart.
     pub fn new(seed: u64, name: &str) -> Self {
         let name = xxhash_rust::xxh3::xxh3_64(name.as_bytes());
-        Self { key: mix(mix(seed.wrapping_add(GOLDEN)) ^ name) }
+        Self {
+            key: mix(mix(seed.wrapping_add(GOLDEN)) ^ name),
+        }
     }
 
     /// 64 random bits at `counter`.

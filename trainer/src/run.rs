@@ -22,13 +22,20 @@ impl Run {
     pub fn lock(path: &Path) -> Result<Self> {
         fs_err::create_dir_all(path).map_err(Error::io("creating the run"))?;
         // The operating system drops this lock with the process, however that ends.
-        let lock = fs_err::File::create(path.join("lock")).map_err(Error::io("locking the run"))?.into_parts().0;
+        let lock = fs_err::File::create(path.join("lock"))
+            .map_err(Error::io("locking the run"))?
+            .into_parts()
+            .0;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
             Err(TryLockError::WouldBlock) => Err(Error::Busy(path.to_owned())),
-            Err(TryLockError::Error(source)) => {
-                Err(Error::Io { what: format!("locking {}", path.display()), source })
-            }
+            Err(TryLockError::Error(source)) => Err(Error::Io {
+                what: format!("locking {}", path.display()),
+                source,
+            }),
         }
     }
 

@@ -29,7 +29,13 @@ pub struct SampleOptions {
 
 impl Default for SampleOptions {
     fn default() -> Self {
-        Self { prompt: String::new(), tokens: 64, temperature: 0.8, top_k: 50, seed: 0 }
+        Self {
+            prompt: String::new(),
+            tokens: 64,
+            temperature: 0.8,
+            top_k: 50,
+            seed: 0,
+        }
     }
 }
 
@@ -38,10 +44,17 @@ impl SampleOptions {
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
-            problems.push(format!("sample.temperature must not be negative, not {}", self.temperature));
+            problems.push(format!(
+                "sample.temperature must not be negative, not {}",
+                self.temperature
+            ));
         }
         if self.tokens > 1 << 20 {
-            problems.push(format!("sample.tokens must be at most {}, not {}", 1 << 20, self.tokens));
+            problems.push(format!(
+                "sample.tokens must be at most {}, not {}",
+                1 << 20,
+                self.tokens
+            ));
         }
         problems
     }
@@ -56,26 +69,46 @@ pub struct Text {
 impl Text {
     /// Reads `tokenizer.json` at `path`.
     pub fn open(path: &Path, end_of_text: u32) -> Result<Self> {
-        let tokenizer = Tokenizer::from_file(path).map_err(|error| unusable(path, &error.to_string()))?;
-        Ok(Self { tokenizer, end_of_text })
+        let tokenizer =
+            Tokenizer::from_file(path).map_err(|error| unusable(path, &error.to_string()))?;
+        Ok(Self {
+            tokenizer,
+            end_of_text,
+        })
     }
 
     /// The text that `model` goes on with after the prompt, not including it. At most `context_tokens` tokens are looked back at.
-    pub fn sample(&self, model: &Model, options: &SampleOptions, context_tokens: usize) -> Result<String> {
+    pub fn sample(
+        &self,
+        model: &Model,
+        options: &SampleOptions,
+        context_tokens: usize,
+    ) -> Result<String> {
         let encoded = self.tokenizer.encode(options.prompt.as_str(), false);
-        let encoded = encoded.map_err(|error| Error::Usage(format!("the prompt cannot be tokenized: {error}")))?;
+        let encoded = encoded
+            .map_err(|error| Error::Usage(format!("the prompt cannot be tokenized: {error}")))?;
         let mut ids = vec![self.end_of_text];
         ids.extend_from_slice(encoded.get_ids());
         let start = ids.len();
         let known = self.tokenizer.get_vocab_size(true);
-        generate(model, &mut ids, options, context_tokens, known, self.end_of_text)?;
+        generate(
+            model,
+            &mut ids,
+            options,
+            context_tokens,
+            known,
+            self.end_of_text,
+        )?;
         let made = self.tokenizer.decode(&ids[start..], true);
         made.map_err(|error| Error::Usage(format!("the sampled tokens cannot be decoded: {error}")))
     }
 }
 
 fn unusable(path: &Path, problem: &str) -> Error {
-    Error::Tokenizer { path: path.to_owned(), problem: problem.to_owned() }
+    Error::Tokenizer {
+        path: path.to_owned(),
+        problem: problem.to_owned(),
+    }
 }
 
 /// Appends up to `options.tokens` tokens below `known` to `ids`, stopping before an end-of-text.
@@ -88,16 +121,28 @@ pub fn generate(
     end_of_text: u32,
 ) -> Result<()> {
     let model = model.detached();
-    if let Some(id) = ids.iter().find(|&&id| id as usize >= model.config.vocabulary) {
-        return Err(Error::Usage(format!("token {id} of the prompt is unknown to the model; use the run's own tokenizer")));
+    if let Some(id) = ids
+        .iter()
+        .find(|&&id| id as usize >= model.config.vocabulary)
+    {
+        return Err(Error::Usage(format!(
+            "token {id} of the prompt is unknown to the model; use the run's own tokenizer"
+        )));
     }
     let stream = Stream::new(options.seed, "sample");
     for counter in 0..options.tokens {
         let context = &ids[ids.len().saturating_sub(context_tokens.max(1))..];
         let hidden = model.forward(context, &model.positions(context.len()))?;
         let logits = linear(&hidden.narrow(0, context.len() - 1, 1)?, model.head())?;
-        let logits = logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        let next = choose(&logits[..known.clamp(1, logits.len())], options, stream.uniform(counter as u64));
+        let logits = logits
+            .to_dtype(DType::F32)?
+            .flatten_all()?
+            .to_vec1::<f32>()?;
+        let next = choose(
+            &logits[..known.clamp(1, logits.len())],
+            options,
+            stream.uniform(counter as u64),
+        );
         if next == end_of_text {
             break;
         }
@@ -109,7 +154,11 @@ pub fn generate(
 /// The token at `uniform` of the distribution, tokens in order of falling logits and then of ids.
 fn choose(logits: &[f32], options: &SampleOptions, uniform: f64) -> u32 {
     let mut order: Vec<u32> = (0u32..).take(logits.len()).collect();
-    order.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]).then(a.cmp(&b)));
+    order.sort_by(|&a, &b| {
+        logits[b as usize]
+            .total_cmp(&logits[a as usize])
+            .then(a.cmp(&b))
+    });
     let first = order.first().copied().unwrap_or(0);
     if options.temperature == 0.0 {
         return first;
@@ -140,20 +189,42 @@ mod tests {
     #[test]
     fn draws_follow_the_distribution_of_the_likeliest() {
         let logits = [0.0, 2f32.ln(), 3f32.ln(), -50.0];
-        let options = SampleOptions { temperature: 1.0, top_k: 2, ..SampleOptions::default() };
-        let count = (0..1000).filter(|&i| choose(&logits, &options, (f64::from(i) + 0.5) / 1000.0) == 2).count();
+        let options = SampleOptions {
+            temperature: 1.0,
+            top_k: 2,
+            ..SampleOptions::default()
+        };
+        let count = (0..1000)
+            .filter(|&i| choose(&logits, &options, (f64::from(i) + 0.5) / 1000.0) == 2)
+            .count();
         assert_eq!(count, 600);
         assert!((0..1000).all(|i| choose(&logits, &options, (f64::from(i) + 0.5) / 1000.0) != 0));
-        let coldest = SampleOptions { temperature: 0.0, ..options };
+        let coldest = SampleOptions {
+            temperature: 0.0,
+            ..options
+        };
         assert_eq!(choose(&logits, &coldest, 0.999), 2);
     }
 
     #[test]
     fn equal_seeds_give_equal_tokens_and_padding_is_never_drawn() {
-        let config = ModelConfig { vocabulary: 64, width: 8, layers: 1, heads: 2, head_size: 4, xpos: true };
+        let config = ModelConfig {
+            vocabulary: 64,
+            width: 8,
+            layers: 1,
+            heads: 2,
+            head_size: 4,
+            xpos: true,
+        };
         let (model, _) = Model::new(config, 1, DType::F32, &Device::Cpu).unwrap();
         let run = |seed| {
-            let options = SampleOptions { tokens: 30, temperature: 5.0, top_k: 0, seed, ..SampleOptions::default() };
+            let options = SampleOptions {
+                tokens: 30,
+                temperature: 5.0,
+                top_k: 0,
+                seed,
+                ..SampleOptions::default()
+            };
             let mut ids = vec![1, 2];
             generate(&model, &mut ids, &options, 8, 10, 63).unwrap();
             ids

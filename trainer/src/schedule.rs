@@ -33,7 +33,13 @@ pub struct Schedule {
 
 impl Default for Schedule {
     fn default() -> Self {
-        Self { shape: Shape::Cosine, steps: 1000, warmup_steps: 100, peak_learning_rate: 1e-3, final_ratio: 0.1 }
+        Self {
+            shape: Shape::Cosine,
+            steps: 1000,
+            warmup_steps: 100,
+            peak_learning_rate: 1e-3,
+            final_ratio: 0.1,
+        }
     }
 }
 
@@ -77,23 +83,51 @@ mod tests {
     use super::*;
 
     fn schedule(shape: Shape) -> Schedule {
-        Schedule { shape, steps: 110, warmup_steps: 10, peak_learning_rate: 1.0, final_ratio: 0.1 }
+        Schedule {
+            shape,
+            steps: 110,
+            warmup_steps: 10,
+            peak_learning_rate: 1.0,
+            final_ratio: 0.1,
+        }
     }
 
     fn assert_rates(shape: Shape, expected: &[(u64, f64)]) {
         for &(step, rate) in expected {
             let ours = schedule(shape).learning_rate(step);
-            assert!((ours - rate).abs() < 1e-12, "{shape:?} at {step}: {ours}, not {rate}");
+            assert!(
+                (ours - rate).abs() < 1e-12,
+                "{shape:?} at {step}: {ours}, not {rate}"
+            );
         }
     }
 
     #[test]
     fn golden_rates() {
         // By hand: warmup (step + 1)/10; then x = (step - 9)/100 and 0.1 + 0.9 (1 + cos(pi x))/2, or 1 - 0.9 x.
-        assert_rates(Shape::Cosine, &[(0, 0.1), (4, 0.5), (9, 1.0), (59, 0.55), (109, 0.1), (500, 0.1)]);
-        assert_rates(Shape::Cosine, &[(34, 0.1 + 0.45 * (1.0 + std::f64::consts::FRAC_1_SQRT_2))]);
-        assert_rates(Shape::Linear, &[(0, 0.1), (9, 1.0), (34, 0.775), (59, 0.55), (109, 0.1)]);
-        assert_rates(Shape::Constant, &[(0, 0.1), (9, 1.0), (60, 1.0), (109, 1.0)]);
+        assert_rates(
+            Shape::Cosine,
+            &[
+                (0, 0.1),
+                (4, 0.5),
+                (9, 1.0),
+                (59, 0.55),
+                (109, 0.1),
+                (500, 0.1),
+            ],
+        );
+        assert_rates(
+            Shape::Cosine,
+            &[(34, 0.1 + 0.45 * (1.0 + std::f64::consts::FRAC_1_SQRT_2))],
+        );
+        assert_rates(
+            Shape::Linear,
+            &[(0, 0.1), (9, 1.0), (34, 0.775), (59, 0.55), (109, 0.1)],
+        );
+        assert_rates(
+            Shape::Constant,
+            &[(0, 0.1), (9, 1.0), (60, 1.0), (109, 1.0)],
+        );
     }
 
     #[test]
@@ -101,19 +135,32 @@ mod tests {
         let schedule = schedule(Shape::Cosine);
         for step in 1..110 {
             let change = schedule.learning_rate(step) - schedule.learning_rate(step - 1);
-            assert!(change.abs() <= 0.1 + 1e-12, "step {step} changes the rate by {change}");
+            assert!(
+                change.abs() <= 0.1 + 1e-12,
+                "step {step} changes the rate by {change}"
+            );
         }
     }
 
     #[test]
     fn no_warmup_starts_at_the_shape() {
-        let schedule = Schedule { warmup_steps: 0, steps: 1, ..schedule(Shape::Constant) };
+        let schedule = Schedule {
+            warmup_steps: 0,
+            steps: 1,
+            ..schedule(Shape::Constant)
+        };
         assert_eq!(schedule.learning_rate(0), 1.0);
     }
 
     #[test]
     fn every_problem_is_named() {
-        let bad = Schedule { steps: 0, warmup_steps: 1, peak_learning_rate: f64::NAN, final_ratio: 2.0, ..Schedule::default() };
+        let bad = Schedule {
+            steps: 0,
+            warmup_steps: 1,
+            peak_learning_rate: f64::NAN,
+            final_ratio: 2.0,
+            ..Schedule::default()
+        };
         assert_eq!(bad.problems().len(), 4);
     }
 }

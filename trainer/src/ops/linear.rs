@@ -9,7 +9,11 @@ use super::on_cpu;
 
 /// `x` (rows, inputs) times the transpose of `weight` (outputs, inputs): (rows, outputs).
 pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    if on_cpu(x) { x.apply_op2(weight, Linear) } else { composed(x, weight) }
+    if on_cpu(x) {
+        x.apply_op2(weight, Linear)
+    } else {
+        composed(x, weight)
+    }
 }
 
 fn composed(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
@@ -23,7 +27,13 @@ impl CustomOp2 for Linear {
         "linear"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, x_at: &Layout, w: &CpuStorage, w_at: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_at: &Layout,
+        w: &CpuStorage,
+        w_at: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let ((rows, inputs), (outputs, width)) = (x_at.shape().dims2()?, w_at.shape().dims2()?);
         if width != inputs {
             candle_core::bail!("linear: {inputs} inputs meet a weight for {width}");
@@ -32,7 +42,13 @@ impl CustomOp2 for Linear {
         Ok((product, Shape::from((rows, outputs))))
     }
 
-    fn bwd(&self, x: &Tensor, w: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        _: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (x, w) = (x.detach(), w.detach());
         Ok((Some(gradient.matmul(&w)?), Some(gradient.t()?.matmul(&x)?)))
     }

@@ -21,7 +21,8 @@ use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, InplaceOp1, Layout, Result, Shape, Storage, StorageRef, Tensor,
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, InplaceOp1, Layout, Result, Shape, Storage,
+    StorageRef, Tensor,
 };
 
 /// Calls a function generic over [`Real`] with the tensor's own number type.
@@ -52,7 +53,11 @@ impl<'a> Numbers<'a> {
     pub(crate) fn of(tensor: &'a Tensor) -> Result<Self> {
         let (storage, layout) = tensor.storage_and_layout();
         let (start, end) = contiguous(layout)?;
-        Ok(Self { storage, start, end })
+        Ok(Self {
+            storage,
+            start,
+            end,
+        })
     }
 
     pub(crate) fn slice<T: Real>(&self) -> Result<&[T]> {
@@ -64,9 +69,9 @@ impl<'a> Numbers<'a> {
 }
 
 pub(crate) fn contiguous(layout: &Layout) -> Result<(usize, usize)> {
-    layout
-        .contiguous_offsets()
-        .ok_or_else(|| candle_core::Error::Msg(format!("expected a contiguous tensor, got {layout:?}")).bt())
+    layout.contiguous_offsets().ok_or_else(|| {
+        candle_core::Error::Msg(format!("expected a contiguous tensor, got {layout:?}")).bt()
+    })
 }
 
 /// A value computed outside the graph, waiting to become the result of a graph node.
@@ -77,11 +82,19 @@ struct Value {
 
 impl Value {
     fn new<T: Real>(name: &'static str, numbers: Vec<T>, shape: impl Into<Shape>) -> Self {
-        Self { name, computed: Mutex::new(Some((T::to_cpu_storage_owned(numbers), shape.into()))) }
+        Self {
+            name,
+            computed: Mutex::new(Some((T::to_cpu_storage_owned(numbers), shape.into()))),
+        }
     }
 
     fn take(&self) -> Result<(CpuStorage, Shape)> {
-        match self.computed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        match self
+            .computed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             Some(computed) => Ok(computed),
             None => candle_core::bail!("{}: the value of a node was asked for twice", self.name),
         }
@@ -112,7 +125,13 @@ impl<F: Fn(&Tensor) -> Result<(Tensor, Tensor)>> CustomOp2 for Node<F> {
         self.value.name
     }
 
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         self.value.take()
     }
 
@@ -166,7 +185,10 @@ pub(crate) fn node1<T: Real>(
     shape: impl Into<Shape>,
     backward: impl Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static,
 ) -> Result<Tensor> {
-    input.apply_op1(Node { value: Value::new(name, numbers, shape), backward })
+    input.apply_op1(Node {
+        value: Value::new(name, numbers, shape),
+        backward,
+    })
 }
 
 /// As [`node1`], for two inputs.
@@ -177,7 +199,13 @@ pub(crate) fn node2<T: Real>(
     shape: impl Into<Shape>,
     backward: impl Fn(&Tensor) -> Result<(Tensor, Tensor)> + Send + Sync + 'static,
 ) -> Result<Tensor> {
-    inputs.0.apply_op2(inputs.1, Node { value: Value::new(name, numbers, shape), backward })
+    inputs.0.apply_op2(
+        inputs.1,
+        Node {
+            value: Value::new(name, numbers, shape),
+            backward,
+        },
+    )
 }
 
 /// As [`node1`], for three inputs; `backward` is given the result too.
@@ -188,11 +216,21 @@ pub(crate) fn node3<T: Real>(
     shape: impl Into<Shape>,
     backward: impl Fn(&Tensor, &Tensor) -> Result<(Tensor, Tensor, Tensor)> + Send + Sync + 'static,
 ) -> Result<Tensor> {
-    inputs.0.apply_op3(inputs.1, inputs.2, Node { value: Value::new(name, numbers, shape), backward })
+    inputs.0.apply_op3(
+        inputs.1,
+        inputs.2,
+        Node {
+            value: Value::new(name, numbers, shape),
+            backward,
+        },
+    )
 }
 
 /// Runs `change` over the numbers of `tensor`, which must be contiguous and outside any graph.
-pub(crate) fn change_in_place<T: Real>(tensor: &Tensor, change: impl FnMut(&mut [T]) -> Result<()>) -> Result<()> {
+pub(crate) fn change_in_place<T: Real>(
+    tensor: &Tensor,
+    change: impl FnMut(&mut [T]) -> Result<()>,
+) -> Result<()> {
     struct Change<T, F>(RefCell<F>, PhantomData<T>);
     impl<T: Real, F: FnMut(&mut [T]) -> Result<()>> InplaceOp1 for Change<T, F> {
         fn name(&self) -> &'static str {
@@ -203,7 +241,9 @@ pub(crate) fn change_in_place<T: Real>(tensor: &Tensor, change: impl FnMut(&mut 
             let (start, end) = contiguous(layout)?;
             match T::slice_mut(storage).and_then(|numbers| numbers.get_mut(start..end)) {
                 Some(numbers) => (self.0.borrow_mut())(numbers),
-                None => candle_core::bail!("a tensor to be changed in place has an unexpected number type"),
+                None => candle_core::bail!(
+                    "a tensor to be changed in place has an unexpected number type"
+                ),
             }
         }
     }
@@ -235,17 +275,50 @@ pub(crate) mod oracle {
         assert_eq!(left.dims(), right.dims());
         close(&left, &right, tolerance, "value");
         let weight = variable("functional", left.dims()).as_detached_tensor();
-        let left = (left * &weight).unwrap().sum_all().unwrap().backward().unwrap();
-        let right = (right * &weight).unwrap().sum_all().unwrap().backward().unwrap();
+        let left = (left * &weight)
+            .unwrap()
+            .sum_all()
+            .unwrap()
+            .backward()
+            .unwrap();
+        let right = (right * &weight)
+            .unwrap()
+            .sum_all()
+            .unwrap()
+            .backward()
+            .unwrap();
         for (index, input) in inputs.iter().enumerate() {
-            let analytic = left.get(input).expect("the analytic form reaches every input");
-            close(analytic, right.get(input).unwrap(), tolerance, &format!("gradient of input {index}"));
+            let analytic = left
+                .get(input)
+                .expect("the analytic form reaches every input");
+            close(
+                analytic,
+                right.get(input).unwrap(),
+                tolerance,
+                &format!("gradient of input {index}"),
+            );
         }
     }
 
     pub(crate) fn close(left: &Tensor, right: &Tensor, tolerance: f64, what: &str) {
-        let difference = (left - right).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
-        let size = right.abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
-        assert!(difference <= tolerance * size.max(1.0), "{what} differs by {difference} at size {size}");
+        let difference = (left - right)
+            .unwrap()
+            .abs()
+            .unwrap()
+            .max_all()
+            .unwrap()
+            .to_scalar::<f64>()
+            .unwrap();
+        let size = right
+            .abs()
+            .unwrap()
+            .max_all()
+            .unwrap()
+            .to_scalar::<f64>()
+            .unwrap();
+        assert!(
+            difference <= tolerance * size.max(1.0),
+            "{what} differs by {difference} at size {size}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! LayerNorm with a gain and no bias, mean removed, epsilon 1e-5 (Ba, Kiros, Hinton, "Layer Normalization", 2016). With
+//! Layer normalization with a gain and no bias, mean removed, epsilon 1e-5 (Ba, Kiros, Hinton, "Layer Normalization", 2016). With
 //! xh = (x - mean) * rstd and gy = g * gain: dx = rstd (gy - mean(gy) - xh mean(gy xh)), dgain = sum of g xh over rows.
 
 use candle_core::{D, Result, Tensor};
@@ -12,7 +12,11 @@ pub const NORM_EPSILON: f64 = 1e-5;
 
 /// Normalizes each row of `x` (rows, d) and multiplies it by `gain` (d).
 pub fn layer_norm(x: &Tensor, gain: &Tensor) -> Result<Tensor> {
-    if on_cpu(x) { by_dtype!(x, analytic(x, gain)) } else { composed(x, gain) }
+    if on_cpu(x) {
+        by_dtype!(x, analytic(x, gain))
+    } else {
+        composed(x, gain)
+    }
 }
 
 fn composed(x: &Tensor, gain: &Tensor) -> Result<Tensor> {
@@ -24,17 +28,33 @@ fn composed(x: &Tensor, gain: &Tensor) -> Result<Tensor> {
 fn analytic<T: Real>(x: &Tensor, gain: &Tensor) -> Result<Tensor> {
     let (rows, d) = x.dims2()?;
     if gain.dims1()? != d || d == 0 {
-        candle_core::bail!("layer-norm: rows of {d} numbers meet a gain of {:?}", gain.dims());
+        candle_core::bail!(
+            "layer-norm: rows of {d} numbers meet a gain of {:?}",
+            gain.dims()
+        );
     }
     let (x, gain) = (x.contiguous()?, gain.contiguous()?);
     let value = forward::<T>(Numbers::of(&x)?.slice()?, Numbers::of(&gain)?.slice()?);
     let (input, weight) = (x.detach(), gain.detach());
-    node2("layer-norm", (&x, &gain), value, (rows, d), move |gradient| {
-        let (input, weight, gradient) = (Numbers::of(&input)?, Numbers::of(&weight)?, Numbers::of(gradient)?);
-        let (dx, dgain) = backward::<T>(input.slice()?, weight.slice()?, gradient.slice()?);
-        let device = candle_core::Device::Cpu;
-        Ok((Tensor::from_vec(dx, (rows, d), &device)?, Tensor::from_vec(dgain, d, &device)?))
-    })
+    node2(
+        "layer-norm",
+        (&x, &gain),
+        value,
+        (rows, d),
+        move |gradient| {
+            let (input, weight, gradient) = (
+                Numbers::of(&input)?,
+                Numbers::of(&weight)?,
+                Numbers::of(gradient)?,
+            );
+            let (dx, dgain) = backward::<T>(input.slice()?, weight.slice()?, gradient.slice()?);
+            let device = candle_core::Device::Cpu;
+            Ok((
+                Tensor::from_vec(dx, (rows, d), &device)?,
+                Tensor::from_vec(dgain, d, &device)?,
+            ))
+        },
+    )
 }
 
 /// Mean and reciprocal deviation of a row.
@@ -54,20 +74,25 @@ fn moments<T: Real>(row: &[T]) -> (T, T) {
         }
     }
     let variance = (sum(&squares) + rest) / count;
-    (mean, T::one() / (variance + T::from_f64(NORM_EPSILON)).sqrt())
+    (
+        mean,
+        T::one() / (variance + T::from_f64(NORM_EPSILON)).sqrt(),
+    )
 }
 
 fn forward<T: Real>(x: &[T], gain: &[T]) -> Vec<T> {
     let mut y = vec![T::zero(); x.len()];
     let chunk = rows_per_task(gain.len()) * gain.len();
-    y.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).for_each(|(y, x)| {
-        for (y, x) in y.chunks_mut(gain.len()).zip(x.chunks(gain.len())) {
-            let (mean, rstd) = moments(x);
-            for ((y, &x), &gain) in y.iter_mut().zip(x).zip(gain) {
-                *y = (x - mean) * rstd * gain;
+    y.par_chunks_mut(chunk)
+        .zip(x.par_chunks(chunk))
+        .for_each(|(y, x)| {
+            for (y, x) in y.chunks_mut(gain.len()).zip(x.chunks(gain.len())) {
+                let (mean, rstd) = moments(x);
+                for ((y, &x), &gain) in y.iter_mut().zip(x).zip(gain) {
+                    *y = (x - mean) * rstd * gain;
+                }
             }
-        }
-    });
+        });
     y
 }
 
@@ -81,7 +106,8 @@ fn backward<T: Real>(x: &[T], gain: &[T], gradient: &[T]) -> (Vec<T>, Vec<T>) {
         .zip(x.par_chunks(chunk))
         .zip(gradient.par_chunks(chunk))
         .map(|((dx, x), gradient)| {
-            let (mut part, mut normal, mut scaled) = (vec![T::zero(); d], vec![T::zero(); d], vec![T::zero(); d]);
+            let (mut part, mut normal, mut scaled) =
+                (vec![T::zero(); d], vec![T::zero(); d], vec![T::zero(); d]);
             for ((dx, x), gradient) in dx.chunks_mut(d).zip(x.chunks(d)).zip(gradient.chunks(d)) {
                 let (mean, rstd) = moments(x);
                 for j in 0..d {
@@ -89,7 +115,8 @@ fn backward<T: Real>(x: &[T], gain: &[T], gradient: &[T]) -> (Vec<T>, Vec<T>) {
                     scaled[j] = gradient[j] * gain[j];
                     part[j] += gradient[j] * normal[j];
                 }
-                let (along_one, along_normal) = (sum(&scaled) / count, dot(&scaled, &normal) / count);
+                let (along_one, along_normal) =
+                    (sum(&scaled) / count, dot(&scaled, &normal) / count);
                 for j in 0..d {
                     dx[j] = rstd * (scaled[j] - along_one - normal[j] * along_normal);
                 }
@@ -115,7 +142,12 @@ mod tests {
     fn value_and_gradients_equal_the_composed_form() {
         for (rows, d) in [(1, 1), (5, 19), (300, 64)] {
             let (x, gain) = (variable("x", &[rows, d]), variable("gain", &[d]));
-            assert_same(&[&x, &gain], 1e-11, || layer_norm(&x, &gain), || composed(&x, &gain));
+            assert_same(
+                &[&x, &gain],
+                1e-11,
+                || layer_norm(&x, &gain),
+                || composed(&x, &gain),
+            );
         }
     }
 

@@ -24,7 +24,13 @@ impl Real for f32 {
         // ln 2 in two parts, the first exact in few bits, keeps the remainder accurate.
         let r = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
         let mut p = 1.987_569_1e-4;
-        for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        for coefficient in [
+            1.398_2e-3,
+            8.333_452e-3,
+            4.166_579_6e-2,
+            1.666_666_5e-1,
+            0.5,
+        ] {
             p = p * r + coefficient;
         }
         let y = p * r * r + r + 1.0;
@@ -103,7 +109,9 @@ pub(crate) fn dot<T: Real>(left: &[T], right: &[T]) -> T {
 
 /// The largest number; NaN only if the first of a lane is.
 pub(crate) fn maximum<T: Real>(numbers: &[T]) -> T {
-    let Some(&first) = numbers.first() else { return T::zero() };
+    let Some(&first) = numbers.first() else {
+        return T::zero();
+    };
     let mut lanes = [first; LANES];
     let blocks = numbers.chunks_exact(LANES);
     let mut largest = first;
@@ -153,7 +161,10 @@ mod tests {
         for i in -87_000..88_000 {
             let x = i as f32 * 1e-3;
             let (ours, exact) = (Real::exp(x), f64::from(x).exp());
-            assert!((f64::from(ours) - exact).abs() <= 4e-7 * exact, "exp({x}) = {ours}, not {exact}");
+            assert!(
+                (f64::from(ours) - exact).abs() <= 4e-7 * exact,
+                "exp({x}) = {ours}, not {exact}"
+            );
         }
         assert_eq!(Real::exp(0f32), 1.0);
         assert!(Real::exp(-1e30f32) < 1e-37);

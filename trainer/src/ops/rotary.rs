@@ -1,6 +1,7 @@
-//! Rotary position embedding (Su et al., "RoFormer", 2021), half-split: rot(x) = (-x2, x1), frequency 10000^(-2j/n) for pair j of
-//! n/2. With xPos (Sun et al., "A Length-Extrapolatable Transformer", 2022) queries are multiplied by s_j^((t - centre)/512) and keys by the
-//! inverse, s_j = (2j + 0.4 n) / 1.4 n: only the distance remains in q.k. y = s (x cos + rot(x) sin), so dx = s (g cos - rot(g) sin).
+//! Rotary position embedding (Su et al., "`RoFormer`", 2021), half-split: rot(x) = (-x2, x1), frequency 10000^(-2j/n) for pair j of
+//! n/2. With `xPos` (Sun et al., "A Length-Extrapolatable Transformer", 2022) queries are multiplied by `s_j^((t - centre)/512)` and keys by the
+//! inverse, `s_j = (2j + 0.4 n) / 1.4 n`: only the distance remains in their product. y = s (x cos + rot(x) sin), so
+//! dx = s (g cos - rot(g) sin).
 
 use std::sync::Arc;
 
@@ -51,7 +52,12 @@ impl RotaryTable {
             })
         });
         let (cos, sin): (Vec<f64>, Vec<f64>) = entries.unzip();
-        Self { cos: Arc::new(cos), sin: Arc::new(sin), positions, half }
+        Self {
+            cos: Arc::new(cos),
+            sin: Arc::new(sin),
+            positions,
+            half,
+        }
     }
 
     fn tensor(&self, numbers: &[f64], dtype: DType, device: &Device) -> Result<Tensor> {
@@ -62,11 +68,21 @@ impl RotaryTable {
 /// Rotates each head of `x` (sequences x positions, heads x head size) by its row's position in the sequence.
 pub fn rotary(x: &Tensor, table: &RotaryTable) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
-    if table.half == 0 || table.positions == 0 || width % (2 * table.half) != 0 || rows % table.positions != 0 {
+    if table.half == 0
+        || table.positions == 0
+        || width % (2 * table.half) != 0
+        || rows % table.positions != 0
+    {
         let (positions, head) = (table.positions, 2 * table.half);
-        candle_core::bail!("rotary: ({rows}, {width}) does not split into {positions} positions and heads of {head}");
+        candle_core::bail!(
+            "rotary: ({rows}, {width}) does not split into {positions} positions and heads of {head}"
+        );
     }
-    if on_cpu(x) { by_dtype!(x, analytic(x, table)) } else { composed(x, table) }
+    if on_cpu(x) {
+        by_dtype!(x, analytic(x, table))
+    } else {
+        composed(x, table)
+    }
 }
 
 fn composed(x: &Tensor, table: &RotaryTable) -> Result<Tensor> {
@@ -75,7 +91,12 @@ fn composed(x: &Tensor, table: &RotaryTable) -> Result<Tensor> {
     let cos = table.tensor(&table.cos, x.dtype(), x.device())?;
     let sin = table.tensor(&table.sin, x.dtype(), x.device())?;
     // (B, T, H, n)
-    let x = x.reshape((rows / table.positions, table.positions, width / (2 * half), 2 * half))?;
+    let x = x.reshape((
+        rows / table.positions,
+        table.positions,
+        width / (2 * half),
+        2 * half,
+    ))?;
     let (first, second) = (x.narrow(3, 0, half)?, x.narrow(3, half, half)?);
     let turned = (
         (first.broadcast_mul(&cos)? - second.broadcast_mul(&sin)?)?,
@@ -92,30 +113,51 @@ fn analytic<T: Real>(x: &Tensor, table: &RotaryTable) -> Result<Tensor> {
     let half = table.half;
     let value = rotate::<T>(Numbers::of(&x)?.slice()?, &cos, &sin, half, width, false);
     node1("rotary", &x, value, (rows, width), move |gradient| {
-        let dx = rotate::<T>(Numbers::of(gradient)?.slice()?, &cos, &sin, half, width, true);
+        let dx = rotate::<T>(
+            Numbers::of(gradient)?.slice()?,
+            &cos,
+            &sin,
+            half,
+            width,
+            true,
+        );
         Tensor::from_vec(dx, (rows, width), &Device::Cpu)
     })
 }
 
-fn rotate<T: Real>(x: &[T], cos: &[T], sin: &[T], half: usize, width: usize, inverse: bool) -> Vec<T> {
+fn rotate<T: Real>(
+    x: &[T],
+    cos: &[T],
+    sin: &[T],
+    half: usize,
+    width: usize,
+    inverse: bool,
+) -> Vec<T> {
     let positions = cos.len() / half;
-    let sign = if inverse { T::zero() - T::one() } else { T::one() };
+    let sign = if inverse {
+        T::zero() - T::one()
+    } else {
+        T::one()
+    };
     let rows = rows_per_task(width);
     let mut y = vec![T::zero(); x.len()];
-    y.par_chunks_mut(rows * width).zip(x.par_chunks(rows * width)).enumerate().for_each(|(task, (y, x))| {
-        for (row, (y, x)) in y.chunks_mut(width).zip(x.chunks(width)).enumerate() {
-            let at = (task * rows + row) % positions * half;
-            let (cos, sin) = (&cos[at..at + half], &sin[at..at + half]);
-            for (y, x) in y.chunks_mut(2 * half).zip(x.chunks(2 * half)) {
-                let ((x1, x2), (y1, y2)) = (x.split_at(half), y.split_at_mut(half));
-                for j in 0..half {
-                    let sin = sign * sin[j];
-                    y1[j] = x1[j] * cos[j] - x2[j] * sin;
-                    y2[j] = x2[j] * cos[j] + x1[j] * sin;
+    y.par_chunks_mut(rows * width)
+        .zip(x.par_chunks(rows * width))
+        .enumerate()
+        .for_each(|(task, (y, x))| {
+            for (row, (y, x)) in y.chunks_mut(width).zip(x.chunks(width)).enumerate() {
+                let at = (task * rows + row) % positions * half;
+                let (cos, sin) = (&cos[at..at + half], &sin[at..at + half]);
+                for (y, x) in y.chunks_mut(2 * half).zip(x.chunks(2 * half)) {
+                    let ((x1, x2), (y1, y2)) = (x.split_at(half), y.split_at_mut(half));
+                    for j in 0..half {
+                        let sin = sign * sin[j];
+                        y1[j] = x1[j] * cos[j] - x2[j] * sin;
+                        y2[j] = x2[j] * cos[j] + x1[j] * sin;
+                    }
                 }
             }
-        }
-    });
+        });
     y
 }
 
@@ -138,12 +180,20 @@ mod tests {
         let (positions, head) = (40, 8);
         let (q, k) = (variable("q", &[head]), variable("k", &[head]));
         let at_all = |x: &Tensor, xpos| {
-            let rows = x.reshape((1, head)).unwrap().repeat((positions, 1)).unwrap();
-            rotary(&rows, &RotaryTable::new(positions, head, xpos)).unwrap().to_vec2::<f64>().unwrap()
+            let rows = x
+                .reshape((1, head))
+                .unwrap()
+                .repeat((positions, 1))
+                .unwrap();
+            rotary(&rows, &RotaryTable::new(positions, head, xpos))
+                .unwrap()
+                .to_vec2::<f64>()
+                .unwrap()
         };
         for (of_queries, of_keys) in [(XPos::Off, XPos::Off), (XPos::Query, XPos::Key)] {
             let (q, k) = (at_all(&q, of_queries), at_all(&k, of_keys));
-            let product = |i: usize, j: usize| q[i].iter().zip(&k[j]).map(|(a, b)| a * b).sum::<f64>();
+            let product =
+                |i: usize, j: usize| q[i].iter().zip(&k[j]).map(|(a, b)| a * b).sum::<f64>();
             assert!((product(9, 4) - product(35, 30)).abs() < 1e-12);
             assert!((product(9, 4) - product(9, 5)).abs() > 1e-3);
         }

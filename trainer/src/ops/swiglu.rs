@@ -13,7 +13,11 @@ pub fn swiglu(x: &Tensor) -> Result<Tensor> {
     if width == 0 || width % 2 != 0 {
         candle_core::bail!("swiglu: the projection must have an even width, it has {width}");
     }
-    if on_cpu(x) { by_dtype!(x, analytic(x)) } else { composed(x) }
+    if on_cpu(x) {
+        by_dtype!(x, analytic(x))
+    } else {
+        composed(x)
+    }
 }
 
 fn composed(x: &Tensor) -> Result<Tensor> {
@@ -28,7 +32,11 @@ fn analytic<T: Real>(x: &Tensor) -> Result<Tensor> {
     let value = forward::<T>(Numbers::of(&x)?.slice()?, half);
     let input = x.detach();
     node1("swiglu", &x, value, (rows, half), move |gradient| {
-        let dx = backward::<T>(Numbers::of(&input)?.slice()?, Numbers::of(gradient)?.slice()?, half);
+        let dx = backward::<T>(
+            Numbers::of(&input)?.slice()?,
+            Numbers::of(gradient)?.slice()?,
+            half,
+        );
         Tensor::from_vec(dx, (rows, 2 * half), &candle_core::Device::Cpu)
     })
 }
@@ -40,14 +48,16 @@ fn sigmoid<T: Real>(x: T) -> T {
 fn forward<T: Real>(x: &[T], half: usize) -> Vec<T> {
     let rows = rows_per_task(half);
     let mut y = vec![T::zero(); x.len() / 2];
-    y.par_chunks_mut(rows * half).zip(x.par_chunks(rows * 2 * half)).for_each(|(y, x)| {
-        for (y, x) in y.chunks_mut(half).zip(x.chunks(2 * half)) {
-            let (up, gate) = x.split_at(half);
-            for ((y, &u), &g) in y.iter_mut().zip(up).zip(gate) {
-                *y = u * g * sigmoid(g);
+    y.par_chunks_mut(rows * half)
+        .zip(x.par_chunks(rows * 2 * half))
+        .for_each(|(y, x)| {
+            for (y, x) in y.chunks_mut(half).zip(x.chunks(2 * half)) {
+                let (up, gate) = x.split_at(half);
+                for ((y, &u), &g) in y.iter_mut().zip(up).zip(gate) {
+                    *y = u * g * sigmoid(g);
+                }
             }
-        }
-    });
+        });
     y
 }
 
@@ -58,7 +68,11 @@ fn backward<T: Real>(x: &[T], gradient: &[T], half: usize) -> Vec<T> {
         .zip(x.par_chunks(rows * 2 * half))
         .zip(gradient.par_chunks(rows * half))
         .for_each(|((dx, x), gradient)| {
-            for ((dx, x), gradient) in dx.chunks_mut(2 * half).zip(x.chunks(2 * half)).zip(gradient.chunks(half)) {
+            for ((dx, x), gradient) in dx
+                .chunks_mut(2 * half)
+                .zip(x.chunks(2 * half))
+                .zip(gradient.chunks(half))
+            {
                 let ((up, gate), (dup, dgate)) = (x.split_at(half), dx.split_at_mut(half));
                 for j in 0..half {
                     let s = sigmoid(gate[j]);
