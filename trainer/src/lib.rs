@@ -1,1 +1,26 @@
-//! Training from shards.
+//! Trains decoder-only language models from Andromeda's shards, on candle.
+//!
+//! The principal function is [`train::train`]: it takes a [`train::Job`] (a locked [`run::Run`], a [`config::RunConfig`], two
+//! [`data::Source`]s), resumes the newest valid [`checkpoint`], and reports [`progress::Event`]s. One step is: a [`data::Batch`],
+//! [`gradient::add_loss_and_gradients`] through [`model`], [`ops`] and [`loss`], then [`optimizer::AdamW`] at the rate of [`schedule`].
+//! The trainer never reads text but to print a sample.
+#![warn(missing_docs)]
+
+pub mod build;
+pub mod checkpoint;
+pub mod config;
+pub mod data;
+pub mod error;
+pub mod eval;
+pub mod gradient;
+pub mod loss;
+pub mod metrics;
+pub mod model;
+pub mod ops;
+pub mod optimizer;
+pub mod progress;
+pub mod random;
+pub mod run;
+pub mod sample;
+pub mod schedule;
+pub mod train;

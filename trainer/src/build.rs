@@ -1,0 +1,244 @@
+//! A build of `andromeda-format` as the trainer sees it: tokenizer, splits, sequences; and which build in a folder is meant.
+
+use std::path::{Path, PathBuf};
+
+use andromeda_format::{Build, FormatError, Loader, LoaderOptions, Sequence, Split};
+use sha2::{Digest, Sha256};
+
+use crate::config::DataOptions;
+use crate::data::{Row, Sequences, Source};
+use crate::error::{Error, Result};
+
+const MANIFEST: &str = "manifest.json";
+/// The largest tokenizer files are some tens of megabytes.
+const LARGEST_TOKENIZER: u64 = 1 << 28;
+
+/// A split by its use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Trained on, in shuffled order.
+    Training,
+    /// Evaluated on in the loop.
+    Validation,
+    /// Kept for the end.
+    Test,
+}
+
+impl Part {
+    fn split(self) -> Split {
+        match self {
+            Self::Training => Split::Train,
+            Self::Validation => Split::Val,
+            Self::Test => Split::Test,
+        }
+    }
+}
+
+/// An opened build.
+#[derive(Debug)]
+pub struct OpenBuild {
+    path: PathBuf,
+    build: Build,
+    root: String,
+}
+
+impl OpenBuild {
+    /// Opens the build at `path`.
+    pub fn open(path: &Path) -> Result<Self> {
+        let build =
+            Build::open(path).map_err(failed(format!("opening the build {}", path.display())))?;
+        let root = build.manifest().root.clone();
+        Ok(Self {
+            path: path.to_owned(),
+            build,
+            root,
+        })
+    }
+
+    /// Root hash over everything the build holds.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// Tokens of the tokenizer.
+    pub fn vocabulary(&self) -> usize {
+        self.build.manifest().tokenizer.vocab_size as usize
+    }
+
+    /// Token that ends a document.
+    pub fn end_of_text(&self) -> u32 {
+        self.build.manifest().tokenizer.end_of_text.id
+    }
+
+    /// The tokenizer file, checked against the manifest.
+    pub fn tokenizer(&self) -> Result<Vec<u8>> {
+        let entry = &self.build.manifest().tokenizer;
+        let path = self.path.join(&entry.file);
+        let unusable = |problem: &str| Error::Tokenizer {
+            path: path.clone(),
+            problem: problem.to_owned(),
+        };
+        if fs_err::metadata(&path)
+            .map_err(Error::io("reading the tokenizer"))?
+            .len()
+            > LARGEST_TOKENIZER
+        {
+            return Err(unusable("too large for a tokenizer"));
+        }
+        let bytes = fs_err::read(&path).map_err(Error::io("reading the tokenizer"))?;
+        let digest: String = Sha256::digest(&bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        if digest != entry.sha256 {
+            return Err(unusable(
+                "it is not the file that the build was made with; make the build again",
+            ));
+        }
+        Ok(bytes)
+    }
+
+    /// The sequences of a split; none if the build has no such split, or none long enough.
+    pub fn source(&self, part: Part, options: &DataOptions) -> Result<Source> {
+        let sequence_tokens = options.sequence_tokens;
+        let split = part.split();
+        // A split that is too short for one sequence is as good as none; the loader refuses to open it.
+        let entry = self
+            .build
+            .manifest()
+            .splits
+            .get(&split)
+            .filter(|entry| entry.tokens > sequence_tokens as u64);
+        let Some(entry) = entry else {
+            return Ok(Source {
+                tokens: 0,
+                text_bytes: 0,
+                sequence_tokens,
+                sequences: Box::new(Nothing),
+            });
+        };
+        let what = format!("the {} split of {}", split.name(), self.path.display());
+        let loader = Loader::new(
+            &self.build,
+            split,
+            LoaderOptions {
+                sequence_tokens,
+                seed: options.order_seed,
+            },
+        );
+        let loader = loader.map_err(failed(what.clone()))?;
+        let stored = Stored {
+            loader,
+            sequence: Sequence::default(),
+            what,
+        };
+        Ok(Source {
+            tokens: entry.tokens,
+            text_bytes: entry.text_bytes,
+            sequence_tokens,
+            sequences: Box::new(stored),
+        })
+    }
+}
+
+fn failed(what: String) -> impl FnOnce(FormatError) -> Error {
+    move |source| Error::Build { what, source }
+}
+
+/// Sequences in the shards of a split.
+struct Stored {
+    loader: Loader,
+    sequence: Sequence,
+    what: String,
+}
+
+impl Stored {
+    fn give(&self, row: &mut Row) {
+        row.ids.clone_from(&self.sequence.ids);
+        row.trained.clone_from(&self.sequence.loss);
+        row.documents.clone_from(&self.sequence.rows);
+    }
+}
+
+impl Sequences for Stored {
+    fn sequences(&self) -> u64 {
+        self.loader.sequences()
+    }
+
+    fn read(&mut self, position: u64, row: &mut Row) -> Result<()> {
+        let read = self.loader.read(position, &mut self.sequence);
+        read.map_err(failed(format!(
+            "reading position {position} of {}",
+            self.what
+        )))?;
+        self.give(row);
+        Ok(())
+    }
+
+    fn read_in_order(&mut self, index: u64, row: &mut Row) -> Result<()> {
+        let read = self.loader.read_in_order(index, &mut self.sequence);
+        read.map_err(failed(format!("reading sequence {index} of {}", self.what)))?;
+        self.give(row);
+        Ok(())
+    }
+}
+
+/// A split that a build does not have.
+struct Nothing;
+
+impl Sequences for Nothing {
+    fn sequences(&self) -> u64 {
+        0
+    }
+
+    fn read(&mut self, _: u64, _: &mut Row) -> Result<()> {
+        Err(Error::Usage(
+            "the build has no such split, or none long enough".to_owned(),
+        ))
+    }
+
+    fn read_in_order(&mut self, index: u64, row: &mut Row) -> Result<()> {
+        self.read(index, row)
+    }
+}
+
+/// All builds in `shards`, the newest first.
+fn builds(shards: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let entries = match fs_err::read_dir(shards) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(Error::io("listing builds"))?,
+    };
+    for entry in entries {
+        let path = entry.map_err(Error::io("listing builds"))?.path();
+        // A build without its manifest is unfinished.
+        let Ok(metadata) = fs_err::metadata(path.join(MANIFEST)) else {
+            continue;
+        };
+        let modified = metadata.modified().map_err(Error::io("listing builds"))?;
+        found.push((modified, path));
+    }
+    found.sort();
+    Ok(found.into_iter().rev().map(|(_, path)| path).collect())
+}
+
+/// The build in `shards` whose manifest was written last.
+pub fn newest(shards: &Path) -> Result<PathBuf> {
+    builds(shards)?.into_iter().next().ok_or_else(|| {
+        let shards = shards.display();
+        Error::Usage(format!(
+            "no build in {shards}\nhint: make one with `make shards`, or name one with --build"
+        ))
+    })
+}
+
+/// The build in `shards` with this root hash.
+pub fn with_root(shards: &Path, root: &str) -> Result<PathBuf> {
+    let found = builds(shards)?;
+    // Builds that cannot be opened are none of this run's business.
+    let same = |path: &PathBuf| OpenBuild::open(path).is_ok_and(|build| build.root() == root);
+    found.into_iter().find(same).ok_or_else(|| {
+        let shards = shards.display();
+        Error::Usage(format!("the run was trained on the build {root}, which is not in {shards}\nhint: name its folder with --build"))
+    })
+}

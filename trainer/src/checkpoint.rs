@@ -1,0 +1,637 @@
+//! A checkpoint is one folder, `step-00000100`, complete or absent: written under another name, synced, then renamed.
+//! `state.json` carries the size and SHA-256 of the two safetensors files and a digest of itself, and all of it is checked before any
+//! number is used. Equal states have equal bytes: the files carry no metadata, whose order safetensors does not fix.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::config::RunConfig;
+use crate::error::{Error, Result};
+use crate::model::Parameter;
+use crate::ops::Numbers;
+use crate::optimizer::AdamW;
+
+const FORMAT: u32 = 1;
+const STATE: &str = "state.json";
+const MODEL: &str = "model.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+/// A state is a few kilobytes; anything larger is no state.
+const LARGEST_STATE: u64 = 1 << 20;
+
+/// Size and hash of a file of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Bytes.
+    pub bytes: u64,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+}
+
+/// Everything of a run's state but the tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Version of this layout.
+    pub format: u32,
+    /// Steps done.
+    pub step: u64,
+    /// Sequences consumed: where the next batch begins.
+    pub position: u64,
+    /// Tokens read.
+    pub tokens: u64,
+    /// Tokens that carried loss.
+    pub trained_tokens: u64,
+    /// Seed of the initial values and of sampling.
+    pub seed: u64,
+    /// Root hash of the build.
+    pub root: String,
+    /// Token that ends a document.
+    pub end_of_text: u32,
+    /// The configuration.
+    pub config: RunConfig,
+    /// The other files.
+    pub files: BTreeMap<String, FileEntry>,
+    /// SHA-256 of this state with an empty digest.
+    pub digest: String,
+}
+
+impl State {
+    /// The state before the first step.
+    pub fn new(config: RunConfig, root: String, end_of_text: u32) -> Self {
+        Self {
+            format: FORMAT,
+            step: 0,
+            position: 0,
+            tokens: 0,
+            trained_tokens: 0,
+            seed: config.run.seed,
+            root,
+            end_of_text,
+            config,
+            files: BTreeMap::new(),
+            digest: String::new(),
+        }
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::Usage(format!("the state cannot be written: {error}")))?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    fn own_digest(&self) -> Result<String> {
+        let blank = Self {
+            digest: String::new(),
+            ..self.clone()
+        };
+        Ok(hex(&Sha256::digest(blank.to_bytes()?)))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Folder of the checkpoint after `step` steps.
+pub fn folder(run: &Path, step: u64) -> PathBuf {
+    run.join(format!("step-{step:08}"))
+}
+
+/// Steps of all checkpoints of a run, the newest first.
+pub fn steps(run: &Path) -> Result<Vec<u64>> {
+    let mut steps: Vec<u64> = Vec::new();
+    for entry in fs_err::read_dir(run).map_err(Error::io("listing the run"))? {
+        let entry = entry.map_err(Error::io("listing the run"))?;
+        let name = entry.file_name();
+        let step = name.to_str().and_then(|name| name.strip_prefix("step-"));
+        // Eight digits at least, nothing else: a folder set aside is not a checkpoint.
+        if let Some(step) = step
+            .filter(|step| step.len() >= 8)
+            .and_then(|step| step.parse().ok())
+        {
+            steps.push(step);
+        }
+    }
+    steps.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(steps)
+}
+
+/// Removes what interrupted saves left behind. Only for the holder of the run's lock.
+pub fn remove_partial(run: &Path) -> Result<()> {
+    for entry in fs_err::read_dir(run).map_err(Error::io("listing the run"))? {
+        let path = entry.map_err(Error::io("listing the run"))?.path();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        if name.starts_with(".step-") && name.ends_with(".partial") {
+            fs_err::remove_dir_all(&path)
+                .map_err(Error::io("removing an unfinished checkpoint"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Saves a checkpoint and returns its folder. `state` receives the entries of the files and the digest.
+pub fn save(
+    run: &Path,
+    state: &mut State,
+    parameters: &[Parameter],
+    optimizer: &AdamW,
+) -> Result<PathBuf> {
+    let published = folder(run, state.step);
+    let partial = run.join(format!(".step-{:08}.partial", state.step));
+    if partial.exists() {
+        fs_err::remove_dir_all(&partial).map_err(Error::io("removing an unfinished checkpoint"))?;
+    }
+    fs_err::create_dir(&partial).map_err(Error::io("saving a checkpoint"))?;
+    let values: Vec<Numbers<'_>> = parameters
+        .iter()
+        .map(|parameter| Numbers::of(parameter.variable.as_tensor()))
+        .collect::<Result<_, _>>()?;
+    let mut model = Vec::new();
+    let mut moments = Vec::new();
+    for ((parameter, values), of) in parameters.iter().zip(&values).zip(optimizer.moments()) {
+        let shape = parameter.of.shape.as_slice();
+        model.push((
+            parameter.of.name.clone(),
+            Floats {
+                shape,
+                numbers: values.slice()?,
+            },
+        ));
+        moments.push((
+            format!("{}.first", parameter.of.name),
+            Floats {
+                shape,
+                numbers: &of.first,
+            },
+        ));
+        moments.push((
+            format!("{}.second", parameter.of.name),
+            Floats {
+                shape,
+                numbers: &of.second,
+            },
+        ));
+    }
+    state.files.clear();
+    for (name, tensors) in [(MODEL, model), (OPTIMIZER, moments)] {
+        let path = partial.join(name);
+        safetensors::serialize_to_file(tensors, None, &path).map_err(|error| Error::Io {
+            what: format!("writing {}", path.display()),
+            source: std::io::Error::other(error),
+        })?;
+        // Read back from the file, so that the hash is of what was stored.
+        state.files.insert(name.to_owned(), entry_of(&path)?);
+    }
+    state.digest = state.own_digest()?;
+    fs_err::write(partial.join(STATE), state.to_bytes()?)
+        .map_err(Error::io("saving a checkpoint"))?;
+    for name in [MODEL, OPTIMIZER, STATE] {
+        sync(&partial.join(name))?;
+    }
+    sync(&partial)?;
+    if published.exists() {
+        set_aside(run, state.step)?;
+    }
+    fs_err::rename(&partial, &published).map_err(Error::io("publishing a checkpoint"))?;
+    sync(run)?;
+    Ok(published)
+}
+
+/// Deletes all but the newest `keep` valid checkpoints. Folders that do not look valid are neither counted nor deleted.
+pub fn retain(run: &Path, keep: usize) -> Result<()> {
+    let mut valid = 0;
+    for step in steps(run)? {
+        let path = folder(run, step);
+        // Sizes only: the hashes of the newest were taken from its files a moment ago, those of older ones before that.
+        let looks_valid = read_state(&path).is_ok_and(|state| {
+            state.files.iter().all(|(name, entry)| {
+                fs_err::metadata(path.join(name))
+                    .is_ok_and(|metadata| metadata.len() == entry.bytes)
+            })
+        });
+        if !looks_valid {
+            continue;
+        }
+        valid += 1;
+        if valid > keep.max(1) {
+            // Under the name of an unfinished one first, so that a crash in between leaves no half checkpoint.
+            let doomed = run.join(format!(".step-{step:08}.partial"));
+            fs_err::rename(&path, &doomed).map_err(Error::io("removing an old checkpoint"))?;
+            fs_err::remove_dir_all(&doomed).map_err(Error::io("removing an old checkpoint"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Renames a checkpoint that cannot be used, so that its step can be saved again.
+pub fn set_aside(run: &Path, step: u64) -> Result<PathBuf> {
+    let aside = run.join(format!("corrupt-{step:08}"));
+    if aside.exists() {
+        fs_err::remove_dir_all(&aside).map_err(Error::io("setting a checkpoint aside"))?;
+    }
+    fs_err::rename(folder(run, step), &aside).map_err(Error::io("setting a checkpoint aside"))?;
+    Ok(aside)
+}
+
+/// The newest checkpoint whose files are all as they were written. `invalid` is told of each newer one that is not.
+pub fn newest_valid(
+    run: &Path,
+    mut invalid: impl FnMut(u64, &Error),
+) -> Result<Option<(PathBuf, State)>> {
+    for step in steps(run)? {
+        let path = folder(run, step);
+        match verify(&path) {
+            Ok(state) => return Ok(Some((path, state))),
+            Err(error) => invalid(step, &error),
+        }
+    }
+    Ok(None)
+}
+
+/// Checks every byte of a checkpoint.
+pub fn verify(checkpoint: &Path) -> Result<State> {
+    let state = read_state(checkpoint)?;
+    for (name, entry) in &state.files {
+        let path = checkpoint.join(name);
+        if entry_of(&path)? != *entry {
+            return Err(integrity(&path, "the bytes are not those that were saved"));
+        }
+    }
+    Ok(state)
+}
+
+/// Reads and checks `state.json`.
+pub fn read_state(checkpoint: &Path) -> Result<State> {
+    let path = checkpoint.join(STATE);
+    let length = fs_err::metadata(&path)
+        .map_err(Error::io("reading a checkpoint"))?
+        .len();
+    if length > LARGEST_STATE {
+        return Err(integrity(&path, "too large for a state"));
+    }
+    let bytes = fs_err::read(&path).map_err(Error::io("reading a checkpoint"))?;
+    let state: State =
+        serde_json::from_slice(&bytes).map_err(|error| integrity(&path, &error.to_string()))?;
+    if state.format != FORMAT {
+        let problem = format!(
+            "format {} is not known; use the program that wrote it",
+            state.format
+        );
+        return Err(integrity(&path, &problem));
+    }
+    if state.own_digest()? != state.digest {
+        return Err(integrity(&path, "its digest does not match its contents"));
+    }
+    if !state
+        .files
+        .keys()
+        .map(String::as_str)
+        .eq([MODEL, OPTIMIZER])
+    {
+        return Err(integrity(&path, "it does not list model and optimizer"));
+    }
+    Ok(state)
+}
+
+/// Loads the parameters of a checkpoint.
+pub fn load_model(checkpoint: &Path, state: &State, parameters: &[Parameter]) -> Result<()> {
+    let (path, bytes) = read_verified(checkpoint, MODEL, state)?;
+    let tensors = parse(&path, &bytes, parameters.len())?;
+    for parameter in parameters {
+        let mut numbers = vec![0f32; parameter.count()];
+        read_floats(
+            &path,
+            &tensors,
+            &parameter.of.name,
+            &parameter.of.shape,
+            &mut numbers,
+        )?;
+        let values = Tensor::from_vec(numbers, parameter.of.shape.as_slice(), &Device::Cpu)?;
+        parameter
+            .variable
+            .set(&values.to_device(parameter.variable.device())?)?;
+    }
+    Ok(())
+}
+
+/// Loads the moments of a checkpoint.
+pub fn load_optimizer(
+    checkpoint: &Path,
+    state: &State,
+    parameters: &[Parameter],
+    optimizer: &mut AdamW,
+) -> Result<()> {
+    let (path, bytes) = read_verified(checkpoint, OPTIMIZER, state)?;
+    let tensors = parse(&path, &bytes, 2 * parameters.len())?;
+    for (parameter, moments) in parameters.iter().zip(optimizer.moments_mut()) {
+        let (name, shape) = (&parameter.of.name, &parameter.of.shape);
+        read_floats(
+            &path,
+            &tensors,
+            &format!("{name}.first"),
+            shape,
+            &mut moments.first,
+        )?;
+        read_floats(
+            &path,
+            &tensors,
+            &format!("{name}.second"),
+            shape,
+            &mut moments.second,
+        )?;
+    }
+    optimizer.set_updates(state.step);
+    Ok(())
+}
+
+fn read_verified(checkpoint: &Path, name: &str, state: &State) -> Result<(PathBuf, Vec<u8>)> {
+    let path = checkpoint.join(name);
+    let entry = state
+        .files
+        .get(name)
+        .ok_or_else(|| integrity(&path, "the state does not list it"))?;
+    let length = fs_err::metadata(&path)
+        .map_err(Error::io("reading a checkpoint"))?
+        .len();
+    if length != entry.bytes {
+        return Err(integrity(&path, "it has not the size that was saved"));
+    }
+    let bytes = fs_err::read(&path).map_err(Error::io("reading a checkpoint"))?;
+    if hex(&Sha256::digest(&bytes)) != entry.sha256 {
+        return Err(integrity(&path, "the bytes are not those that were saved"));
+    }
+    Ok((path, bytes))
+}
+
+fn parse<'a>(path: &Path, bytes: &'a [u8], count: usize) -> Result<SafeTensors<'a>> {
+    let tensors =
+        SafeTensors::deserialize(bytes).map_err(|error| integrity(path, &error.to_string()))?;
+    if tensors.len() != count {
+        return Err(integrity(
+            path,
+            &format!(
+                "it holds {} tensors, the model needs {count}",
+                tensors.len()
+            ),
+        ));
+    }
+    Ok(tensors)
+}
+
+fn read_floats(
+    path: &Path,
+    tensors: &SafeTensors<'_>,
+    name: &str,
+    shape: &[usize],
+    numbers: &mut [f32],
+) -> Result<()> {
+    let view: TensorView<'_> = tensors
+        .tensor(name)
+        .map_err(|error| integrity(path, &format!("tensor {name}: {error}")))?;
+    if view.dtype() != Dtype::F32 || view.shape() != shape {
+        let problem = format!(
+            "tensor {name} is {:?} {:?}, the model needs F32 {shape:?}",
+            view.dtype(),
+            view.shape()
+        );
+        return Err(integrity(path, &problem));
+    }
+    let (words, _) = view.data().as_chunks::<4>();
+    for (number, word) in numbers.iter_mut().zip(words) {
+        *number = f32::from_le_bytes(*word);
+    }
+    Ok(())
+}
+
+fn entry_of(path: &Path) -> Result<FileEntry> {
+    let mut file = fs_err::File::open(path).map_err(Error::io("reading a checkpoint"))?;
+    let (mut hash, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
+    loop {
+        let count = file
+            .read(&mut buffer)
+            .map_err(Error::io("reading a checkpoint"))?;
+        if count == 0 {
+            return Ok(FileEntry {
+                bytes,
+                sha256: hex(&hash.finalize()),
+            });
+        }
+        hash.update(&buffer[..count]);
+        bytes += count as u64;
+    }
+}
+
+pub(crate) fn sync(path: &Path) -> Result<()> {
+    let synced = fs_err::File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(Error::io("syncing a checkpoint"))
+}
+
+fn integrity(path: &Path, problem: &str) -> Error {
+    Error::Integrity {
+        path: path.to_owned(),
+        problem: problem.to_owned(),
+    }
+}
+
+/// A slice as safetensors wants to see it.
+struct Floats<'a> {
+    shape: &'a [usize],
+    numbers: &'a [f32],
+}
+
+impl View for Floats<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let mut bytes = Vec::with_capacity(self.data_len());
+        for number in self.numbers {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        Cow::Owned(bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        4 * self.numbers.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::DType;
+
+    use super::*;
+    use crate::config::WrittenConfig;
+    use crate::gradient::Gradients;
+    use crate::model::Model;
+
+    struct Trained {
+        run: tempfile::TempDir,
+        state: State,
+        parameters: Vec<Parameter>,
+        optimizer: AdamW,
+    }
+
+    fn trained(seed: u64) -> Trained {
+        let text = "[model]\nwidth = 8\nlayers = 1\nheads = 2\nhead-size = 4";
+        let written: WrittenConfig = toml::from_str(text).unwrap();
+        let config = written.resolve(16, Path::new("test")).unwrap();
+        let (_, parameters) = Model::new(config.model, seed, DType::F32, &Device::Cpu).unwrap();
+        let mut optimizer = AdamW::new(config.optimizer.clone(), &parameters);
+        optimizer
+            .step(&parameters, &Gradients::new(&parameters), 0.1, 1.0)
+            .unwrap();
+        for (index, moments) in optimizer.moments_mut().iter_mut().enumerate() {
+            moments.first.fill(index as f32 + 0.25);
+            moments.second.fill(index as f32 + 0.5);
+        }
+        let state = State {
+            step: 1,
+            ..State::new(config, "root".to_owned(), 0)
+        };
+        Trained {
+            run: tempfile::tempdir().unwrap(),
+            state,
+            parameters,
+            optimizer,
+        }
+    }
+
+    fn save_at(trained: &mut Trained, step: u64) -> PathBuf {
+        trained.state.step = step;
+        save(
+            trained.run.path(),
+            &mut trained.state,
+            &trained.parameters,
+            &trained.optimizer,
+        )
+        .unwrap()
+    }
+
+    fn bytes(folder: &Path) -> Vec<Vec<u8>> {
+        [MODEL, OPTIMIZER, STATE]
+            .iter()
+            .map(|name| std::fs::read(folder.join(name)).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn what_was_saved_is_loaded_bit_for_bit() {
+        let mut from = trained(1);
+        let saved = save_at(&mut from, 7);
+        let mut into = trained(2);
+        let state = verify(&saved).unwrap();
+        assert_eq!(state, from.state);
+        load_model(&saved, &state, &into.parameters).unwrap();
+        load_optimizer(&saved, &state, &into.parameters, &mut into.optimizer).unwrap();
+        assert_eq!(
+            (into.optimizer.updates(), into.optimizer.moments()),
+            (7, from.optimizer.moments())
+        );
+        into.state = state;
+        assert_eq!(
+            bytes(&save_at(&mut into, 7)),
+            bytes(&saved),
+            "equal states have equal bytes"
+        );
+    }
+
+    #[test]
+    fn a_flipped_bit_in_any_file_is_found() {
+        let mut from = trained(1);
+        let saved = save_at(&mut from, 7);
+        for name in [MODEL, OPTIMIZER, STATE] {
+            let path = saved.join(name);
+            let good = std::fs::read(&path).unwrap();
+            for at in [0, good.len() / 2, good.len() - 3] {
+                let mut bad = good.clone();
+                bad[at] ^= 1;
+                std::fs::write(&path, &bad).unwrap();
+                assert!(
+                    matches!(verify(&saved), Err(Error::Integrity { .. })),
+                    "{name} at {at}"
+                );
+            }
+            std::fs::write(&path, &good[..good.len() - 2]).unwrap();
+            assert!(verify(&saved).is_err(), "{name} truncated");
+            std::fs::write(&path, &good).unwrap();
+        }
+        verify(&saved).unwrap();
+    }
+
+    #[test]
+    fn a_corrupt_newest_falls_back_to_the_one_before() {
+        let mut from = trained(1);
+        save_at(&mut from, 1);
+        let newest = save_at(&mut from, 2);
+        std::fs::write(newest.join(MODEL), b"torn").unwrap();
+        let mut told = Vec::new();
+        let (path, state) = newest_valid(from.run.path(), |step, _| told.push(step))
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (path, state.step, told),
+            (folder(from.run.path(), 1), 1, vec![2])
+        );
+        set_aside(from.run.path(), 2).unwrap();
+        assert_eq!(steps(from.run.path()).unwrap(), [1]);
+    }
+
+    #[test]
+    fn retention_counts_valid_checkpoints_only() {
+        let mut from = trained(1);
+        for step in 1..=4 {
+            save_at(&mut from, step);
+        }
+        std::fs::write(folder(from.run.path(), 4).join(MODEL), b"torn").unwrap();
+        retain(from.run.path(), 1).unwrap();
+        assert_eq!(steps(from.run.path()).unwrap(), [4, 3]);
+        retain(from.run.path(), 0).unwrap();
+        assert_eq!(
+            steps(from.run.path()).unwrap(),
+            [4, 3],
+            "the last good one stays"
+        );
+    }
+
+    #[test]
+    fn unfinished_folders_are_no_checkpoints_and_are_removed() {
+        let mut from = trained(1);
+        save_at(&mut from, 1);
+        let partial = from.run.path().join(".step-00000002.partial");
+        std::fs::create_dir(&partial).unwrap();
+        assert_eq!(steps(from.run.path()).unwrap(), [1]);
+        remove_partial(from.run.path()).unwrap();
+        assert!(!partial.exists());
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_model_is_refused() {
+        let mut from = trained(1);
+        let saved = save_at(&mut from, 1);
+        let config = crate::model::ModelConfig {
+            width: 16,
+            ..from.state.config.model
+        };
+        let (_, parameters) = Model::new(config, 1, DType::F32, &Device::Cpu).unwrap();
+        let error = load_model(&saved, &from.state, &parameters).unwrap_err();
+        assert!(error.to_string().contains("embedding.weight"), "{error}");
+    }
+}

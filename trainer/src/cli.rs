@@ -1,0 +1,124 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Trains language models from Andromeda's shards.
+///
+/// Exit codes: 0 done, 2 usage, 10 worth another try, 20 failed for good, 30 data that is not what it should be, 40 busy, 130 or 143
+/// interrupted (the step was finished and saved).
+#[derive(Debug, Parser)]
+#[command(name = "andromeda-train", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a run, or go on with it where it exists
+    Run(RunArgs),
+    /// Go on with a run as it was configured
+    Resume(ResumeArgs),
+    /// Loss and bits per byte of a run's newest checkpoint
+    Eval(EvalArgs),
+    /// Text from a run's newest checkpoint
+    Sample(SampleArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Folders {
+    /// Folder of runs
+    #[arg(long, default_value = "runs")]
+    pub(crate) runs: PathBuf,
+    /// Folder of builds
+    #[arg(long, default_value = "shards")]
+    pub(crate) shards: PathBuf,
+    /// JSON on stdout instead of talk
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// The build; without it the newest in the folder of builds, or the one that the run was trained on
+    #[arg(long)]
+    pub(crate) build: Option<PathBuf>,
+    /// Go on although the build is another one: its root hash, as the refusal printed it
+    #[arg(long, value_name = "ROOT")]
+    pub(crate) accept_root: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The configuration
+    #[arg(long, default_value = "trainer/configs/tiny.toml")]
+    pub(crate) config: PathBuf,
+    /// Lay a value over the configuration, as `schedule.steps=100`
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub(crate) overrides: Vec<String>,
+    /// Name of the run; without it the name of the configuration
+    #[arg(long)]
+    pub(crate) run: Option<String>,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
+    #[command(flatten)]
+    pub(crate) folders: Folders,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// Name of the run
+    pub(crate) run: String,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
+    #[command(flatten)]
+    pub(crate) folders: Folders,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum SplitArg {
+    Val,
+    Test,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// Name of the run
+    pub(crate) run: String,
+    /// The build; without it the one that the run was trained on
+    #[arg(long)]
+    pub(crate) build: Option<PathBuf>,
+    /// The split
+    #[arg(long, value_enum, default_value = "val")]
+    pub(crate) split: SplitArg,
+    /// Sequences to read at most; without it the whole split
+    #[arg(long)]
+    pub(crate) sequences: Option<u64>,
+    #[command(flatten)]
+    pub(crate) folders: Folders,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SampleArgs {
+    /// Name of the run
+    pub(crate) run: String,
+    /// What the model goes on from
+    #[arg(long)]
+    pub(crate) prompt: Option<String>,
+    /// Tokens to make at most
+    #[arg(long)]
+    pub(crate) tokens: Option<usize>,
+    /// 0 takes the likeliest token always
+    #[arg(long)]
+    pub(crate) temperature: Option<f64>,
+    /// Draw from this many of the likeliest tokens only; 0 for all
+    #[arg(long)]
+    pub(crate) top_k: Option<usize>,
+    /// Seed of the draws
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) folders: Folders,
+}

@@ -1,0 +1,94 @@
+//! The commands, one a file, and what they share: names of runs, and signals.
+
+pub(crate) mod eval;
+pub(crate) mod resume;
+pub(crate) mod run;
+pub(crate) mod sample;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use andromeda_trainer::checkpoint::{self, State};
+use andromeda_trainer::error::{Error, Result};
+use andromeda_trainer::model::Model;
+use candle_core::{DType, Device};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+/// Folder of the run called `name`. A name is one folder, whatever it was typed as.
+fn folder_of(runs: &Path, name: &str) -> Result<PathBuf> {
+    let plain = name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if name.is_empty() || name.starts_with('.') || !plain {
+        return Err(Error::Usage(format!(
+            "{name:?} is no name for a run: use letters, digits, '-', '_' and '.'"
+        )));
+    }
+    Ok(runs.join(name))
+}
+
+/// Folder of a run that must exist.
+fn existing(runs: &Path, name: &str) -> Result<PathBuf> {
+    let folder = folder_of(runs, name)?;
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let runs = runs.display();
+    Err(Error::Usage(format!(
+        "no run {name:?} in {runs}\nhint: start one with `andromeda-train run`, or name its folder with --runs"
+    )))
+}
+
+/// The newest valid checkpoint of a run, for reading only: nothing is moved or removed.
+fn newest(run: &Path) -> Result<(PathBuf, State)> {
+    let mut problem = None;
+    let newest = checkpoint::newest_valid(run, |_, error| {
+        problem.get_or_insert_with(|| error.to_string());
+    })?;
+    newest.ok_or_else(|| match problem {
+        Some(problem) => Error::Integrity {
+            path: run.to_owned(),
+            problem: format!("no checkpoint is valid; the newest: {problem}"),
+        },
+        None => Error::Usage(format!("{} has no checkpoint yet", run.display())),
+    })
+}
+
+/// The model of a run's newest valid checkpoint.
+fn load_model(run: &Path) -> Result<(Model, State)> {
+    let (checkpoint, state) = newest(run)?;
+    let (model, parameters) = Model::new(state.config.model, state.seed, DType::F32, &Device::Cpu)?;
+    checkpoint::load_model(&checkpoint, &state, &parameters)?;
+    Ok((model, state))
+}
+
+/// The first of interrupt and termination that arrived. A second one ends the process at once.
+struct Signals(Arc<AtomicUsize>);
+
+impl Signals {
+    fn catch() -> Result<Self> {
+        let (second, which) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicUsize::new(0)),
+        );
+        for (signal, value) in [(SIGINT, 2), (SIGTERM, 15)] {
+            let registered = flag::register_conditional_default(signal, Arc::clone(&second))
+                .and_then(|_| flag::register(signal, Arc::clone(&second)))
+                .and_then(|_| flag::register_usize(signal, Arc::clone(&which), value));
+            registered.map_err(|source| Error::Io {
+                what: "catching signals".to_owned(),
+                source,
+            })?;
+        }
+        Ok(Self(which))
+    }
+
+    fn received(&self) -> Option<i32> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            signal => i32::try_from(signal).ok(),
+        }
+    }
+}

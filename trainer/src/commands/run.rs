@@ -1,0 +1,86 @@
+//! `andromeda-train run`: a configuration and a build make a run, new or gone on with.
+
+use std::path::Path;
+
+use andromeda_trainer::build::{self, OpenBuild, Part};
+use andromeda_trainer::config::{RunConfig, WrittenConfig};
+use andromeda_trainer::error::{Error, Result};
+use andromeda_trainer::progress::Event;
+use andromeda_trainer::run::{Run, tokenizer_path};
+use andromeda_trainer::sample::Text;
+use andromeda_trainer::train::{Job, train};
+
+use super::{Signals, folder_of};
+use crate::cli::RunArgs;
+use crate::render;
+
+pub(crate) fn run(arguments: &RunArgs) -> Result<()> {
+    let written = WrittenConfig::read(&arguments.config, &arguments.overrides)?;
+    let name = match &arguments.run {
+        Some(name) => name.clone(),
+        None => {
+            let stem = arguments.config.file_stem().and_then(|stem| stem.to_str());
+            stem.ok_or_else(|| Error::Usage("name the run with --run".to_owned()))?
+                .to_owned()
+        }
+    };
+    let folder = folder_of(&arguments.folders.runs, &name)?;
+    let build = match &arguments.build.build {
+        Some(build) => build.clone(),
+        None => build::newest(&arguments.folders.shards)?,
+    };
+    let opened = OpenBuild::open(&build)?;
+    let config = written.resolve(opened.vocabulary(), &arguments.config)?;
+    go(
+        &folder,
+        &build,
+        &opened,
+        &config,
+        arguments.build.accept_root.as_deref(),
+        arguments.folders.json,
+    )
+}
+
+/// Trains and prints a sample.
+pub(super) fn go(
+    folder: &Path,
+    build: &Path,
+    opened: &OpenBuild,
+    config: &RunConfig,
+    accept_root: Option<&str>,
+    json: bool,
+) -> Result<()> {
+    let mut progress = render::progress(json);
+    let run = Run::lock(folder)?;
+    let signals = Signals::catch()?;
+    let tokenizer = opened.tokenizer()?;
+    let job = Job {
+        run: &run,
+        config,
+        build,
+        root: opened.root(),
+        training: opened.source(Part::Training, &config.data)?,
+        validation: opened.source(Part::Validation, &config.data)?,
+        accept_root,
+        tokenizer: &tokenizer,
+        end_of_text: opened.end_of_text(),
+    };
+    let (_, model) = train(job, &|| signals.received(), &mut *progress)?;
+    match Text::open(&tokenizer_path(folder), opened.end_of_text())
+        .and_then(|text| text.sample(&model, &config.sample, config.data.sequence_tokens))
+    {
+        Ok(text) => {
+            let step = config.schedule.steps;
+            progress.report(&Event::Sampled {
+                step,
+                prompt: &config.sample.prompt,
+                text: &text,
+            });
+        }
+        // The run is complete and saved; a tokenizer that cannot print is no reason to call it failed.
+        Err(error) => progress.report(&Event::Warned {
+            message: &format!("no sample: {error}"),
+        }),
+    }
+    Ok(())
+}

@@ -1,0 +1,293 @@
+//! Batches of sequences. The order of a training split is a function of one integer, the position: sequences consumed so far. A
+//! thread reads ahead, but a batch moves the position only when its step is done, so what was read and not trained is not lost.
+
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+use crate::config::DataOptions;
+use crate::error::{Error, Result};
+
+/// Batches that may wait to be trained.
+const AHEAD: usize = 2;
+
+/// T + 1 tokens and what is to be learnt of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Row {
+    /// Token ids, T + 1.
+    pub ids: Vec<u32>,
+    /// Whether the target of each of the T places carries loss. End-of-text does.
+    pub trained: Vec<bool>,
+    /// Rows of the documents that have a token in it, in order.
+    pub documents: Vec<u64>,
+}
+
+/// The sequences of a split, however they are stored.
+pub trait Sequences: Send {
+    /// Sequences of one epoch.
+    fn sequences(&self) -> u64;
+    /// The sequence at `position` of the shuffled order, which goes on for ever, epoch after epoch.
+    fn read(&mut self, position: u64, row: &mut Row) -> Result<()>;
+    /// The sequence at `index` of the stored order.
+    fn read_in_order(&mut self, index: u64, row: &mut Row) -> Result<()>;
+}
+
+/// A split of a build.
+pub struct Source {
+    /// Tokens of the split.
+    pub tokens: u64,
+    /// Bytes of the text behind those tokens.
+    pub text_bytes: u64,
+    /// T.
+    pub sequence_tokens: usize,
+    /// Its sequences.
+    pub sequences: Box<dyn Sequences>,
+}
+
+/// Sequences that go through the model at once, one after the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MicroBatch {
+    /// Inputs, (B T).
+    pub ids: Vec<u32>,
+    /// Targets, (B T).
+    pub next: Vec<u32>,
+    /// Whether each target carries loss.
+    pub trained: Vec<bool>,
+}
+
+impl MicroBatch {
+    /// Appends a sequence: inputs are all but its last token, targets all but its first.
+    pub fn push(&mut self, row: &Row) -> Result<()> {
+        let length = row.trained.len();
+        if length == 0 || row.ids.len() != length + 1 {
+            let ids = row.ids.len();
+            return Err(Error::Usage(format!(
+                "a sequence of {ids} tokens cannot have {length} targets"
+            )));
+        }
+        self.ids.extend_from_slice(&row.ids[..length]);
+        self.next.extend_from_slice(&row.ids[1..]);
+        self.trained.extend_from_slice(&row.trained);
+        Ok(())
+    }
+
+    /// Targets that carry loss.
+    pub fn trained_tokens(&self) -> u64 {
+        self.trained.iter().filter(|&&trained| trained).count() as u64
+    }
+}
+
+/// The sequences of one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Sequences consumed before it.
+    pub position: u64,
+    /// Sequences consumed after it.
+    pub end: u64,
+    /// Tokens read.
+    pub tokens: u64,
+    /// Targets that carry loss.
+    pub trained_tokens: u64,
+    /// Rows of the documents that have a token in it, ascending.
+    pub documents: Vec<u64>,
+    /// What goes through the model at once.
+    pub micro_batches: Vec<MicroBatch>,
+}
+
+impl Batch {
+    /// Reads the batch at `position`.
+    pub fn read(
+        sequences: &mut dyn Sequences,
+        position: u64,
+        options: &DataOptions,
+    ) -> Result<Self> {
+        let mut batch = Self {
+            position,
+            end: position,
+            tokens: 0,
+            trained_tokens: 0,
+            documents: Vec::new(),
+            micro_batches: Vec::with_capacity(options.micro_batches_per_step),
+        };
+        let mut row = Row::default();
+        for _ in 0..options.micro_batches_per_step {
+            let mut micro = MicroBatch::default();
+            for _ in 0..options.sequences_per_micro_batch {
+                sequences.read(batch.end, &mut row)?;
+                micro.push(&row)?;
+                batch.documents.extend_from_slice(&row.documents);
+                batch.end += 1;
+            }
+            batch.tokens += micro.ids.len() as u64;
+            batch.trained_tokens += micro.trained_tokens();
+            batch.micro_batches.push(micro);
+        }
+        batch.documents.sort_unstable();
+        batch.documents.dedup();
+        Ok(batch)
+    }
+
+    /// The rows of its documents, for a person to find them in the build's documents table.
+    pub fn rows(&self) -> String {
+        let rows: Vec<String> = self.documents.iter().map(u64::to_string).collect();
+        rows.join(", ")
+    }
+}
+
+/// Batches read ahead by a thread.
+#[derive(Debug)]
+pub struct Batches {
+    receiver: Option<Receiver<Result<Batch>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Batches {
+    /// Starts to read at `position`.
+    pub fn start(source: Source, position: u64, options: &DataOptions) -> Result<Self> {
+        let (sender, receiver) = sync_channel(AHEAD);
+        let options = options.clone();
+        let mut sequences = source.sequences;
+        let read_ahead = move || {
+            let mut position = position;
+            loop {
+                let batch = Batch::read(&mut *sequences, position, &options);
+                let failed = batch.is_err();
+                position = batch.as_ref().map_or(position, |batch| batch.end);
+                // The training loop has gone, or will go with this error.
+                if sender.send(batch).is_err() || failed {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("read-ahead".to_owned())
+            .spawn(read_ahead);
+        let thread = thread.map_err(Error::io("starting the thread that reads ahead"))?;
+        Ok(Self {
+            receiver: Some(receiver),
+            thread: Some(thread),
+        })
+    }
+
+    /// The next batch.
+    pub fn next_batch(&self) -> Result<Batch> {
+        let received = self
+            .receiver
+            .as_ref()
+            .and_then(|receiver| receiver.recv().ok());
+        received.unwrap_or_else(|| {
+            Err(Error::Usage(
+                "the thread that reads ahead has ended".to_owned(),
+            ))
+        })
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        // Without a receiver the thread's next send fails and the thread ends.
+        drop(self.receiver.take());
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tokens 0, 1, 2, ... so that order is visible; every third target is masked.
+    struct Counting;
+
+    impl Sequences for Counting {
+        fn sequences(&self) -> u64 {
+            5
+        }
+
+        fn read(&mut self, position: u64, row: &mut Row) -> Result<()> {
+            if position >= 100 {
+                return Err(Error::Usage("end".to_owned()));
+            }
+            let first = u32::try_from(position * 4).unwrap();
+            *row = Row {
+                ids: (first..=first + 4).collect(),
+                trained: (first..first + 4).map(|i| i % 3 != 0).collect(),
+                documents: vec![u64::from(first) / 8, u64::from(first) / 8 + 1],
+            };
+            Ok(())
+        }
+
+        fn read_in_order(&mut self, index: u64, row: &mut Row) -> Result<()> {
+            self.read(index, row)
+        }
+    }
+
+    fn source() -> Source {
+        Source {
+            tokens: 400,
+            text_bytes: 400,
+            sequence_tokens: 4,
+            sequences: Box::new(Counting),
+        }
+    }
+
+    const OPTIONS: DataOptions = DataOptions {
+        sequence_tokens: 4,
+        sequences_per_micro_batch: 2,
+        micro_batches_per_step: 3,
+        order_seed: 0,
+    };
+
+    #[test]
+    fn a_batch_is_the_next_sequences_cut_into_micro_batches() {
+        let batches = Batches::start(source(), 6, &OPTIONS).unwrap();
+        let first = batches.next_batch().unwrap();
+        assert_eq!(
+            (
+                first.position,
+                first.end,
+                first.tokens,
+                first.micro_batches.len()
+            ),
+            (6, 12, 24, 3)
+        );
+        assert_eq!(first.micro_batches[1].ids, (32..40).collect::<Vec<_>>());
+        assert_eq!(first.micro_batches[1].next, (33..41).collect::<Vec<_>>());
+        assert_eq!(
+            first.trained_tokens,
+            (24..48).filter(|i| i % 3 != 0).count() as u64
+        );
+        assert_eq!(first.rows(), "3, 4, 5, 6");
+        assert_eq!(batches.next_batch().unwrap().position, 12);
+    }
+
+    #[test]
+    fn stopping_and_starting_at_the_position_reads_the_same_batches() {
+        let whole = Batches::start(source(), 0, &OPTIONS).unwrap();
+        let expected: Vec<Batch> = (0..5).map(|_| whole.next_batch().unwrap()).collect();
+        let mut position = 0;
+        for expected in &expected {
+            // A new reader a step: whatever the last one had read ahead is read again.
+            let batch = Batches::start(source(), position, &OPTIONS)
+                .unwrap()
+                .next_batch()
+                .unwrap();
+            assert_eq!(batch, *expected);
+            position = batch.end;
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_reader_reaches_the_loop() {
+        let batches = Batches::start(source(), 93, &OPTIONS).unwrap();
+        assert!(batches.next_batch().is_ok());
+        assert!(
+            batches
+                .next_batch()
+                .unwrap_err()
+                .to_string()
+                .contains("end")
+        );
+        assert!(batches.next_batch().is_err());
+    }
+}

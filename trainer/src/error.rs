@@ -1,0 +1,117 @@
+//! What can go wrong in the trainer, and the exit code that says so to a script.
+
+use std::path::PathBuf;
+
+/// Failures of the trainer. Every message names the thing and what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration cannot be read or contradicts itself.
+    #[error("{path}: {problem}\nhint: see trainer/configs/tiny.toml for a complete configuration", path = path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// All problems.
+        problem: String,
+    },
+    /// A request that cannot be met.
+    #[error("{0}")]
+    Usage(String),
+    /// Another process holds the run.
+    #[error("{}: another process is training this run\nhint: wait for it, or give this run another name with --run", .0.display())]
+    Busy(PathBuf),
+    /// A file or folder could not be read or written.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done, with the path.
+        what: String,
+        /// The reason.
+        source: std::io::Error,
+    },
+    /// Stored bytes are not what was written.
+    #[error("{path}: {problem}", path = path.display())]
+    Integrity {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The run was trained on other data.
+    #[error(
+        "the run was trained on the build {trained}, this build is {found}\n\
+         hint: name the first build with --build, or go on with other data at this position with --accept-root {found}"
+    )]
+    OtherBuild {
+        /// Root hash in the checkpoint.
+        trained: String,
+        /// Root hash of the build at hand.
+        found: String,
+    },
+    /// The build cannot be used or a sequence cannot be read.
+    #[error("{what}: {source}")]
+    Build {
+        /// The build and what was being read.
+        what: String,
+        /// The reason.
+        source: andromeda_format::FormatError,
+    },
+    /// Loss or gradient is no number.
+    #[error(
+        "{what} is {value} at step {step}, position {position} (rows {rows})\n\
+         hint: lower schedule.peak-learning-rate or optimizer.clip-norm and resume; the last checkpoint is untouched"
+    )]
+    NonFinite {
+        /// Loss or gradient norm.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// The step, counted from 1.
+        step: u64,
+        /// Position of the batch: sequences consumed before it.
+        position: u64,
+        /// Rows of the documents in it.
+        rows: String,
+    },
+    /// A parameter got no gradient: some operation stopped it.
+    #[error("{0} received no gradient: an operation between it and the loss has no backward")]
+    NoGradient(String),
+    /// The tokenizer of the run cannot be used.
+    #[error("{path}: {problem}", path = path.display())]
+    Tokenizer {
+        /// The tokenizer file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A tensor operation failed.
+    #[error("tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+    /// Stopped by a signal after the step was finished and saved.
+    #[error("interrupted by signal {0}; saved, go on with `andromeda-train resume`")]
+    Interrupted(i32),
+}
+
+/// Results of the trainer.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+
+    /// Exit code: 2 usage, 10 retriable, 20 permanent, 30 integrity, 40 busy, 128 + signal.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config { .. } | Self::Usage(_) => 2,
+            Self::Io { .. } => 10,
+            Self::Build { source, .. } if source.is_io() => 10,
+            Self::NonFinite { .. }
+            | Self::NoGradient(_)
+            | Self::Tokenizer { .. }
+            | Self::Tensor(_) => 20,
+            Self::Integrity { .. } | Self::OtherBuild { .. } | Self::Build { .. } => 30,
+            Self::Busy(_) => 40,
+            Self::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(130),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What a run reports while it goes on. The library reports typed events and the program shows them.
+//!
+//! The order: `planned`, perhaps `resumed`, then per step `stepped`, and `evaluated`, `saved`, `warned` as they
+//! happen; at the end `evaluated`, `saved`, `sampled`, `finished`.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::config::{Derived, RunConfig};
+use crate::eval::Evaluation;
+
+/// A line of `metrics.jsonl`.
+#[derive(Debug, Clone, Serialize)]
+pub struct StepMetrics {
+    /// Finished steps, this one included.
+    pub step: u64,
+    /// Mean loss of the batch in nats per trained token.
+    pub loss: f64,
+    /// Learning rate of the step.
+    pub learning_rate: f64,
+    /// Norm of the gradient before it was clipped.
+    pub gradient_norm: f64,
+    /// Tokens read since the beginning of the run.
+    pub tokens: u64,
+    /// Tokens per second of this step.
+    pub tokens_per_second: f64,
+}
+
+/// An event of a run.
+#[derive(Debug, Clone, Serialize)]
+#[serde(
+    tag = "event",
+    rename_all = "kebab-case",
+    rename_all_fields = "snake_case"
+)]
+pub enum Event<'a> {
+    /// Before anything is done.
+    Planned {
+        /// Name of the run's folder.
+        run: &'a Path,
+        /// The build.
+        build: &'a Path,
+        /// Root hash of the build.
+        root: &'a str,
+        /// The configuration.
+        config: &'a RunConfig,
+        /// What follows from it.
+        derived: &'a Derived,
+    },
+    /// A checkpoint was loaded.
+    Resumed {
+        /// Its folder.
+        checkpoint: &'a Path,
+        /// Steps done.
+        step: u64,
+        /// Sequences consumed.
+        position: u64,
+    },
+    /// Something is not as it should be, and the run goes on.
+    Warned {
+        /// What, and what was done about it.
+        message: &'a str,
+    },
+    /// A step is done.
+    Stepped {
+        /// Its numbers.
+        #[serde(flatten)]
+        metrics: &'a StepMetrics,
+        /// Steps of the run.
+        steps: u64,
+    },
+    /// An evaluation is done.
+    Evaluated {
+        /// Steps done.
+        step: u64,
+        /// Its result.
+        #[serde(flatten)]
+        evaluation: &'a Evaluation,
+    },
+    /// A checkpoint is on disk.
+    Saved {
+        /// Steps done.
+        step: u64,
+        /// Its folder.
+        checkpoint: &'a Path,
+    },
+    /// Text was made.
+    Sampled {
+        /// Steps done.
+        step: u64,
+        /// What the model was given.
+        prompt: &'a str,
+        /// What it went on with.
+        text: &'a str,
+    },
+    /// The run is complete.
+    Finished {
+        /// Steps done.
+        step: u64,
+        /// Tokens read.
+        tokens: u64,
+        /// The last checkpoint.
+        checkpoint: &'a Path,
+    },
+}
+
+/// Somebody who is told.
+pub trait Progress {
+    /// Takes note of an event.
+    fn report(&mut self, event: &Event<'_>);
+}
+
+/// Nobody is told.
+impl Progress for () {
+    fn report(&mut self, _: &Event<'_>) {}
+}

@@ -1,0 +1,197 @@
+//! How a run is shown: a bar on a terminal, a line every few seconds elsewhere, or JSON lines on stdout. Data goes to stdout, talk to stderr.
+
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::time::{Duration, Instant};
+
+use andromeda_trainer::error::{Error, Result};
+use andromeda_trainer::progress::{Event, Progress};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+/// Time between the lines of a run that no terminal shows.
+const BETWEEN_LINES: Duration = Duration::from_secs(5);
+
+/// Writes `value` to stdout as one line of JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string(value).map_err(|error| to_stdout(error.into()))?;
+    line(&text)
+}
+
+/// Writes a line to stdout.
+pub(crate) fn line(text: &str) -> Result<()> {
+    writeln!(stdout(), "{text}").map_err(to_stdout)
+}
+
+fn to_stdout(source: std::io::Error) -> Error {
+    Error::Io {
+        what: "writing to stdout".to_owned(),
+        source,
+    }
+}
+
+/// What suits where the output goes.
+pub(crate) fn progress(json: bool) -> Box<dyn Progress> {
+    if json {
+        Box::new(Json)
+    } else {
+        Box::new(Talk {
+            bar: stderr().is_terminal().then(ProgressBar::hidden),
+            shown: None,
+            began: None,
+        })
+    }
+}
+
+struct Json;
+
+impl Progress for Json {
+    fn report(&mut self, event: &Event<'_>) {
+        // A reader that has gone must not stop the training.
+        let _ = json(event);
+    }
+}
+
+struct Talk {
+    bar: Option<ProgressBar>,
+    shown: Option<Instant>,
+    /// When the first step of this process ended, and which it was.
+    began: Option<(Instant, u64)>,
+}
+
+impl Talk {
+    fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) if !bar.is_hidden() => bar.suspend(|| drop(writeln!(stderr(), "{text}"))),
+            _ => drop(writeln!(stderr(), "{text}")),
+        }
+    }
+
+    fn remaining(&self, step: u64, steps: u64) -> String {
+        match self.began {
+            Some((began, first)) if step > first => {
+                let seconds = began.elapsed().as_secs_f64() / (step - first) as f64
+                    * steps.saturating_sub(step) as f64;
+                format!("{} left", duration(seconds))
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+impl Progress for Talk {
+    fn report(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Planned {
+                run,
+                build,
+                root,
+                config,
+                derived,
+            } => {
+                let text = config.to_toml().unwrap_or_default();
+                self.say(&format!(
+                    "run {} on build {} ({root})\n\n{text}",
+                    run.display(),
+                    build.display()
+                ));
+                self.say(&format!(
+                    "{} parameters; {} tokens a step in {} micro-batches; {} steps = {} tokens = {:.2} epochs\n\
+                     {} FLOP a token, {:.2e} in all; about {} of memory",
+                    counted(derived.parameters as f64),
+                    derived.tokens_per_step,
+                    derived.micro_batches_per_step,
+                    derived.steps,
+                    counted(derived.total_tokens as f64),
+                    derived.epochs,
+                    counted(derived.flops_per_token as f64),
+                    derived.total_flops,
+                    bytes(derived.memory_bytes),
+                ));
+                if let Some(bar) = &mut self.bar {
+                    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
+                    *bar = ProgressBar::new(derived.steps)
+                        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+                }
+            }
+            Event::Resumed {
+                checkpoint,
+                step,
+                position,
+            } => {
+                self.say(&format!(
+                    "going on from {}: step {step}, position {position}",
+                    checkpoint.display()
+                ));
+            }
+            Event::Warned { message } => self.say(&format!("warning: {message}")),
+            Event::Stepped { metrics, steps } => {
+                if self.began.is_none() {
+                    self.began = Some((Instant::now(), metrics.step));
+                }
+                let text = format!(
+                    "loss {:.4}  lr {:.2e}  norm {:.2}  {} tokens/s  {}",
+                    metrics.loss,
+                    metrics.learning_rate,
+                    metrics.gradient_norm,
+                    counted(metrics.tokens_per_second),
+                    self.remaining(metrics.step, *steps)
+                );
+                if let Some(bar) = &self.bar {
+                    bar.set_position(metrics.step);
+                    bar.set_message(text);
+                } else if self
+                    .shown
+                    .is_none_or(|shown| shown.elapsed() >= BETWEEN_LINES)
+                    || metrics.step == *steps
+                {
+                    self.shown = Some(Instant::now());
+                    self.say(&format!("step {}/{steps}  {text}", metrics.step));
+                }
+            }
+            Event::Evaluated { step, evaluation } => self.say(&format!(
+                "step {step}: validation loss {:.4}, {:.4} bits per byte ({} sequences)",
+                evaluation.validation_loss, evaluation.bits_per_byte, evaluation.sequences
+            )),
+            Event::Saved { checkpoint, .. } => self.say(&format!("saved {}", checkpoint.display())),
+            Event::Finished { step, tokens, .. } => {
+                if let Some(bar) = &self.bar {
+                    bar.finish_and_clear();
+                }
+                self.say(&format!(
+                    "finished: {step} steps, {} tokens",
+                    counted(*tokens as f64)
+                ));
+            }
+            Event::Sampled { prompt, text, .. } => drop(line(&format!("{prompt}{text}"))),
+        }
+    }
+}
+
+fn counted(value: f64) -> String {
+    match value {
+        v if v >= 1e9 => format!("{:.2}B", v / 1e9),
+        v if v >= 1e6 => format!("{:.2}M", v / 1e6),
+        v if v >= 1e4 => format!("{:.1}k", v / 1e3),
+        v => format!("{v:.0}"),
+    }
+}
+
+fn bytes(value: u64) -> String {
+    let mebibytes = value as f64 / f64::from(1 << 20);
+    if mebibytes >= 10_240.0 {
+        format!("{:.1} GiB", mebibytes / 1024.0)
+    } else {
+        format!("{mebibytes:.0} MiB")
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    // Saturating: an estimate after one slow step can be anything.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "float casts saturate"
+    )]
+    let whole = seconds as u64;
+    format!("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60)
+}

@@ -1,0 +1,237 @@
+//! Text from a model: temperature and top-k sampling with counter-based random numbers, so that equal seeds give equal text.
+
+use std::path::Path;
+
+use candle_core::DType;
+use serde::{Deserialize, Serialize};
+use tokenizers_reference::Tokenizer;
+
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::ops::linear;
+use crate::random::Stream;
+
+/// `[sample]` of a run configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct SampleOptions {
+    /// What the model goes on from; empty for the beginning of a document.
+    pub prompt: String,
+    /// Tokens to make at most; the end of the document ends it earlier.
+    pub tokens: usize,
+    /// Divides the logits; 0 takes the likeliest token always.
+    pub temperature: f64,
+    /// Only this many of the likeliest tokens are drawn from; 0 for all.
+    pub top_k: usize,
+    /// Seed of the draws.
+    pub seed: u64,
+}
+
+impl Default for SampleOptions {
+    fn default() -> Self {
+        Self {
+            prompt: String::new(),
+            tokens: 64,
+            temperature: 0.8,
+            top_k: 50,
+            seed: 0,
+        }
+    }
+}
+
+impl SampleOptions {
+    /// Every problem of the options, as sentences.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
+            problems.push(format!(
+                "sample.temperature must not be negative, not {}",
+                self.temperature
+            ));
+        }
+        if self.tokens > 1 << 20 {
+            problems.push(format!(
+                "sample.tokens must be at most {}, not {}",
+                1 << 20,
+                self.tokens
+            ));
+        }
+        problems
+    }
+}
+
+/// The tokenizer of a run.
+pub struct Text {
+    tokenizer: Tokenizer,
+    end_of_text: u32,
+}
+
+impl Text {
+    /// Reads `tokenizer.json` at `path`.
+    pub fn open(path: &Path, end_of_text: u32) -> Result<Self> {
+        let tokenizer =
+            Tokenizer::from_file(path).map_err(|error| unusable(path, &error.to_string()))?;
+        Ok(Self {
+            tokenizer,
+            end_of_text,
+        })
+    }
+
+    /// The text that `model` goes on with after the prompt, not including it. At most `context_tokens` tokens are looked back at.
+    pub fn sample(
+        &self,
+        model: &Model,
+        options: &SampleOptions,
+        context_tokens: usize,
+    ) -> Result<String> {
+        let encoded = self.tokenizer.encode(options.prompt.as_str(), false);
+        let encoded = encoded
+            .map_err(|error| Error::Usage(format!("the prompt cannot be tokenized: {error}")))?;
+        let mut ids = vec![self.end_of_text];
+        ids.extend_from_slice(encoded.get_ids());
+        let start = ids.len();
+        let known = self.tokenizer.get_vocab_size(true);
+        generate(
+            model,
+            &mut ids,
+            options,
+            context_tokens,
+            known,
+            self.end_of_text,
+        )?;
+        let made = self.tokenizer.decode(&ids[start..], true);
+        made.map_err(|error| Error::Usage(format!("the sampled tokens cannot be decoded: {error}")))
+    }
+}
+
+fn unusable(path: &Path, problem: &str) -> Error {
+    Error::Tokenizer {
+        path: path.to_owned(),
+        problem: problem.to_owned(),
+    }
+}
+
+/// Appends up to `options.tokens` tokens below `known` to `ids`, stopping before an end-of-text.
+pub fn generate(
+    model: &Model,
+    ids: &mut Vec<u32>,
+    options: &SampleOptions,
+    context_tokens: usize,
+    known: usize,
+    end_of_text: u32,
+) -> Result<()> {
+    let model = model.detached();
+    if let Some(id) = ids
+        .iter()
+        .find(|&&id| id as usize >= model.config.vocabulary)
+    {
+        return Err(Error::Usage(format!(
+            "token {id} of the prompt is unknown to the model; use the run's own tokenizer"
+        )));
+    }
+    let stream = Stream::new(options.seed, "sample");
+    for counter in 0..options.tokens {
+        let context = &ids[ids.len().saturating_sub(context_tokens.max(1))..];
+        let hidden = model.forward(context, &model.positions(context.len()))?;
+        let logits = linear(&hidden.narrow(0, context.len() - 1, 1)?, model.head())?;
+        let logits = logits
+            .to_dtype(DType::F32)?
+            .flatten_all()?
+            .to_vec1::<f32>()?;
+        let next = choose(
+            &logits[..known.clamp(1, logits.len())],
+            options,
+            stream.uniform(counter as u64),
+        );
+        if next == end_of_text {
+            break;
+        }
+        ids.push(next);
+    }
+    Ok(())
+}
+
+/// The token at `uniform` of the distribution, tokens in order of falling logits and then of ids.
+fn choose(logits: &[f32], options: &SampleOptions, uniform: f64) -> u32 {
+    let mut order: Vec<u32> = (0u32..).take(logits.len()).collect();
+    order.sort_by(|&a, &b| {
+        logits[b as usize]
+            .total_cmp(&logits[a as usize])
+            .then(a.cmp(&b))
+    });
+    let first = order.first().copied().unwrap_or(0);
+    if options.temperature == 0.0 {
+        return first;
+    }
+    if options.top_k > 0 {
+        order.truncate(options.top_k);
+    }
+    let largest = logits.get(first as usize).copied().map_or(0.0, f64::from);
+    let weight = |id: u32| ((f64::from(logits[id as usize]) - largest) / options.temperature).exp();
+    let total: f64 = order.iter().map(|&id| weight(id)).sum();
+    let mut left = uniform * total;
+    for &id in &order {
+        left -= weight(id);
+        if left < 0.0 {
+            return id;
+        }
+    }
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::model::ModelConfig;
+
+    #[test]
+    fn draws_follow_the_distribution_of_the_likeliest() {
+        let logits = [0.0, 2f32.ln(), 3f32.ln(), -50.0];
+        let options = SampleOptions {
+            temperature: 1.0,
+            top_k: 2,
+            ..SampleOptions::default()
+        };
+        let count = (0..1000)
+            .filter(|&i| choose(&logits, &options, (f64::from(i) + 0.5) / 1000.0) == 2)
+            .count();
+        assert_eq!(count, 600);
+        assert!((0..1000).all(|i| choose(&logits, &options, (f64::from(i) + 0.5) / 1000.0) != 0));
+        let coldest = SampleOptions {
+            temperature: 0.0,
+            ..options
+        };
+        assert_eq!(choose(&logits, &coldest, 0.999), 2);
+    }
+
+    #[test]
+    fn equal_seeds_give_equal_tokens_and_padding_is_never_drawn() {
+        let config = ModelConfig {
+            vocabulary: 64,
+            width: 8,
+            layers: 1,
+            heads: 2,
+            head_size: 4,
+            xpos: true,
+        };
+        let (model, _) = Model::new(config, 1, DType::F32, &Device::Cpu).unwrap();
+        let run = |seed| {
+            let options = SampleOptions {
+                tokens: 30,
+                temperature: 5.0,
+                top_k: 0,
+                seed,
+                ..SampleOptions::default()
+            };
+            let mut ids = vec![1, 2];
+            generate(&model, &mut ids, &options, 8, 10, 63).unwrap();
+            ids
+        };
+        assert_eq!(run(1), run(1));
+        assert_ne!(run(1), run(2));
+        assert_eq!(run(1).len(), 32);
+        assert!(run(1).iter().all(|&id| id < 10));
+    }
+}

@@ -1,0 +1,468 @@
+//! The training loop. Everything that a step does stands in [`train`], in the order in which it happens.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use candle_core::{DType, Device};
+
+use crate::checkpoint::{self, State};
+use crate::config::{Derived, RunConfig};
+use crate::data::{Batch, Batches, Source};
+use crate::error::{Error, Result};
+use crate::eval::evaluate;
+use crate::gradient::{Gradients, add_loss_and_gradients};
+use crate::loss::Targets;
+use crate::metrics::Metrics;
+use crate::model::{Model, Parameter};
+use crate::optimizer::AdamW;
+use crate::progress::{Event, Progress, StepMetrics};
+use crate::run::Run;
+
+/// What to train on what.
+pub struct Job<'a> {
+    /// The run's folder, locked.
+    pub run: &'a Run,
+    /// The configuration.
+    pub config: &'a RunConfig,
+    /// Folder of the build, for the report.
+    pub build: &'a Path,
+    /// Root hash of the build.
+    pub root: &'a str,
+    /// The sequences to train on.
+    pub training: Source,
+    /// The sequences to evaluate on; without any, there is no evaluation.
+    pub validation: Source,
+    /// A root hash that may differ from the one the run was trained on so far.
+    pub accept_root: Option<&'a str>,
+    /// The build's tokenizer file, copied into the run.
+    pub tokenizer: &'a [u8],
+    /// Token that ends a document.
+    pub end_of_text: u32,
+}
+
+/// Trains until the last step of the schedule or until `stop` names a signal, resuming the newest valid checkpoint. Returns
+/// the folder of the last checkpoint and the model.
+pub fn train(
+    job: Job<'_>,
+    stop: &dyn Fn() -> Option<i32>,
+    progress: &mut dyn Progress,
+) -> Result<(PathBuf, Model)> {
+    let (config, run, root) = (job.config, job.run.path(), job.root);
+    let sequences = job.training.sequences.sequences();
+    if sequences == 0 {
+        let tokens = config.data.sequence_tokens;
+        return Err(Error::Usage(format!(
+            "the training split has no sequence of {tokens} tokens\nhint: lower data.sequence-tokens"
+        )));
+    }
+    let derived = Derived::new(config, sequences);
+    progress.report(&Event::Planned {
+        run,
+        build: job.build,
+        root,
+        config,
+        derived: &derived,
+    });
+
+    let (model, parameters) = Model::new(config.model, config.run.seed, DType::F32, &Device::Cpu)?;
+    let mut optimizer = AdamW::new(config.optimizer.clone(), &parameters);
+    let mut state = restore(&job, &parameters, &mut optimizer, progress)?;
+    job.run.write_config(config)?;
+    job.run.write_tokenizer(job.tokenizer)?;
+    let mut metrics = Metrics::open(run, state.step)?;
+    let mut gradients = Gradients::new(&parameters);
+    let positions = model.positions(config.data.sequence_tokens);
+    let steps = config.schedule.steps;
+    let mut saved = checkpoint::folder(run, state.step);
+    let mut validation = job.validation;
+    let evaluates = validation.sequences.sequences() > 0;
+    if !evaluates {
+        let message =
+            "the build has no validation sequence of this length: the run is not evaluated";
+        progress.report(&Event::Warned { message });
+    }
+    let batches = Batches::start(job.training, state.position, &config.data)?;
+
+    while state.step < steps {
+        let start = Instant::now();
+        let batch = batches.next_batch()?;
+
+        gradients.clear();
+        let scale = 1.0 / batch.trained_tokens.max(1) as f64;
+        let mut nats = 0.0;
+        for micro in &batch.micro_batches {
+            let targets = Targets {
+                ids: &micro.next,
+                trained: &micro.trained,
+            };
+            nats += add_loss_and_gradients(
+                &model,
+                &parameters,
+                &positions,
+                &micro.ids,
+                targets,
+                scale,
+                &mut gradients,
+            )?;
+        }
+        let (loss, norm) = (nats * scale, gradients.norm());
+        check_finite("loss", loss, &state, &batch)?;
+        check_finite("the norm of the gradient", norm, &state, &batch)?;
+
+        let learning_rate = config.schedule.learning_rate(state.step);
+        optimizer.step(
+            &parameters,
+            &gradients,
+            learning_rate,
+            config.optimizer.clip_factor(norm),
+        )?;
+        state.step += 1;
+        state.position = batch.end;
+        state.tokens += batch.tokens;
+        state.trained_tokens += batch.trained_tokens;
+
+        let step = StepMetrics {
+            step: state.step,
+            loss,
+            learning_rate,
+            gradient_norm: norm,
+            tokens: state.tokens,
+            tokens_per_second: batch.tokens as f64 / start.elapsed().as_secs_f64().max(1e-9),
+        };
+        metrics.step(&step)?;
+        progress.report(&Event::Stepped {
+            metrics: &step,
+            steps,
+        });
+
+        let last = state.step == steps;
+        if evaluates && (last || state.step % config.run.evaluate_every_steps == 0) {
+            let most = config.run.evaluation_sequences;
+            let evaluation = evaluate(
+                &model,
+                &mut validation,
+                most,
+                config.data.sequences_per_micro_batch,
+            )?;
+            metrics.evaluation(state.step, &evaluation)?;
+            progress.report(&Event::Evaluated {
+                step: state.step,
+                evaluation: &evaluation,
+            });
+        }
+
+        let signal = stop();
+        if last || signal.is_some() || state.step % config.run.save_every_steps == 0 {
+            metrics.sync()?;
+            saved = checkpoint::save(run, &mut state, &parameters, &optimizer)?;
+            checkpoint::retain(run, config.run.keep_checkpoints)?;
+            progress.report(&Event::Saved {
+                step: state.step,
+                checkpoint: &saved,
+            });
+        }
+        if let (Some(signal), false) = (signal, last) {
+            return Err(Error::Interrupted(signal));
+        }
+    }
+    progress.report(&Event::Finished {
+        step: state.step,
+        tokens: state.tokens,
+        checkpoint: &saved,
+    });
+    Ok((saved, model))
+}
+
+/// Loads the newest valid checkpoint, or says that there is none by a state of step 0.
+fn restore(
+    job: &Job<'_>,
+    parameters: &[Parameter],
+    optimizer: &mut AdamW,
+    progress: &mut dyn Progress,
+) -> Result<State> {
+    let (run, root) = (job.run.path(), job.root);
+    checkpoint::remove_partial(run)?;
+    let mut corrupt = Vec::new();
+    let newest =
+        checkpoint::newest_valid(run, |step, error| corrupt.push((step, error.to_string())))?;
+    if let (None, Some((_, problem))) = (&newest, corrupt.first()) {
+        // Starting anew over damaged checkpoints would hide the loss of a run.
+        return Err(Error::Integrity {
+            path: run.to_owned(),
+            problem: format!(
+                "no checkpoint is valid; the newest: {problem}; restore one or remove the run's folder"
+            ),
+        });
+    }
+    for (step, problem) in corrupt {
+        let aside = checkpoint::set_aside(run, step)?;
+        let message = format!(
+            "{problem}; set aside as {}, going on from the one before",
+            aside.display()
+        );
+        progress.report(&Event::Warned { message: &message });
+    }
+    let Some((path, mut state)) = newest else {
+        return Ok(State::new(
+            job.config.clone(),
+            root.to_owned(),
+            job.end_of_text,
+        ));
+    };
+    if state.root != root {
+        if job.accept_root != Some(root) {
+            return Err(Error::OtherBuild {
+                trained: state.root,
+                found: root.to_owned(),
+            });
+        }
+        let message = format!(
+            "going on with build {root} instead of {} at position {}",
+            state.root, state.position
+        );
+        progress.report(&Event::Warned { message: &message });
+        root.clone_into(&mut state.root);
+    }
+    let differences = job.config.differences(&state.config)?;
+    if !differences.is_empty() {
+        let keys = differences.join(", ");
+        return Err(Error::Usage(format!(
+            "the run was started with other values of {keys}\nhint: resume it without changes, or give this run another name with --run"
+        )));
+    }
+    checkpoint::load_model(&path, &state, parameters)?;
+    checkpoint::load_optimizer(&path, &state, parameters, optimizer)?;
+    progress.report(&Event::Resumed {
+        checkpoint: &path,
+        step: state.step,
+        position: state.position,
+    });
+    Ok(state)
+}
+
+fn check_finite(what: &'static str, value: f64, state: &State, batch: &Batch) -> Result<()> {
+    if value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::NonFinite {
+        what,
+        value,
+        step: state.step + 1,
+        position: batch.position,
+        rows: batch.rows(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::WrittenConfig;
+    use crate::data::{Row, Sequences};
+    use crate::random::Stream;
+
+    /// An order-1 Markov source: after token i come i + 1, i + 2, i + 4 modulo the vocabulary with 1/2, 1/4, 1/4.
+    struct Markov {
+        tokens: Vec<u32>,
+        length: usize,
+    }
+
+    const VOCABULARY: u32 = 32;
+    /// Nats a token: ln 2 (1/2 + 2/4 + 2/4).
+    const ENTROPY: f64 = 1.5 * std::f64::consts::LN_2;
+
+    impl Markov {
+        fn source(seed: u64, count: u64, length: usize) -> Source {
+            let stream = Stream::new(seed, "markov");
+            let mut last = 0;
+            let tokens = (0..count)
+                .map(|i| {
+                    let step = [1, 1, 2, 4][(stream.bits(i) >> 62) as usize];
+                    last = (last + step) % VOCABULARY;
+                    last
+                })
+                .collect();
+            let sequences = Box::new(Self { tokens, length });
+            Source {
+                tokens: count,
+                text_bytes: 4 * count,
+                sequence_tokens: length,
+                sequences,
+            }
+        }
+    }
+
+    impl Sequences for Markov {
+        fn sequences(&self) -> u64 {
+            ((self.tokens.len() - 1) / self.length) as u64
+        }
+
+        fn read(&mut self, position: u64, row: &mut Row) -> Result<()> {
+            self.read_in_order(position % self.sequences(), row)
+        }
+
+        fn read_in_order(&mut self, index: u64, row: &mut Row) -> Result<()> {
+            let first = usize::try_from(index).unwrap() * self.length;
+            row.ids = self.tokens[first..=first + self.length].to_vec();
+            row.trained = vec![true; self.length];
+            row.documents = vec![first as u64 / 1000];
+            Ok(())
+        }
+    }
+
+    #[derive(Default)]
+    struct Recorded {
+        losses: Vec<f64>,
+        evaluation: Option<crate::eval::Evaluation>,
+        warnings: Vec<String>,
+    }
+
+    impl Progress for Recorded {
+        fn report(&mut self, event: &Event<'_>) {
+            match event {
+                Event::Stepped { metrics, .. } => self.losses.push(metrics.loss),
+                Event::Evaluated { evaluation, .. } => {
+                    self.evaluation = Some((*evaluation).clone());
+                }
+                Event::Warned { message } => self.warnings.push((*message).to_owned()),
+                _ => {}
+            }
+        }
+    }
+
+    fn config(changes: &str) -> RunConfig {
+        let text = format!(
+            "[model]\nwidth = 32\nlayers = 2\nheads = 2\nhead-size = 16\n\
+             [data]\nsequence-tokens = 64\nsequences-per-micro-batch = 8\n\
+             [schedule]\nsteps = 350\nwarmup-steps = 20\npeak-learning-rate = 8e-3\n{changes}"
+        );
+        toml::from_str::<WrittenConfig>(&text)
+            .unwrap()
+            .resolve(VOCABULARY as usize, Path::new("test"))
+            .unwrap()
+    }
+
+    fn run(
+        folder: &Path,
+        config: &RunConfig,
+        root: &str,
+        stop: &dyn Fn() -> Option<i32>,
+    ) -> (Result<PathBuf>, Recorded) {
+        let mut recorded = Recorded::default();
+        let run = Run::lock(folder).unwrap();
+        let length = config.data.sequence_tokens;
+        let job = Job {
+            run: &run,
+            config,
+            build: Path::new("markov"),
+            root,
+            training: Markov::source(1, 200_001, length),
+            validation: Markov::source(2, 20_001, length),
+            accept_root: None,
+            tokenizer: b"{}",
+            end_of_text: 0,
+        };
+        let result = train(job, stop, &mut recorded).map(|(checkpoint, _)| checkpoint);
+        (result, recorded)
+    }
+
+    #[test]
+    fn loss_of_a_markov_source_approaches_its_entropy() {
+        let folder = tempfile::tempdir().unwrap();
+        let (result, recorded) = run(folder.path(), &config(""), "root", &|| None);
+        result.unwrap();
+        let evaluation = recorded.evaluation.unwrap();
+        let loss = evaluation.validation_loss;
+        assert!(recorded.losses[0] > 3.3, "{}", recorded.losses[0]);
+        assert!(
+            loss > ENTROPY - 0.01 && loss < ENTROPY + 0.02,
+            "{loss}, entropy {ENTROPY}"
+        );
+        // Four bytes a token.
+        assert!((evaluation.bits_per_byte - loss / std::f64::consts::LN_2 / 4.0).abs() < 1e-3);
+        assert!(!evaluation.whole_split || evaluation.sequences == 312);
+    }
+
+    #[test]
+    fn stopped_and_resumed_equals_uninterrupted() {
+        let config =
+            config("final-ratio = 0.5\n[run]\nsave-every-steps = 4\nevaluate-every-steps = 5\n");
+        let config = RunConfig {
+            schedule: crate::schedule::Schedule {
+                steps: 11,
+                ..config.schedule.clone()
+            },
+            ..config
+        };
+        let config = RunConfig {
+            schedule: crate::schedule::Schedule {
+                warmup_steps: 3,
+                ..config.schedule.clone()
+            },
+            ..config
+        };
+        let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let uninterrupted = run(whole.path(), &config, "root", &|| None).0.unwrap();
+        let asked = std::cell::Cell::new(0);
+        let after_seven = || {
+            asked.set(asked.get() + 1);
+            (asked.get() == 7).then_some(15)
+        };
+        let stopped = run(parts.path(), &config, "root", &after_seven)
+            .0
+            .unwrap_err();
+        assert_eq!(stopped.exit_code(), 143);
+        let (resumed, recorded) = run(parts.path(), &config, "root", &|| None);
+        assert_eq!(recorded.losses.len(), 4);
+        let resumed = resumed.unwrap();
+        for name in ["model.safetensors", "optimizer.safetensors", "state.json"] {
+            assert!(
+                std::fs::read(uninterrupted.join(name)).unwrap()
+                    == std::fs::read(resumed.join(name)).unwrap(),
+                "{name} differs"
+            );
+        }
+    }
+
+    #[test]
+    fn another_build_or_configuration_is_refused() {
+        let mut config = config("");
+        config.schedule.steps = 1;
+        config.schedule.warmup_steps = 0;
+        let folder = tempfile::tempdir().unwrap();
+        run(folder.path(), &config, "root", &|| None).0.unwrap();
+        let error = run(folder.path(), &config, "other", &|| None)
+            .0
+            .unwrap_err();
+        assert!(
+            matches!(error, Error::OtherBuild { .. }) && error.exit_code() == 30,
+            "{error}"
+        );
+        config.optimizer.beta1 = 0.5;
+        let error = run(folder.path(), &config, "root", &|| None).0.unwrap_err();
+        assert!(
+            error.to_string().contains("optimizer.beta1") && error.exit_code() == 2,
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_stops_and_names_the_batch() {
+        let mut config = config("");
+        config.schedule.peak_learning_rate = 1e30;
+        config.schedule.warmup_steps = 0;
+        let folder = tempfile::tempdir().unwrap();
+        let error = run(folder.path(), &config, "root", &|| None).0.unwrap_err();
+        assert_eq!(error.exit_code(), 20, "{error}");
+        let Error::NonFinite {
+            step,
+            position,
+            rows,
+            ..
+        } = error
+        else {
+            panic!("{error}")
+        };
+        assert_eq!(position, (step - 1) * 8);
+        assert!(!rows.is_empty());
+    }
+}

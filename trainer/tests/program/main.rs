@@ -1,0 +1,6 @@
+//! Tests of `andromeda-train` as a process, on tiny builds.
+#![expect(clippy::unwrap_used, reason = "what fails in a test shall panic")]
+
+mod output;
+mod resume;
+mod support;

@@ -1,0 +1,238 @@
+//! What the tests of the program share: tiny builds of a source with known entropy, and the program itself.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use andromeda_format::{
+    BUILD_FORMAT, Count, DatasetEntry, DocumentEntry, EndOfText, Funnel, Manifest, ShardEntry,
+    ShardFlags, ShardSpec, Split, SplitEntry, SplitTokens, TokenWidth, TokenizerEntry, VERSION,
+    write_shard,
+};
+use andromeda_trainer::random::Stream;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+pub(crate) const VOCABULARY: u32 = 40;
+
+/// After token i comes i + 1, i + 2 or i + 4 (modulo 32, plus 1) with 1/2, 1/4, 1/4; token 0 ends a document after every 500.
+pub(crate) fn tokens(seed: u64, count: usize) -> Vec<u32> {
+    let stream = Stream::new(seed, "markov");
+    let mut state = 0;
+    (0..count as u64)
+        .map(|i| {
+            state = (state + [1, 1, 2, 4][(stream.bits(i) >> 62) as usize]) % 32;
+            if i % 500 == 499 { 0 } else { state + 1 }
+        })
+        .collect()
+}
+
+pub(crate) fn tokenizer() -> Vec<u8> {
+    let mut vocabulary = BTreeMap::from([("<|endoftext|>".to_owned(), 0)]);
+    vocabulary.extend((1..VOCABULARY).map(|id| (format!("w{id}"), id)));
+    let end = serde_json::json!({
+        "id": 0, "content": "<|endoftext|>", "single_word": false, "lstrip": false, "rstrip": false,
+        "normalized": false, "special": true
+    });
+    let tokenizer = serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [end], "normalizer": null,
+        "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "w39"}
+    });
+    serde_json::to_vec(&tokenizer).unwrap()
+}
+
+pub(crate) struct World {
+    pub(crate) folder: TempDir,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        make_build(&folder.path().join("shards/markov"), 1);
+        let config = "[model]\nwidth = 64\nlayers = 2\nheads = 2\nhead-size = 32\n\
+            [data]\nsequence-tokens = 64\nsequences-per-micro-batch = 4\nmicro-batches-per-step = 2\n\
+            [schedule]\nsteps = 40\nwarmup-steps = 5\npeak-learning-rate = 3e-3\n\
+            [run]\nsave-every-steps = 3\nevaluate-every-steps = 7\nevaluation-sequences = 8\n\
+            [sample]\ntokens = 8\n";
+        std::fs::write(folder.path().join("test.toml"), config).unwrap();
+        Self { folder }
+    }
+
+    pub(crate) fn program(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_andromeda-train"));
+        command
+            .current_dir(self.folder.path())
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn call(&self, arguments: &[&str]) -> Output {
+        self.program(arguments).output().unwrap()
+    }
+
+    /// Calls the program, which must succeed, and returns its stdout.
+    pub(crate) fn succeed(&self, arguments: &[&str]) -> String {
+        let output = self.call(arguments);
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Calls the program, which must fail with `code`, and returns its stderr.
+    pub(crate) fn fail(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.call(arguments);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+        stderr
+    }
+
+    pub(crate) fn run(&self, name: &str) -> PathBuf {
+        self.folder.path().join("runs").join(name)
+    }
+
+    /// Lines of the metrics without the one number that depends on the clock.
+    pub(crate) fn metrics(&self, name: &str) -> Vec<String> {
+        let text =
+            std::fs::read_to_string(self.run(name).join("metrics.jsonl")).unwrap_or_default();
+        text.lines()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+            .map(|mut line| {
+                line.as_object_mut().unwrap().remove("tokens_per_second");
+                line.to_string()
+            })
+            .collect()
+    }
+
+    /// Every byte of the checkpoint at the end of the run.
+    pub(crate) fn last_checkpoint(&self, name: &str) -> BTreeMap<String, Vec<u8>> {
+        bytes_of(&self.run(name).join("step-00000040"))
+    }
+}
+
+/// The files of a folder, not of the folders in it.
+pub(crate) fn bytes_of(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let files = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap());
+    let files = files.filter(|file| file.file_type().unwrap().is_file());
+    files
+        .map(|file| {
+            (
+                file.file_name().into_string().unwrap(),
+                std::fs::read(file.path()).unwrap(),
+            )
+        })
+        .collect()
+}
+
+/// A build of 60,000 training tokens in three shards and 4,000 validation tokens in one.
+pub(crate) fn make_build(folder: &Path, seed: u64) {
+    const SHARD_TOKENS: usize = 20_000;
+    std::fs::create_dir_all(folder).unwrap();
+    let tokenizer = tokenizer();
+    std::fs::write(folder.join("tokenizer.json"), &tokenizer).unwrap();
+    let mut splits = BTreeMap::new();
+    for (split, seed, count) in [
+        (Split::Train, seed, 60_000),
+        (Split::Val, seed + 100, 4_000),
+    ] {
+        let mut entry = SplitEntry::default();
+        for (number, ids) in tokens(seed, count).chunks(SHARD_TOKENS).enumerate() {
+            let spec = ShardSpec {
+                width: TokenWidth::U16,
+                vocab_size: VOCABULARY,
+                end_of_text: 0,
+                frame_tokens: 4_096,
+                tokenizer_sha256: Sha256::digest(&tokenizer).into(),
+                level: 3,
+            };
+            let documents: Vec<DocumentEntry> = (1..=ids.len() as u64 / 500)
+                .map(|document| DocumentEntry {
+                    end: document * 500,
+                    source: 0,
+                    row: document,
+                })
+                .collect();
+            let flags = ShardFlags::default();
+            let (bytes, _) = write_shard(&spec, ids, &documents, &[], flags, Vec::new()).unwrap();
+            let file = format!("{}-{number:05}.zst", split.name());
+            std::fs::write(folder.join(&file), &bytes).unwrap();
+            entry.shards.push(ShardEntry {
+                file,
+                bytes: bytes.len() as u64,
+                sha256: hex(&Sha256::digest(&bytes)),
+                tokens: ids.len() as u64,
+                documents: documents.len() as u64,
+            });
+            entry.tokens += ids.len() as u64;
+            entry.documents += documents.len() as u64;
+            entry.text_bytes += 4 * ids.len() as u64;
+        }
+        splits.insert(split, entry);
+    }
+    let of_dataset = |entry: &SplitEntry| SplitTokens {
+        tokens: entry.tokens,
+        documents: entry.documents,
+        text_bytes: entry.text_bytes,
+    };
+    let kept = Count {
+        documents: 128,
+        bytes: 256_000,
+    };
+    let funnel = Funnel {
+        documents_in: kept.documents,
+        bytes_in: kept.bytes,
+        kept,
+        ..Funnel::default()
+    };
+    let mut manifest = Manifest {
+        format: BUILD_FORMAT.to_owned(),
+        version: VERSION,
+        root: String::new(),
+        name: format!("markov-{seed}"),
+        fingerprint: String::new(),
+        tokenizer: TokenizerEntry {
+            file: "tokenizer.json".to_owned(),
+            sha256: hex(&Sha256::digest(&tokenizer)),
+            kind: "word-level".to_owned(),
+            vocab_size: VOCABULARY,
+            end_of_text: EndOfText {
+                id: 0,
+                token: "<|endoftext|>".to_owned(),
+            },
+        },
+        token_width: TokenWidth::U16,
+        frame_tokens: 4_096,
+        shard_tokens: SHARD_TOKENS as u64,
+        datasets: vec![DatasetEntry {
+            name: "markov".to_owned(),
+            tier: "sample".to_owned(),
+            kind: "text".to_owned(),
+            licence: "Apache-2.0".to_owned(),
+            source: "made up".to_owned(),
+            revision: String::new(),
+            files: Vec::new(),
+            funnel: funnel.clone(),
+            splits: splits
+                .iter()
+                .map(|(split, entry)| (*split, of_dataset(entry)))
+                .collect(),
+        }],
+        splits,
+        funnel,
+        tables: Vec::new(),
+        recipe: serde_json::Value::Null,
+        program: "test".to_owned(),
+    };
+    std::fs::write(folder.join("manifest.json"), manifest.to_bytes().unwrap()).unwrap();
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
