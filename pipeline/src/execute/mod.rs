@@ -212,8 +212,9 @@ fn run(
         shards: &shards,
         tokenizer: &tokenizer,
     };
-    let manifest = finish::finish(&parts, folder, store)?;
+    // Before the manifest, which is last: a build that is there has its note.
     note_uses(store, &plan.name)?;
+    let manifest = finish::finish(&parts, folder, store)?;
     progress.event(&Event::Advanced { stage: Stage::Finish, by: 1, reused: false });
     progress.event(&Event::Finished { folder: folder.to_path_buf(), root: manifest.root.clone() });
     let rates = rates(&extracted, &encoded, &shards, &manifest);
@@ -270,7 +271,7 @@ fn fetch(plan: &Plan, progress: &dyn Progress, stop: &AtomicBool) -> Result<extr
                     return Err(BuildError::Interrupted);
                 }
                 of_unit.push(match &file.location {
-                    Location::Local(path) => path.clone(),
+                    Location::Local { path, .. } => path.clone(),
                     Location::Hub { repository, commit, file } => {
                         let hub = hub.as_ref().expect("a remote file has bytes, or its repository is never asked");
                         let on_event = |event: FetchEvent<'_>| {
