@@ -296,6 +296,65 @@ fn what_another_client_cached_is_used_without_a_download() {
 }
 
 #[test]
+fn listings_are_kept_in_the_format_of_the_python_library() {
+    let bench = Bench::with(
+        HubConfig::default(),
+        [Repository::from_files(
+            ID,
+            [("a/b.txt", b"hello\n".to_vec()), ("c.bin", vec![0; 5])],
+        )],
+    );
+    let client = bench.client();
+    let commit = client.resolve(&id(), "main").unwrap();
+    let listing = client.list(&id(), &commit).unwrap();
+    let tree = bench.repo_folder().join(format!("trees/{commit}.json"));
+    // The docstring of huggingface_hub 2.4.0, `_tree_cache.py`; ids from `git hash-object` and `sha256sum`.
+    let sha256 = "8855508aade16ec573d21e6a485dfd0a7624085c1a14b5ecdd6485de0c6839a4";
+    let expected = serde_json::json!({
+        "format_version": 1,
+        "files": {
+            "a/b.txt": {"size": 6, "blob_id": "ce013625030ba8dba906f756967f9e9ca394464a"},
+            "c.bin": {"size": 5, "blob_id": listing[1].git_sha1, "lfs_sha256": sha256, "lfs_size": 5},
+        },
+    });
+    let written = fs::read_to_string(&tree).unwrap();
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&written).unwrap(),
+        expected
+    );
+
+    let mut options = bench.options();
+    options.offline = true;
+    let offline = Hub::new(options).unwrap();
+    let library = written.replace("\"lfs_size\": 5", "\"lfs_size\": 5, \"xet_hash\": \"1f\"");
+    fs::write(&tree, &library).unwrap();
+    assert_eq!(offline.list(&id(), &commit).unwrap(), listing);
+    client.list(&id(), &commit).unwrap();
+    assert_eq!(
+        fs::read_to_string(&tree).unwrap(),
+        library,
+        "what the library knows is kept"
+    );
+    for damaged in ["", "[]", "{\"format_version\": 2, \"files\": {}}"] {
+        fs::write(&tree, damaged).unwrap();
+        assert!(
+            matches!(
+                offline.list(&id(), &commit),
+                Err(FetchError::Offline { .. })
+            ),
+            "{damaged}"
+        );
+        assert_eq!(client.list(&id(), &commit).unwrap(), listing);
+        assert_eq!(fs::read_to_string(&tree).unwrap(), written);
+    }
+    fs::write(&tree, written.replace("a/b.txt", "../b.txt")).unwrap();
+    assert!(matches!(
+        offline.list(&id(), &commit),
+        Err(FetchError::FileName { .. })
+    ));
+}
+
+#[test]
 fn a_damaged_copy_in_the_cache_is_replaced_and_offline_refused() {
     let bench = Bench::new();
     let (commit, file) = bench.commit_and_file(LARGE);
