@@ -60,13 +60,33 @@ pub struct Loader {
 impl Loader {
     /// Opens a split; no shard is touched yet.
     pub fn new(build: &Build, split: Split, options: LoaderOptions) -> Result<Self> {
-        let tokens = build.manifest().splits.get(&split).map_or(0, |entry| entry.tokens);
-        let sequences = if options.sequence_tokens == 0 { 0 } else { tokens.saturating_sub(1) / options.sequence_tokens as u64 };
+        let tokens = build
+            .manifest()
+            .splits
+            .get(&split)
+            .map_or(0, |entry| entry.tokens);
+        let sequences = if options.sequence_tokens == 0 {
+            0
+        } else {
+            tokens.saturating_sub(1) / options.sequence_tokens as u64
+        };
         if sequences == 0 {
-            return Err(FormatError::TooShort { split: split.name(), tokens, sequence_tokens: options.sequence_tokens });
+            return Err(FormatError::TooShort {
+                split: split.name(),
+                tokens,
+                sequence_tokens: options.sequence_tokens,
+            });
         }
         let key = xxh3_64_with_seed(build.manifest().root.as_bytes(), options.seed);
-        Ok(Self { build: build.clone(), split, options, sequences, key, shards: VecDeque::new(), frames: VecDeque::new() })
+        Ok(Self {
+            build: build.clone(),
+            split,
+            options,
+            sequences,
+            key,
+            shards: VecDeque::new(),
+            frames: VecDeque::new(),
+        })
     }
 
     /// Sequences in an epoch.
@@ -77,7 +97,11 @@ impl Loader {
     /// The sequence at `position`, which counts over all epochs.
     pub fn read(&mut self, position: u64, sequence: &mut Sequence) -> Result<()> {
         let (epoch, place) = (position / self.sequences, position % self.sequences);
-        let window = permute(place, self.sequences, self.key ^ xxh3_64(&epoch.to_le_bytes()));
+        let window = permute(
+            place,
+            self.sequences,
+            self.key ^ xxh3_64(&epoch.to_le_bytes()),
+        );
         self.read_in_order(window, sequence)
     }
 
@@ -98,46 +122,84 @@ impl Loader {
             let number = usize::try_from(at / shard_tokens).map_err(|_| self.outside(&tokens))?;
             let shard_start = number as u64 * shard_tokens;
             let end = tokens.end.min(shard_start + shard_tokens);
-            self.read_part(number, at - shard_start..end - shard_start, at - tokens.start, sequence)?;
+            self.read_part(
+                number,
+                at - shard_start..end - shard_start,
+                at - tokens.start,
+                sequence,
+            )?;
             at = end;
         }
         Ok(())
     }
 
     fn outside(&self, tokens: &Range<u64>) -> FormatError {
-        let all = self.build.manifest().splits.get(&self.split).map_or(0, |entry| entry.tokens);
-        FormatError::OutOfRange { file: self.build.folder().to_path_buf(), start: tokens.start, end: tokens.end, tokens: all }
+        let all = self
+            .build
+            .manifest()
+            .splits
+            .get(&self.split)
+            .map_or(0, |entry| entry.tokens);
+        FormatError::OutOfRange {
+            file: self.build.folder().to_path_buf(),
+            start: tokens.start,
+            end: tokens.end,
+            tokens: all,
+        }
     }
 
     /// The part of a window that is in one shard: `range` in the shard, `offset` in the window.
-    fn read_part(&mut self, number: usize, range: Range<u64>, offset: u64, sequence: &mut Sequence) -> Result<()> {
+    fn read_part(
+        &mut self,
+        number: usize,
+        range: Range<u64>,
+        offset: u64,
+        sequence: &mut Sequence,
+    ) -> Result<()> {
         let reader = self.shard(number)?;
         let index = reader.index();
         let step = u64::from(index.frame_tokens);
         if range.end > index.tokens {
             let tokens = index.tokens;
-            return Err(FormatError::OutOfRange { file: reader.path().to_path_buf(), start: range.start, end: range.end, tokens });
+            return Err(FormatError::OutOfRange {
+                file: reader.path().to_path_buf(),
+                start: range.start,
+                end: range.end,
+                tokens,
+            });
         }
         let small = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-        let first = index.documents.partition_point(|document| document.end <= range.start);
+        let first = index
+            .documents
+            .partition_point(|document| document.end <= range.start);
         for d in first..index.documents.len() {
-            let start = if d == 0 { 0 } else { index.documents[d - 1].end };
+            let start = if d == 0 {
+                0
+            } else {
+                index.documents[d - 1].end
+            };
             if start >= range.end {
                 break;
             }
             let begins_here = !(d == 0 && index.continues_from_previous);
             if begins_here && start >= range.start {
-                sequence.document_starts.push(small(offset + start - range.start));
+                sequence
+                    .document_starts
+                    .push(small(offset + start - range.start));
             }
             if sequence.rows.last() != Some(&index.documents[d].row) {
                 sequence.rows.push(index.documents[d].row);
             }
         }
         let first = index.masked.partition_point(|span| span.end <= range.start);
-        for span in index.masked[first..].iter().take_while(|span| span.start < range.end) {
+        for span in index.masked[first..]
+            .iter()
+            .take_while(|span| span.start < range.end)
+        {
             for token in span.start.max(range.start)..span.end.min(range.end) {
                 // The id at place p of the window is the target at p - 1.
-                let place = usize::try_from(offset + token - range.start).expect("a window is held in memory");
+                let place = usize::try_from(offset + token - range.start)
+                    .expect("a window is held in memory");
                 if place > 0 {
                     sequence.loss[place - 1] = false;
                 }
@@ -149,8 +211,11 @@ impl Loader {
             let start = frame as u64 * step;
             let end = range.end.min(start + step);
             let ids = self.frame(number, frame)?;
-            let within = |token: u64| usize::try_from(token - start).expect("a frame is held in memory");
-            sequence.ids.extend_from_slice(&ids[within(at)..within(end)]);
+            let within =
+                |token: u64| usize::try_from(token - start).expect("a frame is held in memory");
+            sequence
+                .ids
+                .extend_from_slice(&ids[within(at)..within(end)]);
             at = end;
         }
         Ok(())
@@ -169,7 +234,11 @@ impl Loader {
     }
 
     fn frame(&mut self, shard: usize, frame: usize) -> Result<&[u32]> {
-        if let Some(at) = self.frames.iter().position(|(key, _)| *key == (shard, frame)) {
+        if let Some(at) = self
+            .frames
+            .iter()
+            .position(|(key, _)| *key == (shard, frame))
+        {
             return Ok(&self.frames[at].1);
         }
         let ids = self.shard(shard)?.frame(frame)?;
@@ -220,12 +289,20 @@ mod tests {
     #[test]
     fn other_keys_give_other_orders_and_places_spread() {
         let n = 10_000;
-        let order = |key| (0..n).map(|place| permute(place, n, key)).collect::<Vec<_>>();
+        let order = |key| {
+            (0..n)
+                .map(|place| permute(place, n, key))
+                .collect::<Vec<_>>()
+        };
         let (a, b) = (order(1), order(2));
         let same = a.iter().zip(&b).filter(|(x, y)| x == y).count();
         assert!(same < 20, "{same}");
         // The mean distance of neighbours in a random order is n / 3.
-        let distance: f64 = a.windows(2).map(|w| w[0].abs_diff(w[1]) as f64).sum::<f64>() / (n - 1) as f64;
+        let distance: f64 = a
+            .windows(2)
+            .map(|w| w[0].abs_diff(w[1]) as f64)
+            .sum::<f64>()
+            / (n - 1) as f64;
         assert!((distance / n as f64 - 1.0 / 3.0).abs() < 0.02, "{distance}");
     }
 }

@@ -83,7 +83,10 @@ impl Funnel {
         for counts in [&self.dropped, &self.duplicates, &self.quarantined] {
             counts.values().for_each(|count| out += *count);
         }
-        out == Count { documents: self.documents_in, bytes: self.bytes_in }
+        out == Count {
+            documents: self.documents_in,
+            bytes: self.bytes_in,
+        }
     }
 }
 
@@ -93,7 +96,8 @@ impl AddAssign<&Self> for Funnel {
         self.bytes_in += other.bytes_in;
         self.kept += other.kept;
         let add = |into: &mut BTreeMap<String, Count>, from: &BTreeMap<String, Count>| {
-            from.iter().for_each(|(reason, count)| *into.entry(reason.clone()).or_default() += *count);
+            from.iter()
+                .for_each(|(reason, count)| *into.entry(reason.clone()).or_default() += *count);
         };
         add(&mut self.dropped, &other.dropped);
         add(&mut self.duplicates, &other.duplicates);
@@ -248,9 +252,11 @@ impl Manifest {
     /// Its bytes, with the root set.
     pub fn to_bytes(&mut self) -> Result<Vec<u8>> {
         self.root = ZEROS.to_owned();
-        let mut text = serde_json::to_string_pretty(self).map_err(|error| FormatError::unwritable(error.to_string()))?;
+        let mut text = serde_json::to_string_pretty(self)
+            .map_err(|error| FormatError::unwritable(error.to_string()))?;
         text.push('\n');
-        let at = root_at(&text).ok_or_else(|| FormatError::unwritable("the manifest has no root"))?;
+        let at =
+            root_at(&text).ok_or_else(|| FormatError::unwritable("the manifest has no root"))?;
         self.root = hex(&Sha256::digest(text.as_bytes()));
         text.replace_range(at..at + 64, &self.root);
         Ok(text.into_bytes())
@@ -258,7 +264,10 @@ impl Manifest {
 
     /// Reads and checks a manifest; `file` is for errors.
     pub fn parse(file: &Path, bytes: &[u8]) -> Result<Self> {
-        let wrong = |what: String| FormatError::Manifest { file: file.to_path_buf(), what };
+        let wrong = |what: String| FormatError::Manifest {
+            file: file.to_path_buf(),
+            what,
+        };
         let text = std::str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
         // The version first: a later one may have fields that this program does not know.
         #[derive(Deserialize)]
@@ -268,12 +277,20 @@ impl Manifest {
         }
         let head: Head = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
         if head.format != BUILD_FORMAT {
-            return Err(wrong(format!("its format is {:?}, not {BUILD_FORMAT:?}", head.format)));
+            return Err(wrong(format!(
+                "its format is {:?}, not {BUILD_FORMAT:?}",
+                head.format
+            )));
         }
         if !(1..=VERSION).contains(&head.version) {
-            return Err(FormatError::Version { file: file.to_path_buf(), found: head.version, newest: VERSION });
+            return Err(FormatError::Version {
+                file: file.to_path_buf(),
+                found: head.version,
+                newest: VERSION,
+            });
         }
-        let manifest: Self = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        let manifest: Self =
+            serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
         let at = root_at(text).ok_or_else(|| wrong("it has no root of 64 digits".to_owned()))?;
         let mut hash = Sha256::new();
         hash.update(&text[..at]);
@@ -281,7 +298,11 @@ impl Manifest {
         hash.update(&text[at + 64..]);
         let computed = hex(&hash.finalize());
         if computed != manifest.root {
-            return Err(FormatError::Root { file: file.to_path_buf(), written: manifest.root, computed });
+            return Err(FormatError::Root {
+                file: file.to_path_buf(),
+                written: manifest.root,
+                computed,
+            });
         }
         manifest.check()?;
         Ok(manifest)
@@ -293,12 +314,18 @@ impl Manifest {
         let mut funnel = Funnel::default();
         for dataset in &self.datasets {
             if !dataset.funnel.balances() {
-                return counts(format!("dataset {}: in is not kept, dropped, duplicates and quarantined together", dataset.name));
+                return counts(format!(
+                    "dataset {}: in is not kept, dropped, duplicates and quarantined together",
+                    dataset.name
+                ));
             }
             funnel += &dataset.funnel;
             let documents: u64 = dataset.splits.values().map(|s| s.documents).sum();
             if documents != dataset.funnel.kept.documents {
-                return counts(format!("dataset {}: the splits do not hold the documents that were kept", dataset.name));
+                return counts(format!(
+                    "dataset {}: the splits do not hold the documents that were kept",
+                    dataset.name
+                ));
             }
         }
         if funnel != self.funnel {
@@ -306,15 +333,30 @@ impl Manifest {
         }
         for (split, entry) in &self.splits {
             let sum = |of: fn(&SplitTokens) -> u64| -> u64 {
-                self.datasets.iter().filter_map(|d| d.splits.get(split)).map(of).sum()
+                self.datasets
+                    .iter()
+                    .filter_map(|d| d.splits.get(split))
+                    .map(of)
+                    .sum()
             };
-            if sum(|s| s.tokens) != entry.tokens || sum(|s| s.documents) != entry.documents || sum(|s| s.text_bytes) != entry.text_bytes {
-                return counts(format!("split {}: the datasets' parts are not the whole", split.name()));
+            if sum(|s| s.tokens) != entry.tokens
+                || sum(|s| s.documents) != entry.documents
+                || sum(|s| s.text_bytes) != entry.text_bytes
+            {
+                return counts(format!(
+                    "split {}: the datasets' parts are not the whole",
+                    split.name()
+                ));
             }
             let last = entry.shards.len().saturating_sub(1);
             let full = |shard: &ShardEntry| shard.tokens == self.shard_tokens;
-            if entry.shards.iter().map(|s| s.tokens).sum::<u64>() != entry.tokens || !entry.shards[..last].iter().all(full) {
-                return counts(format!("split {}: the shards do not hold its tokens", split.name()));
+            if entry.shards.iter().map(|s| s.tokens).sum::<u64>() != entry.tokens
+                || !entry.shards[..last].iter().all(full)
+            {
+                return counts(format!(
+                    "split {}: the shards do not hold its tokens",
+                    split.name()
+                ));
             }
         }
         Ok(())
@@ -326,7 +368,8 @@ fn root_at(text: &str) -> Option<usize> {
     let key = "\"root\": \"";
     let at = text.find(key)? + key.len();
     let digits = text.as_bytes().get(at..at + 64)?;
-    (digits.iter().all(u8::is_ascii_hexdigit) && text.as_bytes().get(at + 64) == Some(&b'"')).then_some(at)
+    (digits.iter().all(u8::is_ascii_hexdigit) && text.as_bytes().get(at + 64) == Some(&b'"'))
+        .then_some(at)
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
