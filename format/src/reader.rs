@@ -32,6 +32,10 @@ pub struct ShardReader {
 
 impl ShardReader {
     /// Opens a shard and checks everything but the frames.
+    ///
+    /// # Errors
+    ///
+    /// One variant of [`FormatError`] for each of the checks above.
     pub fn open(path: &Path) -> Result<Self> {
         let io = || FormatError::io(path);
         let file = File::open(path).map_err(io())?;
@@ -69,7 +73,9 @@ impl ShardReader {
             .chunks_exact(8)
             .map(|entry| u64::from(word(entry)))
             .collect();
-        let described = sizes.iter().sum::<u64>() + table_bytes;
+        let described = sizes
+            .iter()
+            .fold(table_bytes, |sum, size| sum.saturating_add(*size));
         if described != length {
             return Err(mismatch(described));
         }
@@ -125,7 +131,11 @@ impl ShardReader {
         &self.path
     }
 
-    /// Decodes a frame.
+    /// Decodes a frame; below [`Self::frames`].
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::FrameDamaged`] and [`FormatError::TokenOutside`].
     pub fn frame(&self, frame: usize) -> Result<Vec<u32>> {
         let damaged = || FormatError::FrameDamaged {
             file: self.path.clone(),
@@ -205,6 +215,10 @@ impl ShardReader {
     }
 
     /// Reads every frame.
+    ///
+    /// # Errors
+    ///
+    /// That of the first frame that is wrong.
     pub fn verify(&self) -> Result<()> {
         (0..self.frames()).try_for_each(|frame| self.frame(frame).map(drop))
     }

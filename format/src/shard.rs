@@ -19,6 +19,9 @@ pub(crate) const INDEX_HEAD: usize = 8 + 2 + 1 + 1 + 4 + 4 + 4 + 8 + 4 + 4 + 4 +
 /// Bytes after the seek table's entries.
 pub(crate) const SEEK_FOOTER: usize = 9;
 
+/// Tokens a frame may have: 64 MiB of ids. A reader holds a frame in memory on the word of the index alone.
+pub(crate) const MAX_FRAME_TOKENS: u32 = 1 << 24;
+
 const CONTINUES_FROM_PREVIOUS: u8 = 1;
 const CONTINUES_IN_NEXT: u8 = 2;
 
@@ -60,7 +63,7 @@ pub struct ShardSpec {
     pub vocab_size: u32,
     /// The id that ends every document.
     pub end_of_text: u32,
-    /// Tokens in every frame but the last.
+    /// Tokens in every frame but the last; 1 to 16,777,216.
     pub frame_tokens: u32,
     /// sha256 of the tokenizer's file.
     pub tokenizer_sha256: [u8; 32],
@@ -94,6 +97,8 @@ pub struct Frame {
     bytes: Vec<u8>,
     xxh3: u64,
     tokens: u32,
+    width: TokenWidth,
+    vocab_size: u32,
 }
 
 /// Everything a shard says about itself.
@@ -124,6 +129,10 @@ pub struct ShardIndex {
 }
 
 /// Compresses one frame's ids. A pure function, so callers may run it on many threads.
+///
+/// # Errors
+///
+/// [`FormatError::Unwritable`] for no ids, for more than a frame's, and for an id outside the vocabulary.
 pub fn encode_frame(spec: &ShardSpec, ids: &[u32]) -> Result<Frame> {
     let tokens = u32::try_from(ids.len())
         .ok()
@@ -161,6 +170,8 @@ pub fn encode_frame(spec: &ShardSpec, ids: &[u32]) -> Result<Frame> {
         xxh3: xxh3_64(&bytes),
         bytes,
         tokens,
+        width: spec.width,
+        vocab_size: spec.vocab_size,
     })
 }
 
@@ -199,6 +210,14 @@ impl<W: Write> ShardWriter<W> {
     pub fn push_frame(&mut self, frame: Frame) -> Result<()> {
         if self.last_is_short {
             return Err(FormatError::unwritable("a frame after a short one"));
+        }
+        if frame.width != self.spec.width
+            || frame.vocab_size != self.spec.vocab_size
+            || frame.tokens > self.spec.frame_tokens
+        {
+            return Err(FormatError::unwritable(
+                "a frame that was made for other shards",
+            ));
         }
         self.last_is_short = frame.tokens < self.spec.frame_tokens;
         self.tokens += u64::from(frame.tokens);
@@ -256,7 +275,8 @@ pub fn write_shard<W: Write>(
     to: W,
 ) -> Result<(W, ShardSummary)> {
     let mut writer = ShardWriter::new(spec.clone(), to);
-    for part in ids.chunks(spec.frame_tokens as usize) {
+    // Of a spec without frame tokens, the index says what is wrong.
+    for part in ids.chunks(spec.frame_tokens.max(1) as usize) {
         writer.push_frame(encode_frame(spec, part)?)?;
     }
     writer.finish(documents, masked, flags)
@@ -470,8 +490,8 @@ impl ShardIndex {
         if self.frame_tokens == 0 || self.vocab_size == 0 || self.end_of_text >= self.vocab_size {
             return Err("a frame of no tokens, no vocabulary, or an end of text outside it");
         }
-        if u64::from(self.frame_tokens) * 4 > u64::from(u32::MAX) {
-            return Err("a frame of over 4 GiB");
+        if self.frame_tokens > MAX_FRAME_TOKENS {
+            return Err("a frame of over 16,777,216 tokens");
         }
         if self.width != TokenWidth::for_vocab(self.vocab_size) {
             return Err("the bytes of a token do not suit the vocabulary");
