@@ -7,6 +7,7 @@
 //! forge its own end: special tokens inside text are text, and ids that contain the end of text are refused.
 
 mod byte_level;
+mod composition;
 mod definition;
 mod probes;
 mod reference;
@@ -108,6 +109,11 @@ pub enum EncodeError {
         /// Length of the text in bytes.
         bytes: usize,
     },
+    /// A run of like characters is too long for the reference engine.
+    #[error(
+        "the text has a run of more than 250000 letters, spaces or signs, on which this tokenizer's splits are not reliable"
+    )]
+    LongRun,
     /// The ids would contain the end of a document.
     #[error("the text would end its own document: its ids contain the end-of-text token")]
     ForgedEndOfText,
@@ -123,6 +129,7 @@ impl EncodeError {
             Self::Panicked(_) => "tokenizer-panicked",
             Self::Engine(_) => "not-tokenizable",
             Self::TooLong { .. } => "too-long-to-tokenize",
+            Self::LongRun => "run-too-long-to-tokenize",
             Self::ForgedEndOfText => "forged-end-of-text",
             Self::UnknownId(_) => "id-outside-vocabulary",
         }
@@ -142,6 +149,8 @@ trait Encoder: Send + Sync {
 /// A `tokenizer.json`, ready to encode.
 pub struct Tokenizer {
     encoder: Box<dyn Encoder>,
+    /// Encodes the texts that `encoder` would compose otherwise than the reference.
+    unsettled: Option<Reference>,
     cuttable: bool,
     kind: &'static str,
     choice: String,
@@ -204,12 +213,17 @@ impl Tokenizer {
                 )));
             }
         }
-        let (encoder, choice) = choose_encoder(&definition, reference);
+        let Choice {
+            encoder,
+            unsettled,
+            sentence,
+        } = choose(&definition, reference);
         Ok(Self {
             encoder,
+            unsettled,
             cuttable: definition.cuttable,
             kind: definition.kind,
-            choice,
+            choice: sentence,
             vocab_size,
             end_of_text: definition.end_of_text,
             sha256: Sha256::digest(bytes).into(),
@@ -269,10 +283,14 @@ impl Tokenizer {
     }
 
     fn encode_pieces(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), EncodeError> {
+        let encoder: &dyn Encoder = match &self.unsettled {
+            Some(reference) if !composition::is_settled(text) => reference,
+            _ => self.encoder.as_ref(),
+        };
         let mut rest = text;
         while !rest.is_empty() {
             let (piece, after) = if self.cuttable { cut(rest) } else { (rest, "") };
-            guarded(|| self.encoder.encode(piece, ids)).map_err(EncodeError::Panicked)??;
+            guarded(|| encoder.encode(piece, ids)).map_err(EncodeError::Panicked)??;
             rest = after;
         }
         Ok(())
@@ -317,38 +335,45 @@ fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
+/// Which engine encodes, and why.
+struct Choice {
+    encoder: Box<dyn Encoder>,
+    unsettled: Option<Reference>,
+    sentence: String,
+}
+
 /// The fast encoder where the file allows it and both engines agree on every probe, else the reference.
-fn choose_encoder(definition: &Definition, reference: Reference) -> (Box<dyn Encoder>, String) {
-    let refused = |why: String| format!("{}: {why}", reference::NAME);
-    if let Some(why) = &definition.only_reference {
-        let choice = refused(why.clone());
-        return (Box::new(reference), choice);
-    }
-    let fast = match guarded(|| ByteLevel::load(&definition.json)).and_then(|loaded| loaded) {
-        Ok(fast) => fast,
-        Err(why) => {
-            let choice = refused(format!(
-                "{} cannot load this file ({why})",
-                byte_level::NAME
-            ));
-            return (Box::new(reference), choice);
-        }
-    };
-    let probes = probes::texts(&definition.added);
-    match first_difference(&fast, &reference, &probes) {
-        Some(text) => {
-            let choice = refused(format!("{} gives other ids for {text:?}", byte_level::NAME));
-            (Box::new(reference), choice)
-        }
-        None => {
-            let choice = format!(
-                "{}: byte-level BPE, and its ids equal those of {} on {} difficult texts",
+fn choose(definition: &Definition, reference: Reference) -> Choice {
+    match try_fast(definition, &reference) {
+        Ok((fast, probes)) => Choice {
+            encoder: Box::new(fast),
+            unsettled: definition.composes.then_some(reference),
+            sentence: format!(
+                "{}: byte-level BPE, and its ids equal those of {} on {probes} difficult texts",
                 byte_level::NAME,
                 reference::NAME,
-                probes.len()
-            );
-            (Box::new(fast), choice)
-        }
+            ),
+        },
+        Err(why) => Choice {
+            encoder: Box::new(reference),
+            unsettled: None,
+            sentence: format!("{}: {why}", reference::NAME),
+        },
+    }
+}
+
+/// The fast encoder and the number of texts it was compared on, or why the reference must do the work.
+fn try_fast(definition: &Definition, reference: &Reference) -> Result<(ByteLevel, usize), String> {
+    if let Some(why) = &definition.only_reference {
+        return Err(why.clone());
+    }
+    let fast = guarded(|| ByteLevel::load(&definition.json))
+        .and_then(|loaded| loaded)
+        .map_err(|why| format!("{} cannot load this file ({why})", byte_level::NAME))?;
+    let probes = probes::texts(&definition.added);
+    match first_difference(&fast, reference, &probes) {
+        Some(text) => Err(format!("{} gives other ids for {text:?}", byte_level::NAME)),
+        None => Ok((fast, probes.len())),
     }
 }
 
