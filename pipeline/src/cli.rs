@@ -6,8 +6,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// From prioritized datasets to deduplicated, filtered, tokenized shards.
 #[derive(Debug, Parser)]
-#[command(name = "andromeda", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 ok · 2 usage · 10 try again later · 20 permanent · 30 integrity · 40 busy · 130 interrupted")]
+#[command(
+    name = "andromeda",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit codes: 0 ok · 2 usage · 10 try again later · 20 permanent · 30 integrity · 40 busy · 130 interrupted"
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -220,9 +227,16 @@ pub struct Limits {
 /// Reads `512M`, `4G`, `1.5GB` or a plain number of bytes; the letters are powers of 1024.
 fn bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim().to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
+    let shift = match unit
+        .trim()
+        .to_ascii_uppercase()
+        .trim_end_matches("IB")
+        .trim_end_matches('B')
+    {
         "" => 0,
         "K" => 10,
         "M" => 20,
@@ -230,9 +244,15 @@ fn bytes(text: &str) -> Result<u64, String> {
         "T" => 40,
         other => return Err(format!("`{other}` is no unit; write K, M, G or T")),
     };
-    let number: f64 = number.parse().map_err(|_| format!("`{number}` is no number"))?;
+    let number: f64 = number
+        .parse()
+        .map_err(|_| format!("`{number}` is no number"))?;
     let bytes = number * (1u64 << shift) as f64;
-    if (1.0..9e18).contains(&bytes) { Ok(bytes as u64) } else { Err(format!("{text} is no usable size")) }
+    if (1.0..9e18).contains(&bytes) {
+        Ok(bytes as u64)
+    } else {
+        Err(format!("{text} is no usable size"))
+    }
 }
 
 #[cfg(test)]

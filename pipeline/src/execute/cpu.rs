@@ -6,7 +6,10 @@ use std::time::Duration;
 /// Processor time this thread has used. Other processes on the machine do not count into it, as they would into wall time.
 fn thread_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
 }
 
 /// A stop watch that is always running for one part.
@@ -19,7 +22,10 @@ pub struct Watch {
 impl Watch {
     /// Starts; the time until the first lap belongs to the part named then.
     pub fn start() -> Self {
-        Self { last: thread_time(), parts: BTreeMap::new() }
+        Self {
+            last: thread_time(),
+            parts: BTreeMap::new(),
+        }
     }
 
     /// Books the time since the last lap to `part`.
@@ -31,6 +37,9 @@ impl Watch {
 
     /// Seconds by part.
     pub fn seconds(&self) -> BTreeMap<String, f64> {
-        self.parts.iter().map(|(part, time)| ((*part).to_owned(), time.as_secs_f64())).collect()
+        self.parts
+            .iter()
+            .map(|(part, time)| ((*part).to_owned(), time.as_secs_f64()))
+            .collect()
     }
 }

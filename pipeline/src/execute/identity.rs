@@ -23,7 +23,11 @@ pub struct Identities<'a> {
 
 impl<'a> Identities<'a> {
     /// Reads the verdicts of all blocks.
-    pub fn load(plan: &'a Plan, extracted: &'a Extracted, survivors: &'a Survivors) -> Result<Self, StoreError> {
+    pub fn load(
+        plan: &'a Plan,
+        extracted: &'a Extracted,
+        survivors: &'a Survivors,
+    ) -> Result<Self, StoreError> {
         let mut first_rows = Vec::with_capacity(extracted.blocks.len());
         let mut rows = Vec::with_capacity(survivors.lengths.len());
         let mut at = 0;
@@ -31,9 +35,20 @@ impl<'a> Identities<'a> {
             first_rows.push(at);
             at += done.counters.rows;
             let verdicts = block.file.read("verdicts")?;
-            rows.extend((0u32..).zip(&verdicts).filter(|(_, v)| **v == verdict::SURVIVED).map(|(row, _)| row));
+            rows.extend(
+                (0u32..)
+                    .zip(&verdicts)
+                    .filter(|(_, v)| **v == verdict::SURVIVED)
+                    .map(|(row, _)| row),
+            );
         }
-        Ok(Self { plan, extracted, survivors, first_rows, rows })
+        Ok(Self {
+            plan,
+            extracted,
+            survivors,
+            first_rows,
+            rows,
+        })
     }
 
     /// The id of the row `row` of a block.
@@ -44,19 +59,28 @@ impl<'a> Identities<'a> {
         if unit.is_group() {
             format!("{}/{}", dataset.name, unit.files[row as usize].path)
         } else {
-            format!("{}/{}#{}", dataset.name, unit.files[0].path, done.counters.first_row + u64::from(row))
+            format!(
+                "{}/{}#{}",
+                dataset.name,
+                unit.files[0].path,
+                done.counters.first_row + u64::from(row)
+            )
         }
     }
 
     /// The id of a document.
     pub fn of(&self, document: Ordinal) -> String {
-        self.of_row(self.survivors.locate(document).0, self.rows[document as usize])
+        self.of_row(
+            self.survivors.locate(document).0,
+            self.rows[document as usize],
+        )
     }
 
     /// Index of its dataset in the manifest.
     pub fn source(&self, document: Ordinal) -> u32 {
         let block = self.survivors.locate(document).0;
-        u32::try_from(self.extracted.blocks[block].dataset).expect("a catalogue has fewer than 2^32 datasets")
+        u32::try_from(self.extracted.blocks[block].dataset)
+            .expect("a catalogue has fewer than 2^32 datasets")
     }
 
     /// Its row in the table of documents.

@@ -6,7 +6,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::builder::{Float32Builder, StringBuilder, StringDictionaryBuilder, UInt32Builder, UInt64Builder};
+use arrow_array::builder::{
+    Float32Builder, StringBuilder, StringDictionaryBuilder, UInt32Builder, UInt64Builder,
+};
 use arrow_array::types::Int32Type;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
@@ -71,7 +73,9 @@ const BATCH_ROWS: usize = 1 << 14;
 
 fn properties() -> WriterProperties {
     WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).expect("level 3 exists")))
+        .set_compression(Compression::ZSTD(
+            ZstdLevel::try_new(3).expect("level 3 exists"),
+        ))
         .set_max_row_group_row_count(Some(8 * BATCH_ROWS))
         .set_created_by(format!("andromeda {}", env!("CARGO_PKG_VERSION")))
         .build()
@@ -167,7 +171,11 @@ impl DocumentsWriter {
         self.token.append_option(row.token);
         self.tokens.append_option(row.tokens);
         self.rows += 1;
-        if self.rows == BATCH_ROWS { self.flush() } else { Ok(()) }
+        if self.rows == BATCH_ROWS {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self) -> Result<(), ParquetError> {
@@ -189,7 +197,8 @@ impl DocumentsWriter {
             Arc::new(self.token.finish()),
             Arc::new(self.tokens.finish()),
         ];
-        self.writer.write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+        self.writer
+            .write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
 
     /// Writes the rest, the footer, and syncs.
@@ -222,7 +231,11 @@ impl DuplicatesWriter {
             Field::new("cluster_documents", DataType::UInt32, false),
         ]));
         Ok(Self {
-            writer: ArrowWriter::try_new(File::create(path)?, Arc::clone(&schema), Some(properties()))?,
+            writer: ArrowWriter::try_new(
+                File::create(path)?,
+                Arc::clone(&schema),
+                Some(properties()),
+            )?,
             schema,
             rows: 0,
             dropped: StringBuilder::new(),
@@ -241,7 +254,11 @@ impl DuplicatesWriter {
         self.method.append_value(row.method);
         self.cluster_documents.append_value(row.cluster_documents);
         self.rows += 1;
-        if self.rows == BATCH_ROWS { self.flush() } else { Ok(()) }
+        if self.rows == BATCH_ROWS {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self) -> Result<(), ParquetError> {
@@ -253,7 +270,8 @@ impl DuplicatesWriter {
             Arc::new(self.method.finish()),
             Arc::new(self.cluster_documents.finish()),
         ];
-        self.writer.write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+        self.writer
+            .write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
 
     /// Writes the rest, the footer, and syncs.
