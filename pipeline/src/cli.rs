@@ -26,10 +26,13 @@ pub struct Cli {
 pub enum Command {
     /// Say what a build would read, do and weigh; do nothing
     Plan {
+        /// What is built.
         #[command(flatten)]
         what: What,
+        /// Where things are.
         #[command(flatten)]
         place: Place,
+        /// What the run may use.
         #[command(flatten)]
         limits: Limits,
         /// Print JSON on stdout
@@ -38,10 +41,13 @@ pub enum Command {
     },
     /// Make a build, or go on with one that was stopped
     Build {
+        /// What is built.
         #[command(flatten)]
         what: What,
+        /// Where things are.
         #[command(flatten)]
         place: Place,
+        /// What the run may use.
         #[command(flatten)]
         limits: Limits,
         /// Leave out files that cannot be read to their end, instead of ending without a build
@@ -55,6 +61,7 @@ pub enum Command {
     Inspect {
         /// The build's folder; the newest of the shards' folder when absent
         build: Option<PathBuf>,
+        /// Where things are.
         #[command(flatten)]
         place: Place,
         /// The split to show documents of
@@ -74,6 +81,7 @@ pub enum Command {
     Verify {
         /// The build's folder; the newest of the shards' folder when absent
         build: Option<PathBuf>,
+        /// Where things are.
         #[command(flatten)]
         place: Place,
         /// Print JSON on stdout
@@ -87,6 +95,7 @@ pub enum Command {
         /// The build's folder; the newest of the shards' folder when absent
         #[arg(long)]
         build: Option<PathBuf>,
+        /// Where things are.
         #[command(flatten)]
         place: Place,
         /// Documents to show at most, if several match
@@ -98,6 +107,7 @@ pub enum Command {
     },
     /// List builds, finished and begun, and who is building now
     Status {
+        /// Where things are.
         #[command(flatten)]
         place: Place,
         /// Print JSON on stdout
@@ -106,6 +116,7 @@ pub enum Command {
     },
     /// Remove intermediates that no build stands on; only says what it would do unless told --yes
     Gc {
+        /// Where things are.
         #[command(flatten)]
         place: Place,
         /// Remove the intermediates of existing builds too
@@ -128,8 +139,10 @@ pub enum Command {
 pub enum TokenizerCommand {
     /// Train a byte-level BPE on the documents that a plan keeps before duplicates are looked for
     Train {
+        /// What is built.
         #[command(flatten)]
         what: What,
+        /// Where things are.
         #[command(flatten)]
         place: Place,
         /// Ids of the vocabulary, special tokens included

@@ -14,14 +14,14 @@ fn thread_time() -> Duration {
 
 /// A stop watch that is always running for one part.
 #[derive(Debug)]
-pub struct Watch {
+pub(super) struct Watch {
     last: Duration,
     parts: BTreeMap<&'static str, Duration>,
 }
 
 impl Watch {
     /// Starts; the time until the first lap belongs to the part named then.
-    pub fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self {
             last: thread_time(),
             parts: BTreeMap::new(),
@@ -29,14 +29,14 @@ impl Watch {
     }
 
     /// Books the time since the last lap to `part`.
-    pub fn lap(&mut self, part: &'static str) {
+    pub(super) fn lap(&mut self, part: &'static str) {
         let now = thread_time();
         *self.parts.entry(part).or_default() += now.saturating_sub(self.last);
         self.last = now;
     }
 
     /// Seconds by part.
-    pub fn seconds(&self) -> BTreeMap<String, f64> {
+    pub(super) fn seconds(&self) -> BTreeMap<String, f64> {
         self.parts
             .iter()
             .map(|(part, time)| ((*part).to_owned(), time.as_secs_f64()))

@@ -18,7 +18,7 @@ use crate::progress::{Event, Progress, Stage};
 use crate::tokenize::Tokenizer;
 
 /// The token ids of one block's kept documents.
-pub struct Encoded {
+pub(super) struct Encoded {
     /// The output.
     pub file: SectionFile,
     /// Ordinals of the kept documents, ascending.
@@ -43,7 +43,7 @@ pub struct Encoded {
 
 impl Encoded {
     /// Where in the output the ids of a document begin, and what its bytes hash to.
-    pub fn position(&self, place: u32, width: usize) -> Result<(u64, u64), StoreError> {
+    pub(super) fn position(&self, place: u32, width: usize) -> Result<(u64, u64), StoreError> {
         let at = place as usize;
         match (self.starts.get(at), self.sums.get(at)) {
             (Some(start), Some(sum)) => Ok((self.ids + start * width as u64, *sum)),
@@ -56,7 +56,7 @@ impl Encoded {
 }
 
 /// Runs the stage on the calling rayon pool; one entry a block, in plan order.
-pub fn encode(
+pub(super) fn encode(
     plan: &Plan,
     extracted: &Extracted,
     survivors: &Survivors,
@@ -145,7 +145,7 @@ pub fn encode(
 }
 
 /// Texts of kept documents, chosen by the hash of their ids until they make about `most_bytes`.
-pub fn texts(
+pub(super) fn texts(
     survivors: &Survivors,
     clusters: &Clusters,
     identities: &Identities<'_>,

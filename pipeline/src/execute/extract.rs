@@ -27,13 +27,13 @@ use crate::read::{self, Block, BlockSource, ReadOptions};
 use crate::render::{Content, Render};
 
 /// What became of a row, as stored.
-pub mod verdict {
+pub(super) mod verdict {
     /// Passed; it goes on to the search for duplicates.
-    pub const SURVIVED: u8 = 0;
+    pub(crate) const SURVIVED: u8 = 0;
     /// A rule dropped it.
-    pub const DROPPED: u8 = 1;
+    pub(crate) const DROPPED: u8 = 1;
     /// It is no document.
-    pub const QUARANTINED: u8 = 2;
+    pub(crate) const QUARANTINED: u8 = 2;
 }
 
 /// Documents are worked on in batches of about this many bytes: small enough for the second-level cache, large enough
@@ -42,7 +42,7 @@ const BATCH_BYTES: usize = 256 << 10;
 
 /// What a block counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BlockCounters {
+pub(super) struct BlockCounters {
     /// Number in the file of the first row.
     pub first_row: u64,
     /// Rows, quarantined ones included.
@@ -59,7 +59,7 @@ pub struct BlockCounters {
 
 /// A block that is done.
 #[derive(Debug, Clone)]
-pub struct DoneBlock {
+pub(super) struct DoneBlock {
     /// Index of its dataset in the plan.
     pub dataset: usize,
     /// Index of its unit in the dataset.
@@ -85,7 +85,7 @@ pub struct Fault {
 
 /// Everything extracted, in plan order.
 #[derive(Debug, Default)]
-pub struct Extracted {
+pub(super) struct Extracted {
     /// By dataset, unit and index.
     pub blocks: Vec<DoneBlock>,
     /// In plan order.
@@ -93,10 +93,10 @@ pub struct Extracted {
 }
 
 /// Where the files of a unit are on this machine: one list a dataset, in it one list a unit.
-pub type Places = Vec<Vec<Vec<PathBuf>>>;
+pub(super) type Places = Vec<Vec<Vec<PathBuf>>>;
 
 /// Runs the stage on the calling rayon pool.
-pub fn extract(
+pub(super) fn extract(
     plan: &Plan,
     places: &Places,
     store: &Store,

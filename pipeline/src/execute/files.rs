@@ -12,13 +12,13 @@ const MAX_OPEN: usize = 256;
 
 /// Open files by a number of the caller's.
 #[derive(Debug, Default)]
-pub struct Files {
+pub(super) struct Files {
     open: Mutex<BTreeMap<usize, Arc<File>>>,
 }
 
 impl Files {
     /// Reads `buffer.len()` bytes of the file `number`, which is at `path`, from `offset` on.
-    pub fn read_at(
+    pub(super) fn read_at(
         &self,
         number: usize,
         path: &Path,

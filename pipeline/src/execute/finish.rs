@@ -63,7 +63,7 @@ impl From<std::io::Error> for FinishError {
 }
 
 /// Every stage's result.
-pub struct Parts<'a> {
+pub(super) struct Parts<'a> {
     /// The plan.
     pub plan: &'a Plan,
     /// Files on this machine.
@@ -94,7 +94,7 @@ struct Tally {
 }
 
 /// Publishes the build in `folder` and returns its manifest.
-pub fn finish(parts: &Parts<'_>, folder: &Path, store: &Store) -> Result<Manifest, FinishError> {
+pub(super) fn finish(parts: &Parts<'_>, folder: &Path, store: &Store) -> Result<Manifest, FinishError> {
     fs_err::create_dir_all(folder)?;
     let aside = folder.join(".tables");
     if aside.exists() {
@@ -149,7 +149,7 @@ pub fn finish(parts: &Parts<'_>, folder: &Path, store: &Store) -> Result<Manifes
 }
 
 /// The file name of a shard.
-pub fn shard_name(split: Split, number: u64) -> String {
+pub(super) fn shard_name(split: Split, number: u64) -> String {
     format!("{}-{number:05}.zst", split.name())
 }
 

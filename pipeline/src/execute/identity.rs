@@ -11,7 +11,7 @@ use crate::plan::Plan;
 ///
 /// An id is `dataset/path` for a document that is a whole small file and `dataset/path#row` otherwise; it depends on the
 /// pinned file and the row, and never on a place in somebody's listing.
-pub struct Identities<'a> {
+pub(super) struct Identities<'a> {
     plan: &'a Plan,
     extracted: &'a Extracted,
     survivors: &'a Survivors,
@@ -23,7 +23,7 @@ pub struct Identities<'a> {
 
 impl<'a> Identities<'a> {
     /// Reads the verdicts of all blocks.
-    pub fn load(
+    pub(super) fn load(
         plan: &'a Plan,
         extracted: &'a Extracted,
         survivors: &'a Survivors,
@@ -52,7 +52,7 @@ impl<'a> Identities<'a> {
     }
 
     /// The id of the row `row` of a block.
-    pub fn of_row(&self, block: usize, row: u32) -> String {
+    pub(super) fn of_row(&self, block: usize, row: u32) -> String {
         let done = &self.extracted.blocks[block];
         let dataset = &self.plan.datasets[done.dataset];
         let unit = &dataset.units[done.unit];
@@ -69,7 +69,7 @@ impl<'a> Identities<'a> {
     }
 
     /// The id of a document.
-    pub fn of(&self, document: Ordinal) -> String {
+    pub(super) fn of(&self, document: Ordinal) -> String {
         self.of_row(
             self.survivors.locate(document).0,
             self.rows[document as usize],
@@ -77,14 +77,14 @@ impl<'a> Identities<'a> {
     }
 
     /// Index of its dataset in the manifest.
-    pub fn source(&self, document: Ordinal) -> u32 {
+    pub(super) fn source(&self, document: Ordinal) -> u32 {
         let block = self.survivors.locate(document).0;
         u32::try_from(self.extracted.blocks[block].dataset)
             .expect("a catalogue has fewer than 2^32 datasets")
     }
 
     /// Its row in the table of documents.
-    pub fn row(&self, document: Ordinal) -> u64 {
+    pub(super) fn row(&self, document: Ordinal) -> u64 {
         let block = self.survivors.locate(document).0;
         self.first_rows[block] + u64::from(self.rows[document as usize])
     }

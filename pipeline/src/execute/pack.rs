@@ -30,7 +30,7 @@ use crate::tokenize::Tokenizer;
 
 /// A kept document in the order of its split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Placed {
+pub(super) struct Placed {
     /// The split it is in.
     pub split: Split,
     /// Hash of its id: decides its place.
@@ -46,7 +46,7 @@ pub struct Placed {
 }
 
 /// All kept documents in the order of their splits.
-pub struct Order {
+pub(super) struct Order {
     /// Sorted: by split, then by key.
     pub placed: Vec<Placed>,
     /// First token of each in its split.
@@ -55,7 +55,7 @@ pub struct Order {
 
 /// A finished shard.
 #[derive(Debug, Clone)]
-pub struct PackedShard {
+pub(super) struct PackedShard {
     /// Its split.
     pub split: Split,
     /// Its number in the split.
@@ -92,7 +92,7 @@ impl From<std::io::Error> for PackError {
 }
 
 /// Gives every kept document its split and place.
-pub fn order(
+pub(super) fn order(
     plan: &Plan,
     identities: &Identities<'_>,
     clusters: &Clusters,
@@ -158,14 +158,14 @@ fn split_of(hash: u64, val: f64, test: f64) -> Split {
 
 impl Order {
     /// The documents of a split, as a range of `placed`.
-    pub fn of(&self, split: Split) -> Range<usize> {
+    pub(super) fn of(&self, split: Split) -> Range<usize> {
         let first = self.placed.partition_point(|d| d.split < split);
         let end = self.placed.partition_point(|d| d.split <= split);
         first..end
     }
 
     /// Tokens of a split.
-    pub fn tokens(&self, split: Split) -> u64 {
+    pub(super) fn tokens(&self, split: Split) -> u64 {
         let range = self.of(split);
         if range.is_empty() {
             0
@@ -176,7 +176,7 @@ impl Order {
 }
 
 /// What every shard of a build shares.
-pub fn spec(plan: &Plan, tokenizer: &Tokenizer) -> ShardSpec {
+pub(super) fn spec(plan: &Plan, tokenizer: &Tokenizer) -> ShardSpec {
     ShardSpec {
         width: TokenWidth::for_vocab(tokenizer.vocab_size()),
         vocab_size: tokenizer.vocab_size(),
@@ -189,7 +189,7 @@ pub fn spec(plan: &Plan, tokenizer: &Tokenizer) -> ShardSpec {
 
 /// Runs the stage on the calling rayon pool.
 #[expect(clippy::too_many_arguments, reason = "each is another stage's result")]
-pub fn pack(
+pub(super) fn pack(
     plan: &Plan,
     spec: &ShardSpec,
     identities: &Identities<'_>,

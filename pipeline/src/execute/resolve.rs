@@ -14,7 +14,7 @@ use crate::progress::{Event, Progress, Stage};
 use crate::recipe::Keep;
 
 /// The documents that passed the rules, of all blocks, in plan order.
-pub struct Survivors {
+pub(super) struct Survivors {
     /// The blocks, in plan order.
     pub blocks: Vec<BlockSurvivors>,
     /// By ordinal: the 128-bit hash of the text.
@@ -31,7 +31,7 @@ pub struct Survivors {
 }
 
 /// One block's part of it.
-pub struct BlockSurvivors {
+pub(super) struct BlockSurvivors {
     /// Its output.
     pub file: SectionFile,
     /// The ordinal of its first survivor.
@@ -55,7 +55,7 @@ pub struct ResolveCounters {
 
 impl Survivors {
     /// Reads the columns that clustering needs of every block.
-    pub fn load(
+    pub(super) fn load(
         plan: &Plan,
         extracted: &Extracted,
         store: &Store,
@@ -114,7 +114,7 @@ impl Survivors {
     }
 
     /// The block of a document, and its number within the block.
-    pub fn locate(&self, document: Ordinal) -> (usize, u32) {
+    pub(super) fn locate(&self, document: Ordinal) -> (usize, u32) {
         // The last block that begins at or before it; blocks without survivors share their beginning with the next.
         let block = self.blocks.partition_point(|block| block.first <= document) - 1;
         (block, document - self.blocks[block].first)
@@ -199,7 +199,7 @@ impl Records for Survivors {
 }
 
 /// Runs the stage: finds clusters, or takes those that an earlier run found.
-pub fn resolve(
+pub(super) fn resolve(
     plan: &Plan,
     extracted: &Extracted,
     survivors: &Survivors,

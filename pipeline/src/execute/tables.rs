@@ -20,7 +20,7 @@ use parquet::file::properties::WriterProperties;
 
 /// One input document.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct DocumentRow<'a> {
+pub(super) struct DocumentRow<'a> {
     /// Its id.
     pub id: &'a str,
     /// Its dataset.
@@ -55,7 +55,7 @@ pub struct DocumentRow<'a> {
 
 /// One duplicate.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct DuplicateRow<'a> {
+pub(super) struct DuplicateRow<'a> {
     /// Id of the document that was dropped.
     pub dropped: &'a str,
     /// Id of the one that was kept.
@@ -88,7 +88,7 @@ fn word() -> DataType {
 }
 
 /// Writes `documents.parquet`.
-pub struct DocumentsWriter {
+pub(super) struct DocumentsWriter {
     writer: ArrowWriter<File>,
     schema: Arc<Schema>,
     rows: usize,
@@ -111,7 +111,7 @@ pub struct DocumentsWriter {
 
 impl DocumentsWriter {
     /// Creates the file.
-    pub fn create(path: &Path) -> Result<Self, ParquetError> {
+    pub(super) fn create(path: &Path) -> Result<Self, ParquetError> {
         let field = |name: &str, kind: DataType, nullable: bool| Field::new(name, kind, nullable);
         let schema = Arc::new(Schema::new(vec![
             field("id", DataType::Utf8, false),
@@ -154,7 +154,7 @@ impl DocumentsWriter {
     }
 
     /// Adds a row.
-    pub fn push(&mut self, row: &DocumentRow<'_>) -> Result<(), ParquetError> {
+    pub(super) fn push(&mut self, row: &DocumentRow<'_>) -> Result<(), ParquetError> {
         self.id.append_value(row.id);
         self.dataset.append_value(row.dataset);
         self.file.append_value(row.file);
@@ -202,14 +202,14 @@ impl DocumentsWriter {
     }
 
     /// Writes the rest, the footer, and syncs.
-    pub fn finish(mut self) -> Result<(), ParquetError> {
+    pub(super) fn finish(mut self) -> Result<(), ParquetError> {
         self.flush()?;
         Ok(self.writer.into_inner()?.sync_all()?)
     }
 }
 
 /// Writes `duplicates.parquet`.
-pub struct DuplicatesWriter {
+pub(super) struct DuplicatesWriter {
     writer: ArrowWriter<File>,
     schema: Arc<Schema>,
     rows: usize,
@@ -222,7 +222,7 @@ pub struct DuplicatesWriter {
 
 impl DuplicatesWriter {
     /// Creates the file.
-    pub fn create(path: &Path) -> Result<Self, ParquetError> {
+    pub(super) fn create(path: &Path) -> Result<Self, ParquetError> {
         let schema = Arc::new(Schema::new(vec![
             Field::new("dropped", DataType::Utf8, false),
             Field::new("kept", DataType::Utf8, false),
@@ -247,7 +247,7 @@ impl DuplicatesWriter {
     }
 
     /// Adds a row.
-    pub fn push(&mut self, row: &DuplicateRow<'_>) -> Result<(), ParquetError> {
+    pub(super) fn push(&mut self, row: &DuplicateRow<'_>) -> Result<(), ParquetError> {
         self.dropped.append_value(row.dropped);
         self.kept.append_value(row.kept);
         self.similarity.append_value(row.similarity);
@@ -275,7 +275,7 @@ impl DuplicatesWriter {
     }
 
     /// Writes the rest, the footer, and syncs.
-    pub fn finish(mut self) -> Result<(), ParquetError> {
+    pub(super) fn finish(mut self) -> Result<(), ParquetError> {
         self.flush()?;
         Ok(self.writer.into_inner()?.sync_all()?)
     }
