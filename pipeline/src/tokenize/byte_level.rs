@@ -11,6 +11,10 @@ use super::{EncodeError, Encoder};
 /// Exact name of this engine, part of task keys.
 pub(super) const NAME: &str = "tokenizers 1.0.0-rc.3";
 
+/// A run of like characters can be one word, for which the library takes, and keeps for the next text, some 40 bytes a
+/// byte: this bound keeps that below 200 MB a thread.
+const MAX_RUN: usize = 4_000_000;
+
 /// A tokenizer loaded with the fast library.
 pub(super) struct ByteLevel {
     tokenizer: PipelineTokenizer,
@@ -37,6 +41,10 @@ impl ByteLevel {
 impl Encoder for ByteLevel {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn max_run(&self) -> usize {
+        MAX_RUN
     }
 
     fn encode(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), EncodeError> {

@@ -53,8 +53,6 @@ pub(super) struct Definition {
     pub(super) added: Vec<String>,
     /// Id that the file gives to the end of a document, and its text.
     pub(super) end_of_text: (u32, String),
-    /// Whether text passes through NFC before it is split.
-    pub(super) composes: bool,
     /// Whether a long text may be cut between an ASCII letter and a space without any effect on the ids.
     pub(super) cuttable: bool,
     /// Why the fast encoder must not be used, if it must not.
@@ -117,14 +115,13 @@ impl Definition {
             }
         };
 
-        let composes = type_of(root.get("normalizer")) == Some("NFC");
         let unusual = unusual_model(model, byte_level)
             .or_else(|| unusual_normalizer(root.get("normalizer")))
             .or_else(|| unusual_split(root.get("pre_tokenizer")));
 
         let chosen = choose_end_of_text(root, path, end_of_text)?;
         let added = added_tokens(root);
-        let plain = (composes || root.get("normalizer").is_none_or(Value::is_null))
+        let plain = unusual_normalizer(root.get("normalizer")).is_none()
             && added.iter().all(|token| token.is_plain());
         let cuttable = byte_level && plain && splits_before_space(root.get("pre_tokenizer"));
         let added = added
@@ -141,7 +138,6 @@ impl Definition {
             kind,
             added,
             end_of_text: chosen,
-            composes,
             cuttable,
             only_reference: unusual,
         })

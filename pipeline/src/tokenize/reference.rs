@@ -8,8 +8,6 @@ use super::{EncodeError, Encoder};
 /// Exact name of this engine, part of task keys.
 pub(super) const NAME: &str = "tokenizers 0.23.2";
 
-/// Longest run of letters and digits, of white space, or of other characters that is encoded, in characters.
-///
 /// The library's regular expressions give up after a million steps of backtracking, and the library then takes the rest
 /// of the text as one word without a sign of it. Runs below this bound stay far below a million steps.
 const MAX_RUN: usize = 250_000;
@@ -55,36 +53,16 @@ fn said(error: library::Error) -> String {
     error.to_string()
 }
 
-/// Length of the longest run of one kind of character, in characters.
-fn longest_run(text: &str) -> usize {
-    let kind = |character: char| {
-        if character.is_whitespace() {
-            0
-        } else if character.is_alphanumeric() {
-            1
-        } else {
-            2
-        }
-    };
-    let (mut longest, mut run, mut last) = (0, 0, 3);
-    for character in text.chars() {
-        let this = kind(character);
-        run = if this == last { run + 1 } else { 1 };
-        last = this;
-        longest = longest.max(run);
-    }
-    longest
-}
-
 impl Encoder for Reference {
     fn name(&self) -> &'static str {
         NAME
     }
 
+    fn max_run(&self) -> usize {
+        MAX_RUN
+    }
+
     fn encode(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), EncodeError> {
-        if text.len() > MAX_RUN && longest_run(text) > MAX_RUN {
-            return Err(EncodeError::LongRun);
-        }
         let encoding = self
             .tokenizer
             .encode_fast(text, false)
