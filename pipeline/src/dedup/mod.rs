@@ -1,1 +1,28 @@
-//! Exact and near duplicates.
+//! Exact and near duplicates: what one document contributes, and how documents join into clusters.
+//!
+//! The way of a document: [`exact::exact_hash`] of its normalized text; [`words`] in lower case; word
+//! [`shingle`]s; a MinHash [`signature`]; one key a band. Documents that share a hash are exact duplicates; those that share a band
+//! key are candidates, verified by [`signature::agreement`] and joined by [`union_find`]. Everything here is pure and
+//! per document; sorting, buckets and files are the stages' part.
+
+pub mod exact;
+pub mod shingle;
+pub mod signature;
+pub mod union_find;
+mod word_classes;
+pub mod words;
+
+/// Options that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DedupError {
+    /// A number of bands, rows or words out of bounds.
+    #[error("{key} = {value}: choose a number from 1 to {most}")]
+    OutOfBounds {
+        /// The option, as written.
+        key: &'static str,
+        /// Its value.
+        value: usize,
+        /// The largest value allowed.
+        most: usize,
+    },
+}
