@@ -6,7 +6,8 @@
 
 use xxhash_rust::xxh3::xxh3_128;
 
-/// The 128-bit hash of `text`. Case, punctuation and space count: two texts differ in nothing when they share it.
+/// The 128-bit hash of `text`. Case, punctuation and space count: two texts differ in nothing when they share
+/// it.
 #[must_use]
 pub fn exact_hash(text: &str) -> u128 {
     xxh3_128(text.as_bytes())
