@@ -154,7 +154,7 @@ fn made_up_prose() -> Vec<String> {
             .wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below
     };
-    let vocabulary: Vec<String> = (0..20_000)
+    let mut vocabulary: Vec<String> = (0..20_000)
         .map(|rank: u32| {
             let letters = 2 + u64::from((rank + 1).ilog2()) / 3 + next(4);
             (0..letters)
@@ -162,6 +162,13 @@ fn made_up_prose() -> Vec<String> {
                 .collect()
         })
         .collect();
+    // The most frequent words are English ones, so that documents pass the rule of stop words.
+    for (word, english) in vocabulary
+        .iter_mut()
+        .zip(["the", "of", "and", "to", "that"])
+    {
+        english.clone_into(word);
+    }
     (0..4000)
         .map(|_| {
             let mut text = String::new();
