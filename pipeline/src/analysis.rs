@@ -1,12 +1,14 @@
 //! What rules ask of a document, computed once, when first asked for.
 //!
-//! Twenty rules then cost one pass over the lines, one over the words split at space, and one over the words of Unicode. The definitions are
-//! those of DataComp-LM (`mlfoundations/dclm`, `baselines/mappers/core_utils.py` and `filters/content_filters.py`), whose rules rest
-//! on nothing but Unicode and so can be met exactly; characters are Unicode scalars throughout.
+//! Twenty rules then cost one pass over the lines, one over the words split at space, and one over the words of
+//! Unicode. The definitions are those of DataComp-LM (`mlfoundations/dclm`, `baselines/mappers/core_utils.py`
+//! and `filters/content_filters.py`), whose rules rest on nothing but Unicode and so can be met exactly;
+//! characters are Unicode scalars throughout.
 //!
-//! **On hashes.** Lines and paragraphs are told apart by XXH3-64, words by the 64-bit hash of [`crate::dedup::words`], and n-grams exactly, by
-//! the numbers of their parts. A document of a million different words has a chance of 3 * 10^-8 that any two of them
-//! collide, and a collision would move a fraction by a word or a line: no verdict rests on it in practice.
+//! **On hashes.** Lines and paragraphs are told apart by XXH3-64, words by the 64-bit hash of
+//! [`crate::dedup::words`], and n-grams exactly, by the numbers of their parts. A document of a million
+//! different words has a chance of 3 * 10^-8 that any two of them collide, and a collision would move a
+//! fraction by a word or a line: no verdict rests on it in practice.
 
 mod characters;
 mod repetition;
@@ -15,6 +17,8 @@ use std::cell::{OnceCell, RefCell};
 
 use memchr::{memchr, memchr_iter, memmem};
 use xxhash_rust::xxh3::xxh3_64;
+
+use crate::dedup::words::{HIGH_BITS, letter_bits};
 
 use self::characters::{ALPHANUMERICS, LETTERS, byte, count_characters, is_line_break, strip};
 pub use self::repetition::Ngrams;
@@ -53,7 +57,8 @@ pub struct Characters {
     pub alphanumeric: u64,
 }
 
-/// The lines of a text as Python's `splitlines` makes them: broken at every kind of line end, blank ones included.
+/// The lines of a text as Python's `splitlines` makes them: broken at every kind of line end, blank ones
+/// included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AllLines {
     /// All.
@@ -330,42 +335,33 @@ fn split_words_of(text: &str) -> SplitWords {
             continue;
         }
         let start = at;
-        let mut seen = 0;
-        while at < bytes.len() {
-            let flags = byte::FLAGS[usize::from(bytes[at])];
-            if flags & (byte::SPACE | byte::WIDE) != 0 {
-                break;
-            }
-            seen |= flags;
-            at += 1;
-        }
-        if at == bytes.len() || bytes[at] < 0x80 {
-            words.add_ascii(bytes, start, at, seen);
+        let (plain_end, has_letter) = plain_word_end(bytes, start);
+        let next = bytes
+            .get(plain_end)
+            .map_or(byte::SPACE, |&next| byte::FLAGS[usize::from(next)]);
+        at = if next & byte::SPACE != 0 {
+            words.add_plain(bytes, start, plain_end, has_letter);
+            plain_end
         } else {
-            at = words.add_wide(text, start);
-        }
+            words.add_any(text, start)
+        };
     }
     words
 }
 
 impl SplitWords {
     #[inline(always)]
-    fn add_ascii(&mut self, bytes: &[u8], start: usize, end: usize, seen: u8) {
+    fn add_plain(&mut self, bytes: &[u8], start: usize, end: usize, has_letter: bool) {
         let word = &bytes[start..end];
         self.count += 1;
         self.characters += word.len() as u64;
-        self.without_letter += u64::from(seen & byte::LETTER == 0);
+        self.without_letter += u64::from(!has_letter);
         self.stop_words += u64::from(is_stop_word(word));
-        let first = byte::FLAGS[usize::from(word[0])];
-        self.tokens +=
-            u64::from(first & (byte::LETTER | byte::DIGIT) != 0 && begins_token(bytes, start));
-        if seen & byte::NUL != 0 {
-            self.tokens += tokens_after_nul(word);
-        }
+        self.tokens += u64::from(word[0].is_ascii_alphanumeric() && begins_token(bytes, start));
     }
 
-    /// Takes the word at `start`, in which there is a character beyond ASCII, if only a space; returns its end.
-    fn add_wide(&mut self, text: &str, start: usize) -> usize {
+    /// Takes the word at `start`, or a space beyond ASCII if that stands there; returns its end.
+    fn add_any(&mut self, text: &str, start: usize) -> usize {
         let letters = &*LETTERS;
         let rest = &text[start..];
         let word = &rest[..rest.find(characters::is_space).unwrap_or(rest.len())];
@@ -383,6 +379,33 @@ impl SplitWords {
         self.tokens += tokens_after_nul(word.as_bytes());
         start + word.len()
     }
+}
+
+/// Where the visible ASCII characters from `start` on end, and whether a letter is among them.
+#[inline(always)]
+fn plain_word_end(bytes: &[u8], start: usize) -> (usize, bool) {
+    let mut at = start;
+    let mut letters = 0;
+    while let Some(group) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let group = u64::from_le_bytes(*group);
+        // The high bit of each byte that is below `!` or beyond ASCII.
+        let visible = (group & !HIGH_BITS).wrapping_add(0x5f5f_5f5f_5f5f_5f5f) & !group;
+        let stops = !visible & HIGH_BITS;
+        if stops != 0 {
+            // The bits below the first stop.
+            letters |= letter_bits(group) & (stops ^ (stops - 1));
+            return (at + (stops.trailing_zeros() / 8) as usize, letters != 0);
+        }
+        letters |= letter_bits(group);
+        at += 8;
+    }
+    let rest = &bytes[at..];
+    let length = rest
+        .iter()
+        .position(|byte| !(b'!'..0x80).contains(byte))
+        .unwrap_or(rest.len());
+    let has_letter = letters != 0 || rest[..length].iter().any(u8::is_ascii_alphabetic);
+    (at + length, has_letter)
 }
 
 /// Whether a fastText token may begin at `start`: not after a space that fastText does not know.

@@ -1,9 +1,10 @@
 //! Text repairs that every document gets before anything judges or hashes it.
 //!
-//! Few, and none that a reader would see: one kind of line end, no byte order marks, no control characters, composed characters
-//! (Unicode Normalization Form C, UAX #15). Two files that differ in these alone become equal, which is what exact deduplication
-//! compares; no tokenizer of ours wants them. Everything else, trailing space included, is the document's own. The
-//! result is a fixed point: normalizing it again changes nothing.
+//! Few, and none that a reader would see: one kind of line end, no byte order marks, no control characters,
+//! composed characters (Unicode Normalization Form C, UAX #15). Two files that differ in these alone become
+//! equal, which is what exact deduplication compares; no tokenizer of ours wants them. Everything else,
+//! trailing space included, is the document's own. The result is a fixed point: normalizing it again changes
+//! nothing.
 
 use std::borrow::Cow;
 
@@ -16,7 +17,8 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 pub struct Normalize {
     /// `\r\n`, `\r`, vertical tab, form feed and U+0085 become `\n`.
     pub line_ends: bool,
-    /// Control characters go (general category Cc: NUL and the others), except `\n` and `\t`, and line ends if those are left alone.
+    /// Control characters go (general category Cc: NUL and the others), except `\n` and `\t`, and line ends if
+    /// those are left alone.
     pub control_characters: bool,
     /// U+FEFF goes, wherever it stands.
     pub byte_order_marks: bool,
@@ -148,7 +150,8 @@ fn end_of_wide(bytes: &[u8], from: usize) -> usize {
         .map_or(bytes.len(), |length| from + length)
 }
 
-/// Whether all characters are below U+0300, where the first combining mark is: these are in NFC whatever their order.
+/// Whether all characters are below U+0300, where the first combining mark is: these are in NFC whatever their
+/// order.
 fn below_marks(bytes: &[u8]) -> bool {
     bytes.iter().all(|&byte| byte < 0xcc)
 }

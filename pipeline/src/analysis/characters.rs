@@ -1,8 +1,9 @@
 //! Character classes as Python has them, since the published rules were computed with it.
 //!
-//! `str.isalpha` is general category L\* and `str.isalnum` adds N\*; Rust's `is_alphabetic` is the wider property Alphabetic, which
-//! counts vowel signs and circled letters. `str.split`, `str.strip` and `isspace` also take U+001C to U+001F for
-//! space. The categories are those of `regex-syntax` (Unicode 16); characters assigned later count as neither.
+//! `str.isalpha` is general category L\* and `str.isalnum` adds N\*; Rust's `is_alphabetic` is the wider
+//! property Alphabetic, which counts vowel signs and circled letters. `str.split`, `str.strip` and `isspace`
+//! also take U+001C to U+001F for space. The categories are those of `regex-syntax` (Unicode 16); characters
+//! assigned later count as neither.
 
 use std::sync::LazyLock;
 
@@ -74,23 +75,15 @@ pub(crate) mod byte {
     pub(crate) const SPACE: u8 = 1;
     /// fastText's separators: ASCII space without U+001C to U+001F, and NUL.
     pub(crate) const SEPARATOR: u8 = 2;
-    pub(crate) const LETTER: u8 = 4;
-    pub(crate) const DIGIT: u8 = 8;
-    pub(crate) const NUL: u8 = 16;
-    /// Part of a character beyond ASCII.
-    pub(crate) const WIDE: u8 = 32;
 
     pub(crate) static FLAGS: [u8; 256] = {
         let mut flags = [0; 256];
-        let mut code = 0;
-        while code < 256 {
-            flags[code] = match code as u8 {
-                0 => SEPARATOR | NUL,
+        let mut code = 0_u8;
+        while code < 0x80 {
+            flags[code as usize] = match code {
+                0 => SEPARATOR,
                 b'\t'..=b'\r' | b' ' => SPACE | SEPARATOR,
                 0x1c..=0x1f => SPACE,
-                b'a'..=b'z' | b'A'..=b'Z' => LETTER,
-                b'0'..=b'9' => DIGIT,
-                0x80..=0xff => WIDE,
                 _ => 0,
             };
             code += 1;
@@ -131,7 +124,8 @@ mod tests {
         let count = |set: &Set| ('\0'..=char::MAX).filter(|&c| set.contains(c)).count();
         assert!(('\0'..=char::MAX).all(|c| !LETTERS.contains(c) || c.is_alphabetic()));
         assert!(('\0'..=char::MAX).all(|c| !ALPHANUMERICS.contains(c) || c.is_alphanumeric()));
-        // CPython 3.11 (Unicode 14): sum(chr(i).isalpha() for i in range(0x110000)), and isalnum. Later versions only add.
+        // CPython 3.11 (Unicode 14): sum(chr(i).isalpha() for i in range(0x110000)), and isalnum. Later
+        // versions only add.
         assert!(count(&LETTERS) >= 131_756 && count(&LETTERS) < 131_756 + 12_000);
         assert!(count(&ALPHANUMERICS) >= 133_547 && count(&ALPHANUMERICS) < 133_547 + 12_000);
     }
@@ -160,16 +154,11 @@ mod tests {
     }
 
     #[test]
-    fn byte_flags_agree_with_the_classes() {
+    fn byte_flags_know_the_same_spaces() {
         for code in 0..0x80_u8 {
             let flags = byte::FLAGS[usize::from(code)];
             let character = char::from(code);
             assert_eq!(flags & byte::SPACE != 0, is_space(character));
-            assert_eq!(flags & byte::LETTER != 0, LETTERS.contains(character));
-            assert_eq!(
-                flags & (byte::LETTER | byte::DIGIT) != 0,
-                ALPHANUMERICS.contains(character)
-            );
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Repeated word n-grams as DataComp-LM counts them (`repetition_filter` in `content_filters.py`), n from 2 to 10 in little more than
-//! the time of one n.
+//! Repeated word n-grams as DataComp-LM counts them (`repetition_filter` in `content_filters.py`), n from 2 to
+//! 10 in little more than the time of one n.
 //!
-//! Words are those of UAX #29 that begin with a letter or digit, case kept. An n-gram can repeat only if both (n-1)-grams in it do. So
-//! the bigrams of all positions are tallied, and for each further n the positions that are left; in prose few get beyond 4. The
-//! n-gram at a position is told by the number of the (n-1)-gram there and that of the word it adds, so
-//! there is no hash of an n-gram that could collide.
+//! Words are those of UAX #29 that begin with a letter or digit, case kept. An n-gram can repeat only if both
+//! (n-1)-grams in it do. So the bigrams of all positions are tallied, and for each further n the positions that
+//! are left; in prose few get beyond 4. The n-gram at a position is told by the number of the (n-1)-gram there
+//! and that of the word it adds, so there is no hash of an n-gram that could collide.
 
 use super::Fraction;
 use super::characters::{ALPHANUMERICS, count_characters};
@@ -13,10 +13,11 @@ use crate::dedup::words::{WordHasher, for_each_word};
 /// Repeated n-grams of a document. Wholes are the characters of all words, without what stands between them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ngrams {
-    /// n = 2, 3, 4: characters of the n-gram that occurs most often (the longest, if several do), times its count; 0 if none occurs
-    /// twice. Overlaps count each time.
+    /// n = 2, 3, 4: characters of the n-gram that occurs most often (the longest, if several do), times its
+    /// count; 0 if none occurs twice. Overlaps count each time.
     pub top: [Fraction; 3],
-    /// n = 5 to 10: characters of the words that are in any n-gram which occurs more than once, each word counted once.
+    /// n = 5 to 10: characters of the words that are in any n-gram which occurs more than once, each word
+    /// counted once.
     pub duplicate: [Fraction; 6],
 }
 
@@ -71,12 +72,20 @@ impl NgramScratch {
         for_each_word(text, |start, end| {
             let word = &text[start..end];
             // A word of Unicode may begin with an underscore or a mark.
-            if !word.starts_with(|first| alphanumerics.contains(first)) {
+            let first = word.as_bytes().first().copied().unwrap_or_default();
+            if !(first.is_ascii_alphanumeric()
+                || word.starts_with(|first| alphanumerics.contains(first)))
+            {
                 return;
             }
             characters_before.push(characters);
             // The text is shorter than 2^30 bytes, so 32 bits hold any count of its characters or words.
-            characters += u32::try_from(count_characters(word)).unwrap_or(u32::MAX);
+            let length = if word.is_ascii() {
+                word.len() as u64
+            } else {
+                count_characters(word)
+            };
+            characters += u32::try_from(length).unwrap_or(u32::MAX);
             hashes.push(hasher.exact(text, start, end));
         });
         characters_before.push(characters);
@@ -144,7 +153,8 @@ impl NgramScratch {
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
     key: u64,
-    /// The tally in which the entry was made: entries of earlier ones count as free, so nothing is ever cleared.
+    /// The tally in which the entry was made: entries of earlier ones count as free, so nothing is ever
+    /// cleared.
     generation: u32,
     count: u32,
 }
@@ -154,7 +164,8 @@ struct Entry {
 pub(super) struct Tally {
     entries: Vec<Entry>,
     generation: u32,
-    /// Slots in use, a power of two, less one: no more than the document needs, so that small ones stay in the cache.
+    /// Slots in use, a power of two, less one: no more than the document needs, so that small ones stay in the
+    /// cache.
     last_slot: usize,
     /// What brings a 64-bit product down to a slot.
     shift: u32,
@@ -190,7 +201,8 @@ impl Tally {
         self.shift = u64::BITS - slots.trailing_zeros();
     }
 
-    /// Counts one occurrence of `key`; returns the number that stands for the key until the next [`Tally::begin`].
+    /// Counts one occurrence of `key`; returns the number that stands for the key until the next
+    /// [`Tally::begin`].
     #[inline(always)]
     #[expect(
         clippy::cast_possible_truncation,
@@ -322,8 +334,10 @@ mod tests {
 
     #[test]
     fn a_tally_outlives_its_generations() {
-        let mut tally = Tally::default();
-        tally.generation = u32::MAX;
+        let mut tally = Tally {
+            generation: u32::MAX,
+            ..Tally::default()
+        };
         tally.begin(1);
         let slot = tally.add(7);
         assert_eq!((tally.add(7), tally.count(slot)), (slot, 2));

@@ -1,9 +1,9 @@
-//! Shingles: hashes of every run of n consecutive words (Broder, "On the resemblance and containment of documents",
-//! 1997), rolling, so that a word costs two multiplications whatever n is.
+//! Shingles: hashes of every run of n consecutive words (Broder, "On the resemblance and containment of
+//! documents", 1997), rolling, so that a word costs two multiplications whatever n is.
 //!
-//! A document with fewer than n words has no shingle: it can be an exact duplicate, not a near one. (Hashing what there is
-//! would make all texts like "Page not found." one bucket.) A shingle that occurs twice may be given twice: the minimum
-//! over a multiset is that over its set.
+//! A document with fewer than n words has no shingle: it can be an exact duplicate, not a near one. (Hashing
+//! what there is would make all texts like "Page not found." one bucket.) A shingle that occurs twice may be
+//! given twice: the minimum over a multiset is that over its set.
 
 /// The multiplier of the polynomial: odd, so that a step can be undone.
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -44,7 +44,8 @@ impl Shingler {
         self.hash = 0;
     }
 
-    /// Takes the hash of the next word; gives that of the shingle which ends with it, once there are enough words.
+    /// Takes the hash of the next word; gives that of the shingle which ends with it, once there are enough
+    /// words.
     #[inline(always)]
     pub fn push(&mut self, word: u64) -> Option<u32> {
         let left = std::mem::replace(&mut self.window[self.oldest], word);
@@ -65,7 +66,7 @@ impl Shingler {
     }
 }
 
-/// The finalizer of MurmurHash3 (Appleby, 2011): every bit in moves every bit out.
+/// The finalizer of `MurmurHash3` (Appleby, 2011): every bit in moves every bit out.
 #[inline(always)]
 fn finish(mut hash: u64) -> u64 {
     hash ^= hash >> 33;
@@ -76,10 +77,6 @@ fn finish(mut hash: u64) -> u64 {
 }
 
 #[inline(always)]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "32 bits are left after the shift"
-)]
 fn high_half(hash: u64) -> u32 {
     (hash >> 32) as u32
 }

@@ -1,16 +1,17 @@
-//! MinHash signatures (Broder, 1997) and their bands (Indyk and Motwani, 1998): documents that share many shingles share
-//! many minima, and those that share all minima of a band are candidates.
+//! MinHash signatures (Broder, 1997) and their bands (Indyk and Motwani, 1998): documents that share many
+//! shingles share many minima, and those that share all minima of a band are candidates.
 //!
-//! The k-th minimum is taken of `(shingle ^ b[k]) * a[k]` in 32 bits, `a[k]` odd: a permutation of the 32-bit numbers that costs
-//! one multiplication and no modulus. Measured against true Jaccard similarities its error equals that of the
-//! textbook family `(a x + b) mod (2^61 - 1)`; the test below holds it to the theory. Defaults are those of FineWeb
-//! (arXiv 2406.17557, as in datatrove's `minhash.py`): 5 words a shingle, 14 bands of 8 rows, half of the pairs found at similarity 0.685,
-//! 92% at 0.8.
+//! The k-th minimum is taken of `(shingle ^ b[k]) * a[k]` in 32 bits, `a[k]` odd: a permutation of the 32-bit
+//! numbers that costs one multiplication and no modulus. Measured against true Jaccard similarities its error
+//! equals that of the textbook family `(a x + b) mod (2^61 - 1)`; the test below holds it to the theory.
+//! Defaults are those of FineWeb (arXiv 2406.17557, as in datatrove's `minhash.py`): 5 words a shingle, 14
+//! bands of 8 rows, half of the pairs found at similarity 0.685, 92% at 0.8.
 //!
-//! **Format.** Constants, word hash, shingle hash and band keys are part of the format of a build: signatures of two machines
-//! or two versions of this program are equal. `a[k]` and `b[k]` are the upper halves of the outputs 2k and 2k+1 (from 0) of
-//! `SplitMix64` (Steele, Lea, Flood, 2014) seeded with [`SEED`], the lowest bit of `a[k]` set; they do not depend on the number of bands. The key of band n is
-//! XXH3-64, seed n, of its rows as little-endian `u32`.
+//! **Format.** Constants, word hash, shingle hash and band keys are part of the format of a build: signatures
+//! of two machines or two versions of this program are equal. `a[k]` and `b[k]` are the upper halves of the
+//! outputs 2k and 2k+1 (from 0) of `SplitMix64` (Steele, Lea, Flood, 2014) seeded with [`SEED`], the lowest bit
+//! of `a[k]` set; they do not depend on the number of bands. The key of band n is XXH3-64, seed n, of its rows
+//! as little-endian `u32`.
 
 #![expect(
     unsafe_code,
@@ -35,7 +36,8 @@ const MOST_WORDS: usize = 64;
 
 /// Permutations are padded to this many, so that a kernel meets whole vectors only.
 const LANES: usize = 16;
-/// Shingles taken at a time: they stay in the first-level cache while each block of permutations runs over them.
+/// Shingles taken at a time: they stay in the first-level cache while each block of permutations runs over
+/// them.
 const BATCH: usize = 2048;
 
 /// How near duplicates are looked for.
@@ -129,7 +131,8 @@ impl MinHasher {
         }
     }
 
-    /// The key of each band of a signature, first band first. Equal keys of the same band make a candidate pair.
+    /// The key of each band of a signature, first band first. Equal keys of the same band make a candidate
+    /// pair.
     pub fn band_keys<'a>(&'a self, signature: &'a [u32]) -> impl Iterator<Item = u64> + 'a {
         let rows = self.options.rows;
         signature
@@ -163,8 +166,8 @@ pub struct Signer<'a> {
 }
 
 impl Signer<'_> {
-    /// The signature of `text`: the minima of all permutations over its word shingles in lower case. `None` if it has fewer words
-    /// than a shingle. Memory does not depend on the length of the text.
+    /// The signature of `text`: the minima of all permutations over its word shingles in lower case. `None` if
+    /// it has fewer words than a shingle. Memory does not depend on the length of the text.
     pub fn sign(&mut self, text: &str) -> Option<&[u32]> {
         let Self {
             hasher,
@@ -210,10 +213,6 @@ pub fn s_curve(bands: usize, rows: usize, similarity: f64) -> f64 {
     1.0 - (1.0 - band).powf(bands as f64)
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "32 bits are left after the shift"
-)]
 fn split_mix(state: &mut u64) -> u32 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut output = *state;
@@ -222,10 +221,11 @@ fn split_mix(state: &mut u64) -> u32 {
     ((output ^ (output >> 31)) >> 32) as u32
 }
 
-/// The instruction set a signature is computed with. All give the same bits: the arithmetic is exact and written once.
+/// The instruction set a signature is computed with. All give the same bits: the arithmetic is exact and
+/// written once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kernel {
-    /// What every processor of the target has: SSE2 on x86-64, NEON on AArch64.
+    /// What every processor of the target has: SSE2 on x86-64, NEON on ARM64.
     Baseline,
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -278,7 +278,8 @@ fn avx512(multipliers: &[u32], masks: &[u32], shingles: &[u32], minima: &mut [u3
     wide(multipliers, masks, shingles, minima);
 }
 
-/// Blocks of 32 permutations: with 16 registers of eight lanes, minima and constants of a block stay in registers.
+/// Blocks of 32 permutations: with 16 registers of eight lanes, minima and constants of a block stay in
+/// registers.
 #[inline(always)]
 fn narrow(multipliers: &[u32], masks: &[u32], shingles: &[u32], minima: &mut [u32]) {
     let done = blocks::<32>(multipliers, masks, shingles, minima);
@@ -534,7 +535,8 @@ mod tests {
 
     #[test]
     fn the_s_curve_is_the_published_one() {
-        // datatrove's `minhash.py` gives the threshold (1/14)^(1/8), about 0.72; values to three digits are computed.
+        // datatrove's `minhash.py` gives the threshold (1/14)^(1/8), about 0.72; values to three digits are
+        // computed.
         for (bands, rows, similarity, expected) in [
             (14, 8, 0.5, 0.053),
             (14, 8, 0.7, 0.565),

@@ -1,7 +1,9 @@
-//! Disjoint sets over dense ids, four bytes an id. The root of a set is its smallest id, whatever the order of unions.
+//! Disjoint sets over dense ids, four bytes an id. The root of a set is its smallest id, whatever the order of
+//! unions.
 //!
-//! Linking by id in place of rank gives up the textbook bound, not the speed: with path halving (Tarjan and van Leeuwen, 1984)
-//! a find is logarithmic amortized, and edges sorted by id, which is how buckets come, keep the trees flat.
+//! Linking by id in place of rank gives up the textbook bound, not the speed: with path halving (Tarjan and van
+//! Leeuwen, 1984) a find is logarithmic amortized, and edges sorted by id, which is how buckets come, keep the
+//! trees flat.
 
 /// Sets of the ids `0..len`, each alone at first.
 #[derive(Clone, Debug)]

@@ -1,31 +1,33 @@
 //! The word-break classes that [`super::words`] handles itself, for the common scripts of the basic plane.
 //!
-//! The classes are those of UAX #29 (table 3, Word_Break property values, Unicode 17), with everything rare or
-//! entangled folded into [`Class::Complex`], which the scanner hands to `unicode-segmentation`. A character that
-//! is listed nowhere is complex, so the table may be short without being wrong. The ranges were found by asking
-//! `unicode-segmentation` how each character breaks beside others; the test below asks it again, for every character.
+//! The classes are those of UAX #29 (table 3, `Word_Break` property values, Unicode 17), with everything rare
+//! or entangled folded into [`Class::Complex`], which the scanner hands to `unicode-segmentation`. A character
+//! that is listed nowhere is complex, so the table may be short without being wrong. The ranges were found by
+//! asking `unicode-segmentation` how each character breaks beside others; the test below asks it again, for
+//! every character.
 
 /// How a character takes part in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Class {
-    /// Left to `unicode-segmentation`: modifier signs, Hebrew, joiners, regional indicators, rare scripts, all of the upper planes.
+    /// Left to `unicode-segmentation`: modifier signs, Hebrew, joiners, regional indicators, rare scripts, all
+    /// of the upper planes.
     Complex,
     /// Breaks on both sides and is in no word: punctuation, symbols, space.
     Other,
-    /// ALetter.
+    /// `ALetter`.
     Letter,
     /// Numeric.
     Numeric,
     /// Katakana.
     Katakana,
-    /// ExtendNumLet: the underscore and its like join words but make none.
+    /// `ExtendNumLet`: the underscore and its like join words but make none.
     ExtendNumLet,
-    /// MidLetter: joins two letters.
+    /// `MidLetter`: joins two letters.
     MidLetter,
-    /// MidNum: joins two digits.
+    /// `MidNum`: joins two digits.
     MidNum,
-    /// MidNumLet and the apostrophe: joins two letters or two digits.
+    /// `MidNumLet` and the apostrophe: joins two letters or two digits.
     MidNumLet,
     /// Breaks on both sides and is a word: ideographs, kana, Thai letters, superscript digits.
     Single,

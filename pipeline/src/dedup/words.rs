@@ -1,14 +1,16 @@
-//! Words by the rules of Unicode (UAX #29, default word boundaries, Unicode 17), and a hash of each in lower case.
+//! Words by the rules of Unicode (UAX #29, default word boundaries, Unicode 17), and a hash of each in lower
+//! case.
 //!
 //! A word is a stretch between two word boundaries that holds a letter or a digit, which is what
 //! `unicode-segmentation` calls `unicode_words()`; the words here are the same on every input. That crate walks
-//! characters through a binary search each; here the common scripts go through one table ([`super::word_classes`])
-//! and the rest is handed to the crate, one stretch at a time.
+//! characters through a binary search each; here the common scripts go through one table
+//! ([`super::word_classes`]) and the rest is handed to the crate, one stretch at a time.
 //!
-//! Why the hand-over is exact: the crate's forward iterator keeps nothing across a boundary but the category of the
-//! next character, so it may be started afresh at any boundary. Every stretch handed over starts at one: where the last word
-//! ended, or before a character that breaks on both sides. And no decision is taken here on a character the
-//! table calls complex: meeting one hands over the stretch that it might belong to, from its start.
+//! Why the hand-over is exact: the crate's forward iterator keeps nothing across a boundary but the category of
+//! the next character, so it may be started afresh at any boundary. Every stretch handed over starts at one:
+//! where the last word ended, or before a character that breaks on both sides. And no decision is taken here on
+//! a character the table calls complex: meeting one hands over the stretch that it might belong to, from its
+//! start.
 
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -23,6 +25,17 @@ pub fn for_each_word(text: &str, mut found: impl FnMut(usize, usize)) {
     let mut at = 0;
     while at < bytes.len() {
         let (class, width) = class_at(bytes, at);
+        if width == 1 && matches!(class, Class::Letter | Class::Numeric) {
+            let end = end_of_plain_run(bytes, at + 1);
+            let next = bytes.get(end).copied().unwrap_or(b' ');
+            // What follows nearly every word: nothing that could join.
+            if next < 0x80 && CLASSES[usize::from(next)] == Class::Other {
+                found(at, end);
+                at = end;
+                floor = end;
+                continue;
+            }
+        }
         match class {
             Class::Other | Class::MidLetter | Class::MidNum | Class::MidNumLet => at += width,
             Class::Letter
@@ -67,6 +80,46 @@ fn class_at(bytes: &[u8], at: usize) -> (Class, usize) {
     } else {
         (Class::Complex, 4)
     }
+}
+
+/// Where the run of ASCII letters, digits and underscores around `at` ends: none of these breaks from the
+/// others.
+#[inline(always)]
+fn end_of_plain_run(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(group) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let group = u64::from_le_bytes(*group);
+        let seven = group & !HIGH_BITS;
+        let digits =
+            seven.wrapping_add(each(0x80 - b'0')) & !seven.wrapping_add(each(0x80 - b'9' - 1));
+        let underscores = !(seven ^ each(b'_')).wrapping_add(each(0x7f));
+        let plain = letter_bits(group) | ((digits | underscores) & !group & HIGH_BITS);
+        let others = !plain & HIGH_BITS;
+        if others != 0 {
+            return at + (others.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest
+        .iter()
+        .position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_')
+        .unwrap_or(rest.len())
+}
+
+/// The high bit of each byte that is an ASCII letter, of eight bytes at once.
+#[inline(always)]
+pub(crate) fn letter_bits(group: u64) -> u64 {
+    // Sums of seven-bit numbers do not carry into the next byte; they reach the high bit from a limit on.
+    let lower = (group & !HIGH_BITS) | each(0x20);
+    lower.wrapping_add(each(0x80 - b'a'))
+        & !lower.wrapping_add(each(0x80 - b'z' - 1))
+        & !group
+        & HIGH_BITS
+}
+
+/// Eight times the same byte.
+const fn each(byte: u8) -> u64 {
+    byte as u64 * 0x0101_0101_0101_0101
 }
 
 /// The end of the stretch that starts at `start` and whether it is a word; `None` if the table cannot tell.
@@ -155,9 +208,9 @@ const LENGTH_MASKS: [u64; 9] = {
 /// Hashes words as they are or in lower case. The hash is part of the signature format: it never changes.
 ///
 /// The bytes are taken eight at a time, little endian, the last group filled with zeros (no word holds a NUL);
-/// each group is exclusive-ored in, multiplied by an odd constant and folded. The steps can be undone, so words of
-/// up to eight bytes never collide with each other.
-/// Lower case is that of each character by itself (no final sigma), full mappings included.
+/// each group is exclusive-ored in, multiplied by an odd constant and folded. The steps can be undone, so words
+/// of up to eight bytes never collide with each other. Lower case is that of each character by itself (no final
+/// sigma), full mappings included.
 #[derive(Debug, Default)]
 pub struct WordHasher {
     lower: String,
@@ -231,13 +284,13 @@ fn mix(hash: u64, group: u64) -> u64 {
     product ^ (product >> 32)
 }
 
-const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+pub(crate) const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
 /// Eight ASCII bytes in lower case: the sums carry into a byte's high bit from `A` on, and from beyond `Z` on.
 #[inline(always)]
 fn lower_group(group: u64) -> u64 {
-    let from_a = group.wrapping_add(0x3f3f_3f3f_3f3f_3f3f);
-    let beyond_z = group.wrapping_add(0x2525_2525_2525_2525);
+    let from_a = group.wrapping_add(each(0x80 - b'A'));
+    let beyond_z = group.wrapping_add(each(0x80 - b'Z' - 1));
     group | ((from_a & !beyond_z & HIGH_BITS) >> 2)
 }
 
@@ -261,7 +314,7 @@ mod tests {
         let mut hasher = WordHasher::default();
         let mut hashes = Vec::new();
         for_each_word(text, |start, end| {
-            hashes.push(hasher.lower_case(text, start, end))
+            hashes.push(hasher.lower_case(text, start, end));
         });
         hashes
     }

@@ -1,9 +1,11 @@
-//! StarCoder's rules for source files (Li et al. 2023, arXiv 2305.06161, section 3.1): no line beyond 1,000 characters, no more than 100 a line
-//! in the mean, a quarter letters and digits. They drop minified, generated and encoded files.
+//! The rules of `StarCoder` for source files (Li et al. 2023, arXiv 2305.06161, section 3.1): no line beyond
+//! 1,000 characters, no more than 100 a line in the mean, a quarter letters and digits. They drop minified,
+//! generated and encoded files.
 //!
-//! Source: `bigcode-project/bigcode-dataset`, `preprocessing/filtering.py`; lines are Python's `splitlines`. Markers of generated files are
-//! those of StarCoder 2 (Lozhkov et al. 2024, arXiv 2402.19173, section 2.1), looked for in the first five lines in any
-//! case, and off by default since the first paper has none. An empty file is dropped.
+//! Source: `bigcode-project/bigcode-dataset`, `preprocessing/filtering.py`; lines are Python's `splitlines`. An
+//! empty file is dropped. Off by default: dropping files that say in their first five lines, in any case, that
+//! they are generated. The place is that of `StarCoder2` (Lozhkov et al. 2024, arXiv 2402.19173), the list of
+//! phrases is ours.
 
 use serde::{Deserialize, Serialize};
 

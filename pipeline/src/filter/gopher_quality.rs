@@ -1,10 +1,12 @@
-//! Gopher's quality rules (Rae et al. 2021, arXiv 2112.11446, appendix A.1.1) as DataComp-LM computes them: profile `gopher@dclm`.
+//! Gopher's quality rules (Rae et al. 2021, arXiv 2112.11446, appendix A.1.1) as DataComp-LM computes them:
+//! profile `gopher@dclm`.
 //!
 //! Source: `mlfoundations/dclm`, `baselines/mappers/filters/content_filters.py`, with the thresholds of
-//! `baselines_configs/dclm_baseline_refinedweb.yaml` and in its order. Where the definitions part from the paper's wording: words for the
-//! count are fastText tokens that begin with a letter or digit, for everything else those of Python's `split`; symbols are summed and
-//! counted as they occur, not by words; blank lines count nowhere; stop words are counted with repetition, in any case.
-//! A document without words is dropped whatever the thresholds.
+//! `baselines_configs/dclm_baseline_refinedweb.yaml` and in its order. Where the definitions part from the
+//! paper's wording: words for the count are fastText tokens that begin with a letter or digit, for everything
+//! else those of Python's `split`; symbols are summed and counted as they occur, not by words; blank lines
+//! count nowhere; stop words are counted with repetition, in any case. A document without words is dropped
+//! whatever the thresholds.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,10 +1,12 @@
-//! Gopher's repetition rules (Rae et al. 2021, arXiv 2112.11446, table A1) as DataComp-LM computes them: profile `gopher@dclm`.
+//! Gopher's repetition rules (Rae et al. 2021, arXiv 2112.11446, table A1) as DataComp-LM computes them:
+//! profile `gopher@dclm`.
 //!
-//! Source: `massive_web_repetition_filters` in `mlfoundations/dclm`, `baselines/mappers/filters/content_filters.py`, in its order.
-//! "Fraction of duplicates" has several meanings among the tools that cite the table, and thresholds do not carry over; here: lines
-//! and paragraphs are stripped and empty ones ignored, every occurrence of a repeated one counts, a single one passes and none at all is
-//! dropped; characters are those of lines, paragraphs or words alone; the top n-gram counts as often as it occurs, overlaps too, and
-//! not at all if it occurs once; of repeated longer n-grams each word counts once.
+//! Source: `massive_web_repetition_filters` in `mlfoundations/dclm`,
+//! `baselines/mappers/filters/content_filters.py`, in its order. "Fraction of duplicates" has several meanings
+//! among the tools that cite the table, and thresholds do not carry over; here: lines and paragraphs are
+//! stripped and empty ones ignored, every occurrence of a repeated one counts, a single one passes and none at
+//! all is dropped; characters are those of lines, paragraphs or words alone; the top n-gram counts as often as
+//! it occurs, overlaps too, and not at all if it occurs once; of repeated longer n-grams each word counts once.
 
 use serde::{Deserialize, Serialize};
 
@@ -182,7 +184,8 @@ mod tests {
     fn golden_31_words_and_the_first_five_again() {
         let text = format!("{} {}", words(0, 31), words(0, 5));
         near(measure(&text).1.duplicate[0].value(), 0.278);
-        // The published verdict is on this quantity alone; the whole rule set drops the document at n = 4 already.
+        // The published verdict is on this quantity alone; the whole rule set drops the document at n = 4
+        // already.
         let alone = GopherRepetitionOptions {
             max_top_ngram_character_fractions: [1.0; 3],
             ..GopherRepetitionOptions::default()

@@ -1,6 +1,7 @@
-//! Documents too short to teach anything, or too long to be one document. The default minimum is SlimPajama's (200 characters,
-//! <https://www.cerebras.net/blog/slimpajama-a-627b-token-cleaned-and-deduplicated-version-of-redpajama>); there is no published maximum
-//! for anything but web pages (C4: 190,000), so none is set.
+//! Documents too short to teach anything, or too long to be one document. The default minimum is the number of
+//! `SlimPajama` (200 characters, which it counts without punctuation and space,
+//! <https://www.cerebras.net/blog/slimpajama-a-627b-token-cleaned-and-deduplicated-version-of-redpajama>);
+//! there is no published maximum for anything but web pages (C4: 190,000), so none is set.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,9 @@
 //! Rules that keep or drop one document, each from a published source and in a file of its own.
 //!
-//! A rule reads the shared [`Analysis`]; [`Filters`] asks the rules in a fixed order, the cheapest first: length (one count),
-//! code (two passes over characters), Gopher quality (words split at space), Gopher repetition (words of Unicode and their n-grams).
-//! The first that says no names the reason, so a reason's count depends on that order, and what is kept does not.
+//! A rule reads the shared [`Analysis`]; [`Filters`] asks the rules in a fixed order, the cheapest first:
+//! length (one count), code (two passes over characters), Gopher quality (words split at space), Gopher
+//! repetition (words of Unicode and their n-grams). The first that says no names the reason, so a reason's
+//! count depends on that order, and what is kept does not.
 
 pub mod code;
 pub mod gopher_quality;
@@ -39,7 +40,7 @@ pub struct FilterOptions {
     /// Characters of a document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length: Option<LengthOptions>,
-    /// StarCoder's rules for code.
+    /// The rules of `StarCoder` for code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<CodeOptions>,
     /// Gopher's quality rules.
@@ -120,8 +121,8 @@ impl Filters {
         self.rules.is_empty()
     }
 
-    /// The verdict on a document: that of the first rule which drops it. `scratch` is one thread's, kept from document
-    /// to document; nothing is allocated once it has seen a large one.
+    /// The verdict on a document: that of the first rule which drops it. `scratch` is one thread's, kept from
+    /// document to document; nothing is allocated once it has seen a large one.
     pub fn judge(&self, text: &str, scratch: &mut Scratch) -> Verdict {
         let Some(document) = Analysis::new(text, scratch) else {
             return Verdict::Drop(TOO_LARGE);
