@@ -1,10 +1,10 @@
 //! Exact and near duplicates: what one document contributes, and how documents join into clusters.
 //!
-//! The way of a document: [`exact::exact_hash`] of its normalized text; [`words`] in lower case; word
-//! [`shingle`]s; a MinHash [`signature`]; one key a band. Documents that share a hash are exact duplicates;
-//! those that share a band key are candidates, verified by [`signature::agreement`] and joined by
-//! [`union_find`]. Everything here is pure and per document; sorting, buckets and files are the stages' part.
+//! The way of a document: [`exact::text_hashes`] of its normalized text; [`words`] in lower case; word [`shingle`]s; a MinHash
+//! [`signature`]; one key a band. Documents that share a hash are exact duplicates; those that share a band key are
+//! candidates, verified by the agreement of their signatures and joined in [`cluster`]. Nothing here knows a file.
 
+pub mod cluster;
 pub mod exact;
 pub mod shingle;
 pub mod signature;
