@@ -163,7 +163,9 @@ pub enum FormatError {
         what: String,
     },
     /// A split has too few tokens for one sequence.
-    #[error("split {split} has {tokens} tokens, too few for a sequence of {sequence_tokens}; use shorter sequences or more data")]
+    #[error(
+        "split {split} has {tokens} tokens, too few for a sequence of {sequence_tokens}; use shorter sequences or more data"
+    )]
     TooShort {
         /// The split.
         split: &'static str,
@@ -181,7 +183,10 @@ impl FormatError {
     }
 
     pub(crate) fn io(file: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
-        move |error| Self::Io { file: file.to_path_buf(), error }
+        move |error| Self::Io {
+            file: file.to_path_buf(),
+            error,
+        }
     }
 
     pub(crate) fn unwritable(what: impl Into<String>) -> Self {
@@ -192,7 +197,9 @@ impl FormatError {
 impl From<FormatError> for std::io::Error {
     fn from(error: FormatError) -> Self {
         match error {
-            FormatError::Io { error, file } => Self::new(error.kind(), format!("{}: {error}", file.display())),
+            FormatError::Io { error, file } => {
+                Self::new(error.kind(), format!("{}: {error}", file.display()))
+            }
             other => Self::other(other),
         }
     }

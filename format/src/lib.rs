@@ -41,11 +41,12 @@ pub use build::{Build, VerifyEvent, VerifyReport, verify};
 pub use error::{FormatError, Result};
 pub use loader::{Loader, LoaderOptions, Sequence};
 pub use manifest::{
-    BUILD_FORMAT, Count, DatasetEntry, EndOfText, FileEntry, Funnel, Manifest, ShardEntry, Split, SplitEntry, SplitTokens,
-    TokenizerEntry, VERSION,
+    BUILD_FORMAT, Count, DatasetEntry, EndOfText, FileEntry, Funnel, Manifest, ShardEntry, Split,
+    SplitEntry, SplitTokens, TokenizerEntry, VERSION,
 };
 pub use publish::write_atomic;
 pub use reader::ShardReader;
 pub use shard::{
-    DocumentEntry, Frame, ShardFlags, ShardIndex, ShardSpec, ShardSummary, ShardWriter, TokenWidth, encode_frame, write_shard,
+    DocumentEntry, Frame, ShardFlags, ShardIndex, ShardSpec, ShardSummary, ShardWriter, TokenWidth,
+    encode_frame, write_shard,
 };

@@ -1,6 +1,6 @@
 //! `manifest.json`: what a build is made of, what became of every document, and a hash over all of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{FormatError, Result};
-use crate::shard::TokenWidth;
+use crate::shard::{MAX_FRAME_TOKENS, TokenWidth};
 
 /// The newest version of shards and manifests that this crate writes; it reads all from 1 on.
 pub const VERSION: u32 = 1;
@@ -79,12 +79,19 @@ pub struct Funnel {
 impl Funnel {
     /// Whether in = kept + dropped + duplicates + quarantined, in documents and in bytes.
     pub fn balances(&self) -> bool {
-        let mut out = self.kept;
-        for counts in [&self.dropped, &self.duplicates, &self.quarantined] {
-            counts.values().for_each(|count| out += *count);
-        }
-        out == Count { documents: self.documents_in, bytes: self.bytes_in }
+        let out = || {
+            let others = [&self.dropped, &self.duplicates, &self.quarantined];
+            let others = others.into_iter().flat_map(BTreeMap::values);
+            others.chain([&self.kept])
+        };
+        total(out().map(|count| count.documents)) == u128::from(self.documents_in)
+            && total(out().map(|count| count.bytes)) == u128::from(self.bytes_in)
     }
+}
+
+/// A sum that no manifest makes overflow.
+fn total(numbers: impl Iterator<Item = u64>) -> u128 {
+    numbers.map(u128::from).sum()
 }
 
 impl AddAssign<&Self> for Funnel {
@@ -93,7 +100,8 @@ impl AddAssign<&Self> for Funnel {
         self.bytes_in += other.bytes_in;
         self.kept += other.kept;
         let add = |into: &mut BTreeMap<String, Count>, from: &BTreeMap<String, Count>| {
-            from.iter().for_each(|(reason, count)| *into.entry(reason.clone()).or_default() += *count);
+            from.iter()
+                .for_each(|(reason, count)| *into.entry(reason.clone()).or_default() += *count);
         };
         add(&mut self.dropped, &other.dropped);
         add(&mut self.duplicates, &other.duplicates);
@@ -245,20 +253,37 @@ pub struct Manifest {
 const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 impl Manifest {
-    /// Its bytes, with the root set.
+    /// Sets the root and gives the bytes to publish.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Unwritable`] for what [`Self::parse`] would refuse, so that no build is published that cannot be
+    /// opened.
     pub fn to_bytes(&mut self) -> Result<Vec<u8>> {
+        self.check_settings()
+            .and_then(|()| self.check_counts())
+            .map_err(FormatError::unwritable)?;
         self.root = ZEROS.to_owned();
-        let mut text = serde_json::to_string_pretty(self).map_err(|error| FormatError::unwritable(error.to_string()))?;
+        let mut text = serde_json::to_string_pretty(self)
+            .map_err(|error| FormatError::unwritable(error.to_string()))?;
         text.push('\n');
-        let at = root_at(&text).ok_or_else(|| FormatError::unwritable("the manifest has no root"))?;
+        let at =
+            root_at(&text).ok_or_else(|| FormatError::unwritable("the manifest has no root"))?;
         self.root = hex(&Sha256::digest(text.as_bytes()));
         text.replace_range(at..at + 64, &self.root);
         Ok(text.into_bytes())
     }
 
     /// Reads and checks a manifest; `file` is for errors.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Manifest`], [`FormatError::Version`], [`FormatError::Root`] and [`FormatError::Counts`].
     pub fn parse(file: &Path, bytes: &[u8]) -> Result<Self> {
-        let wrong = |what: String| FormatError::Manifest { file: file.to_path_buf(), what };
+        let wrong = |what: String| FormatError::Manifest {
+            file: file.to_path_buf(),
+            what,
+        };
         let text = std::str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
         // The version first: a later one may have fields that this program does not know.
         #[derive(Deserialize)]
@@ -268,12 +293,20 @@ impl Manifest {
         }
         let head: Head = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
         if head.format != BUILD_FORMAT {
-            return Err(wrong(format!("its format is {:?}, not {BUILD_FORMAT:?}", head.format)));
+            return Err(wrong(format!(
+                "its format is {:?}, not {BUILD_FORMAT:?}",
+                head.format
+            )));
         }
         if !(1..=VERSION).contains(&head.version) {
-            return Err(FormatError::Version { file: file.to_path_buf(), found: head.version, newest: VERSION });
+            return Err(FormatError::Version {
+                file: file.to_path_buf(),
+                found: head.version,
+                newest: VERSION,
+            });
         }
-        let manifest: Self = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        let manifest: Self =
+            serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
         let at = root_at(text).ok_or_else(|| wrong("it has no root of 64 digits".to_owned()))?;
         let mut hash = Sha256::new();
         hash.update(&text[..at]);
@@ -281,40 +314,118 @@ impl Manifest {
         hash.update(&text[at + 64..]);
         let computed = hex(&hash.finalize());
         if computed != manifest.root {
-            return Err(FormatError::Root { file: file.to_path_buf(), written: manifest.root, computed });
+            return Err(FormatError::Root {
+                file: file.to_path_buf(),
+                written: manifest.root,
+                computed,
+            });
         }
-        manifest.check()?;
+        manifest.check_settings().map_err(wrong)?;
+        manifest
+            .check_counts()
+            .map_err(|what| FormatError::Counts { what })?;
         Ok(manifest)
     }
 
-    /// Whether the counts add up.
-    fn check(&self) -> Result<()> {
-        let counts = |what: String| Err(FormatError::Counts { what });
-        let mut funnel = Funnel::default();
-        for dataset in &self.datasets {
-            if !dataset.funnel.balances() {
-                return counts(format!("dataset {}: in is not kept, dropped, duplicates and quarantined together", dataset.name));
-            }
-            funnel += &dataset.funnel;
-            let documents: u64 = dataset.splits.values().map(|s| s.documents).sum();
-            if documents != dataset.funnel.kept.documents {
-                return counts(format!("dataset {}: the splits do not hold the documents that were kept", dataset.name));
-            }
+    /// Whether shards and a loader can be made of what it says; `Err` is why not.
+    fn check_settings(&self) -> std::result::Result<(), String> {
+        let TokenizerEntry {
+            vocab_size,
+            end_of_text,
+            ..
+        } = &self.tokenizer;
+        if end_of_text.id >= *vocab_size {
+            return Err(format!(
+                "its end of text is {}, outside the vocabulary of {vocab_size}",
+                end_of_text.id
+            ));
         }
+        if self.token_width != TokenWidth::for_vocab(*vocab_size) {
+            return Err("the bytes of a token do not suit the vocabulary".to_owned());
+        }
+        if !(1..=MAX_FRAME_TOKENS).contains(&self.frame_tokens) || self.shard_tokens == 0 {
+            return Err("its frames or shards have no size, or frames too large a one".to_owned());
+        }
+        let mut names = BTreeSet::from([self.tokenizer.file.as_str()]);
+        let shards = self.splits.values().flat_map(|entry| &entry.shards);
+        let files = shards.map(|shard| &shard.file);
+        let mut files = files.chain(self.tables.iter().map(|table| &table.path));
+        match files.find(|name| !names.insert(name)) {
+            Some(name) => Err(format!("it lists {name:?} twice")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the counts add up; `Err` is which do not.
+    fn check_counts(&self) -> std::result::Result<(), String> {
+        let funnels = || self.datasets.iter().map(|dataset| &dataset.funnel);
+        // No part of a balanced funnel is larger than what came in, so no sum below overflows.
+        if let Some(dataset) = self.datasets.iter().find(|d| !d.funnel.balances()) {
+            return Err(format!(
+                "dataset {}: in is not kept, dropped, duplicates and quarantined together",
+                dataset.name
+            ));
+        }
+        let most = u128::from(u64::MAX);
+        if total(funnels().map(|f| f.documents_in)) > most
+            || total(funnels().map(|f| f.bytes_in)) > most
+        {
+            return Err("more came in than can be counted".to_owned());
+        }
+        let mut funnel = Funnel::default();
+        funnels().for_each(|f| funnel += f);
         if funnel != self.funnel {
-            return counts("the datasets' documents are not those of the build".to_owned());
+            return Err("the datasets' documents are not those of the build".to_owned());
+        }
+        for dataset in &self.datasets {
+            let documents = total(dataset.splits.values().map(|s| s.documents));
+            if documents != u128::from(dataset.funnel.kept.documents) {
+                return Err(format!(
+                    "dataset {}: the splits do not hold the documents that were kept",
+                    dataset.name
+                ));
+            }
+            let unknown = |(split, part): &(&Split, &SplitTokens)| {
+                !self.splits.contains_key(split) && **part != SplitTokens::default()
+            };
+            if let Some((split, _)) = dataset.splits.iter().find(unknown) {
+                return Err(format!(
+                    "dataset {}: the build has no split {}",
+                    dataset.name,
+                    split.name()
+                ));
+            }
         }
         for (split, entry) in &self.splits {
-            let sum = |of: fn(&SplitTokens) -> u64| -> u64 {
-                self.datasets.iter().filter_map(|d| d.splits.get(split)).map(of).sum()
+            let sum = |of: fn(&SplitTokens) -> u64| {
+                total(
+                    self.datasets
+                        .iter()
+                        .filter_map(|d| d.splits.get(split))
+                        .map(of),
+                )
             };
-            if sum(|s| s.tokens) != entry.tokens || sum(|s| s.documents) != entry.documents || sum(|s| s.text_bytes) != entry.text_bytes {
-                return counts(format!("split {}: the datasets' parts are not the whole", split.name()));
+            if sum(|s| s.tokens) != u128::from(entry.tokens)
+                || sum(|s| s.documents) != u128::from(entry.documents)
+                || sum(|s| s.text_bytes) != u128::from(entry.text_bytes)
+            {
+                return Err(format!(
+                    "split {}: the datasets' parts are not the whole",
+                    split.name()
+                ));
             }
-            let last = entry.shards.len().saturating_sub(1);
-            let full = |shard: &ShardEntry| shard.tokens == self.shard_tokens;
-            if entry.shards.iter().map(|s| s.tokens).sum::<u64>() != entry.tokens || !entry.shards[..last].iter().all(full) {
-                return counts(format!("split {}: the shards do not hold its tokens", split.name()));
+            let full = entry.shards.len().saturating_sub(1);
+            let fits = |(number, shard): (usize, &ShardEntry)| {
+                shard.tokens == self.shard_tokens
+                    || number == full && (1..self.shard_tokens).contains(&shard.tokens)
+            };
+            if total(entry.shards.iter().map(|s| s.tokens)) != u128::from(entry.tokens)
+                || !entry.shards.iter().enumerate().all(fits)
+            {
+                return Err(format!(
+                    "split {}: the shards do not hold its tokens",
+                    split.name()
+                ));
             }
         }
         Ok(())
@@ -326,7 +437,8 @@ fn root_at(text: &str) -> Option<usize> {
     let key = "\"root\": \"";
     let at = text.find(key)? + key.len();
     let digits = text.as_bytes().get(at..at + 64)?;
-    (digits.iter().all(u8::is_ascii_hexdigit) && text.as_bytes().get(at + 64) == Some(&b'"')).then_some(at)
+    (digits.iter().all(u8::is_ascii_hexdigit) && text.as_bytes().get(at + 64) == Some(&b'"'))
+        .then_some(at)
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -335,7 +447,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut out = [0u8; 32];
-    if text.len() != 64 {
+    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
     for (i, byte) in out.iter_mut().enumerate() {

@@ -9,7 +9,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{FormatError, Result};
 use crate::shard::{
-    SEEK_FOOTER, SEEKABLE_MAGIC, SKIPPABLE_INDEX, SKIPPABLE_SEEK_TABLE, ShardIndex, TokenWidth, seek_table,
+    SEEK_FOOTER, SEEKABLE_MAGIC, SKIPPABLE_INDEX, SKIPPABLE_SEEK_TABLE, ShardIndex, TokenWidth,
+    seek_table,
 };
 
 /// An open shard.
@@ -31,56 +32,93 @@ pub struct ShardReader {
 
 impl ShardReader {
     /// Opens a shard and checks everything but the frames.
+    ///
+    /// # Errors
+    ///
+    /// One variant of [`FormatError`] for each of the checks above.
     pub fn open(path: &Path) -> Result<Self> {
         let io = || FormatError::io(path);
         let file = File::open(path).map_err(io())?;
         let length = file.metadata().map_err(io())?.len();
-        let no_table = || FormatError::NoSeekTable { file: path.to_path_buf() };
+        let no_table = || FormatError::NoSeekTable {
+            file: path.to_path_buf(),
+        };
         let mut footer = [0u8; SEEK_FOOTER];
         if length < (8 + SEEK_FOOTER) as u64 {
             return Err(no_table());
         }
-        file.read_exact_at(&mut footer, length - SEEK_FOOTER as u64).map_err(io())?;
+        file.read_exact_at(&mut footer, length - SEEK_FOOTER as u64)
+            .map_err(io())?;
         let word = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         let entries = u64::from(word(&footer));
         if word(&footer[5..]) != SEEKABLE_MAGIC || footer[4] != 0 || entries < 1 {
             return Err(no_table());
         }
         let table_bytes = entries * 8 + (8 + SEEK_FOOTER) as u64;
-        let mismatch = |described: u64| FormatError::WrongLength { file: path.to_path_buf(), found: length, described };
+        let mismatch = |described: u64| FormatError::WrongLength {
+            file: path.to_path_buf(),
+            found: length,
+            described,
+        };
         if table_bytes > length {
             return Err(mismatch(table_bytes));
         }
         let mut table = vec![0u8; usize::try_from(table_bytes).map_err(|_| no_table())?];
-        file.read_exact_at(&mut table, length - table_bytes).map_err(io())?;
+        file.read_exact_at(&mut table, length - table_bytes)
+            .map_err(io())?;
         if word(&table) != SKIPPABLE_SEEK_TABLE {
             return Err(no_table());
         }
-        let sizes: Vec<u64> = table[8..table.len() - SEEK_FOOTER].chunks_exact(8).map(|entry| u64::from(word(entry))).collect();
-        let described = sizes.iter().sum::<u64>() + table_bytes;
+        let sizes: Vec<u64> = table[8..table.len() - SEEK_FOOTER]
+            .chunks_exact(8)
+            .map(|entry| u64::from(word(entry)))
+            .collect();
+        let described = sizes
+            .iter()
+            .fold(table_bytes, |sum, size| sum.saturating_add(*size));
         if described != length {
             return Err(mismatch(described));
         }
         let index_frame = sizes[sizes.len() - 1];
-        let no_index = || FormatError::NoIndex { file: path.to_path_buf() };
+        let no_index = || FormatError::NoIndex {
+            file: path.to_path_buf(),
+        };
         if index_frame < 8 {
             return Err(no_index());
         }
         let mut frame = vec![0u8; usize::try_from(index_frame).map_err(|_| no_index())?];
-        file.read_exact_at(&mut frame, length - table_bytes - index_frame).map_err(io())?;
+        file.read_exact_at(&mut frame, length - table_bytes - index_frame)
+            .map_err(io())?;
         if word(&frame) != SKIPPABLE_INDEX || u64::from(word(&frame[4..])) != index_frame - 8 {
             return Err(no_index());
         }
         let index = ShardIndex::decode(path, &frame[8..])?;
         let width = index.width.bytes() as u64;
-        let implied = seek_table(&index.frames, u32::try_from(index_frame).map_err(|_| no_index())?, |i| {
-            u32::try_from(index.frame_len(i) * width).unwrap_or(u32::MAX)
-        })?;
+        let implied = seek_table(
+            &index.frames,
+            u32::try_from(index_frame).map_err(|_| no_index())?,
+            |i| u32::try_from(index.frame_len(i) * width).unwrap_or(u32::MAX),
+        )?;
         if implied != table {
-            return Err(FormatError::IndexWrong { file: path.to_path_buf(), what: "the seek table is another" });
+            return Err(FormatError::IndexWrong {
+                file: path.to_path_buf(),
+                what: "the seek table is another",
+            });
         }
-        let offsets = index.frames.iter().scan(0u64, |at, (size, _)| Some(std::mem::replace(at, *at + u64::from(*size)))).collect();
-        Ok(Self { path: path.to_path_buf(), file, index, offsets, decoded: None })
+        let offsets = index
+            .frames
+            .iter()
+            .scan(0u64, |at, (size, _)| {
+                Some(std::mem::replace(at, *at + u64::from(*size)))
+            })
+            .collect();
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            index,
+            offsets,
+            decoded: None,
+        })
     }
 
     /// What the shard says about itself.
@@ -93,23 +131,39 @@ impl ShardReader {
         &self.path
     }
 
-    /// Decodes a frame.
+    /// Decodes a frame; below [`Self::frames`].
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::FrameDamaged`] and [`FormatError::TokenOutside`].
     pub fn frame(&self, frame: usize) -> Result<Vec<u32>> {
-        let damaged = || FormatError::FrameDamaged { file: self.path.clone(), frame };
+        let damaged = || FormatError::FrameDamaged {
+            file: self.path.clone(),
+            frame,
+        };
         let (size, hash) = *self.index.frames.get(frame).ok_or_else(damaged)?;
         let mut bytes = vec![0u8; size as usize];
-        self.file.read_exact_at(&mut bytes, self.offsets[frame]).map_err(FormatError::io(&self.path))?;
+        self.file
+            .read_exact_at(&mut bytes, self.offsets[frame])
+            .map_err(FormatError::io(&self.path))?;
         if xxh3_64(&bytes) != hash {
             return Err(damaged());
         }
-        let declared = usize::try_from(self.index.frame_len(frame)).map_err(|_| damaged())? * self.index.width.bytes();
+        let declared = usize::try_from(self.index.frame_len(frame)).map_err(|_| damaged())?
+            * self.index.width.bytes();
         let raw = zstd::bulk::decompress(&bytes, declared).map_err(|_| damaged())?;
         if raw.len() != declared {
             return Err(damaged());
         }
         let ids: Vec<u32> = match self.index.width {
-            TokenWidth::U16 => raw.chunks_exact(2).map(|b| u32::from(u16::from_le_bytes([b[0], b[1]]))).collect(),
-            TokenWidth::U32 => raw.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            TokenWidth::U16 => raw
+                .chunks_exact(2)
+                .map(|b| u32::from(u16::from_le_bytes([b[0], b[1]])))
+                .collect(),
+            TokenWidth::U32 => raw
+                .chunks_exact(4)
+                .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect(),
         };
         match ids.iter().find(|id| **id >= self.index.vocab_size) {
             None => Ok(ids),
@@ -142,13 +196,18 @@ impl ShardReader {
         let mut at = range.start;
         while at < range.end {
             let number = usize::try_from(at / step).map_err(|_| outside())?;
-            if self.decoded.as_ref().is_none_or(|(decoded, _)| *decoded != number) {
+            if self
+                .decoded
+                .as_ref()
+                .is_none_or(|(decoded, _)| *decoded != number)
+            {
                 self.decoded = Some((number, self.frame(number)?));
             }
             let (_, frame) = self.decoded.as_ref().expect("decoded just above");
             let first = number as u64 * step;
             let end = range.end.min(first + step);
-            let within = |token: u64| usize::try_from(token - first).expect("a frame is held in memory");
+            let within =
+                |token: u64| usize::try_from(token - first).expect("a frame is held in memory");
             ids.extend_from_slice(&frame[within(at)..within(end)]);
             at = end;
         }
@@ -156,6 +215,10 @@ impl ShardReader {
     }
 
     /// Reads every frame.
+    ///
+    /// # Errors
+    ///
+    /// That of the first frame that is wrong.
     pub fn verify(&self) -> Result<()> {
         (0..self.frames()).try_for_each(|frame| self.frame(frame).map(drop))
     }

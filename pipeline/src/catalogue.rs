@@ -233,37 +233,65 @@ impl Catalogue {
             }
         }
         datasets.sort_by(|a, b| a.manifest.name.cmp(&b.manifest.name));
-        if problems.is_empty() { Ok(Self { datasets, folder: folder.to_path_buf() }) } else { Err(Problems(problems)) }
+        if problems.is_empty() {
+            Ok(Self {
+                datasets,
+                folder: folder.to_path_buf(),
+            })
+        } else {
+            Err(Problems(problems))
+        }
     }
 
     /// The datasets of a selection, each with the tier it is taken in, most important tier first.
     pub fn select(&self, selection: &Selection) -> Result<Vec<(Tier, Dataset)>, Problems> {
-        let problem = |message: String, hint: Option<String>| Problems(vec![Problem::of_file(&self.folder, message, hint)]);
+        let problem = |message: String, hint: Option<String>| {
+            Problems(vec![Problem::of_file(&self.folder, message, hint)])
+        };
         let mut chosen: Vec<(Tier, Dataset)> = Vec::new();
         match selection {
             Selection::Tiers(tiers) => {
                 let tiers: BTreeSet<Tier> = tiers.iter().copied().collect();
                 for dataset in &self.datasets {
-                    if let Some(tier) = dataset.manifest.tiers.iter().filter(|t| tiers.contains(t)).min() {
+                    if let Some(tier) = dataset
+                        .manifest
+                        .tiers
+                        .iter()
+                        .filter(|t| tiers.contains(t))
+                        .min()
+                    {
                         chosen.push((*tier, dataset.clone()));
                     }
                 }
                 if chosen.is_empty() {
                     let names: Vec<_> = tiers.iter().map(|t| t.name()).collect();
-                    return Err(problem(format!("no dataset serves the tier {}", names.join(", ")), None));
+                    return Err(problem(
+                        format!("no dataset serves the tier {}", names.join(", ")),
+                        None,
+                    ));
                 }
             }
             Selection::Datasets(names) => {
                 for name in names {
-                    let Some(dataset) = self.datasets.iter().find(|d| d.manifest.name == *name) else {
+                    let Some(dataset) = self.datasets.iter().find(|d| d.manifest.name == *name)
+                    else {
                         let all = self.datasets.iter().map(|d| d.manifest.name.as_str());
                         let hint = match written::nearest(name, all.clone()) {
                             Some(near) => format!("did you mean `{near}`?"),
                             None => format!("there are {}", all.collect::<Vec<_>>().join(", ")),
                         };
-                        return Err(problem(format!("no dataset is called `{name}`"), Some(hint)));
+                        return Err(problem(
+                            format!("no dataset is called `{name}`"),
+                            Some(hint),
+                        ));
                     };
-                    let tier = dataset.manifest.tiers.iter().min().copied().unwrap_or(Tier::Own);
+                    let tier = dataset
+                        .manifest
+                        .tiers
+                        .iter()
+                        .min()
+                        .copied()
+                        .unwrap_or(Tier::Own);
                     chosen.push((tier, dataset.clone()));
                 }
             }
@@ -279,11 +307,22 @@ impl Dataset {
     /// Reads and checks one manifest.
     pub fn load(file: &Path) -> Result<Self, Problems> {
         let source = fs_err::read_to_string(file).map_err(|error| {
-            Problems(vec![Problem::of_file(file, format!("the dataset manifest cannot be read: {error}"), None)])
+            Problems(vec![Problem::of_file(
+                file,
+                format!("the dataset manifest cannot be read: {error}"),
+                None,
+            )])
         })?;
         let manifest: DatasetManifest = written::parse(file, &source).map_err(Problems)?;
         let problems = check(file, &source, &manifest);
-        if problems.is_empty() { Ok(Self { manifest, file: file.to_path_buf() }) } else { Err(Problems(problems)) }
+        if problems.is_empty() {
+            Ok(Self {
+                manifest,
+                file: file.to_path_buf(),
+            })
+        } else {
+            Err(Problems(problems))
+        }
     }
 }
 
@@ -293,8 +332,14 @@ fn check(file: &Path, source: &str, manifest: &DatasetManifest) -> Vec<Problem> 
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     if manifest.name != stem {
         problems.push(
-            at(&["name"], format!("the name `{}` is not the file's", manifest.name))
-                .hint(format!("write name = \"{stem}\", or rename the file to {}.toml", manifest.name)),
+            at(
+                &["name"],
+                format!("the name `{}` is not the file's", manifest.name),
+            )
+            .hint(format!(
+                "write name = \"{stem}\", or rename the file to {}.toml",
+                manifest.name
+            )),
         );
     }
     if manifest.licence.trim().is_empty() {
@@ -303,7 +348,11 @@ fn check(file: &Path, source: &str, manifest: &DatasetManifest) -> Vec<Problem> 
                 .hint("write its SPDX identifier, or in words what is known of it"),
         );
     }
-    let sources = [manifest.source.hub.is_some(), manifest.source.folder.is_some(), manifest.source.cargo.is_some()];
+    let sources = [
+        manifest.source.hub.is_some(),
+        manifest.source.folder.is_some(),
+        manifest.source.cargo.is_some(),
+    ];
     if sources.iter().filter(|given| **given).count() != 1 {
         problems.push(
             at(&["source"], "a dataset has exactly one source".to_owned())
@@ -311,9 +360,21 @@ fn check(file: &Path, source: &str, manifest: &DatasetManifest) -> Vec<Problem> 
         );
     }
     let patterns: Vec<(&str, &Vec<String>)> = [
-        manifest.source.hub.as_ref().map(|s| ("hub", [&s.files, &s.exclude])),
-        manifest.source.folder.as_ref().map(|s| ("folder", [&s.files, &s.exclude])),
-        manifest.source.cargo.as_ref().map(|s| ("cargo", [&s.files, &s.exclude])),
+        manifest
+            .source
+            .hub
+            .as_ref()
+            .map(|s| ("hub", [&s.files, &s.exclude])),
+        manifest
+            .source
+            .folder
+            .as_ref()
+            .map(|s| ("folder", [&s.files, &s.exclude])),
+        manifest
+            .source
+            .cargo
+            .as_ref()
+            .map(|s| ("cargo", [&s.files, &s.exclude])),
     ]
     .into_iter()
     .flatten()
@@ -322,7 +383,10 @@ fn check(file: &Path, source: &str, manifest: &DatasetManifest) -> Vec<Problem> 
     for (table, list) in patterns {
         for pattern in list {
             if let Err(error) = globset::Glob::new(pattern) {
-                problems.push(at(&["source", table, "files"], format!("`{pattern}` is not a glob pattern: {error}")));
+                problems.push(at(
+                    &["source", table, "files"],
+                    format!("`{pattern}` is not a glob pattern: {error}"),
+                ));
             }
         }
     }
@@ -334,9 +398,16 @@ fn check(file: &Path, source: &str, manifest: &DatasetManifest) -> Vec<Problem> 
                     Ok(rendered) if rendered.content.to_text() == example.text => {}
                     Ok(rendered) => problems.push(at(
                         &["example"],
-                        format!("the example gives {:?}, not {:?}", rendered.content.to_text(), example.text),
+                        format!(
+                            "the example gives {:?}, not {:?}",
+                            rendered.content.to_text(),
+                            example.text
+                        ),
                     )),
-                    Err(fault) => problems.push(at(&["example"], format!("the example gives no document: {}", fault.reason()))),
+                    Err(fault) => problems.push(at(
+                        &["example"],
+                        format!("the example gives no document: {}", fault.reason()),
+                    )),
                 }
             }
         }
@@ -382,7 +453,10 @@ text = "hello"
             .replace("name = \"mine\"", "name = \"yours\"")
             .replace("CC0-1.0", " ")
             .replace("path = \"texts\"", "path = \"texts\"\nfiles = [\"a{\"]")
-            .replace("[render]", "[source.cargo]\nlock = \"Cargo.lock\"\nfiles = []\n[render]")
+            .replace(
+                "[render]",
+                "[source.cargo]\nlock = \"Cargo.lock\"\nfiles = []\n[render]",
+            )
             .replace("text = \"hello\"\n", "text = \"other\"\n");
         let problems = load("mine.toml", &text).unwrap_err().0;
         assert_eq!(problems.len(), 5, "{problems:#?}");
@@ -392,16 +466,33 @@ text = "hello"
     #[test]
     fn a_document_goes_to_the_most_important_tier_of_its_dataset() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, tiers) in [("a", "[\"low\", \"high\"]"), ("b", "[\"high\"]"), ("c", "[\"low\"]")] {
-            let text = GOOD.replace("\"mine\"", &format!("\"{name}\"")).replace("profile", &format!("tiers = {tiers}\nprofile"));
+        for (name, tiers) in [
+            ("a", "[\"low\", \"high\"]"),
+            ("b", "[\"high\"]"),
+            ("c", "[\"low\"]"),
+        ] {
+            let text = GOOD
+                .replace("\"mine\"", &format!("\"{name}\""))
+                .replace("profile", &format!("tiers = {tiers}\nprofile"));
             fs_err::write(folder.path().join(format!("{name}.toml")), text).unwrap();
         }
         let catalogue = Catalogue::load(folder.path()).unwrap();
-        let all = catalogue.select(&Selection::Tiers(vec![Tier::Low, Tier::High])).unwrap();
-        let names: Vec<_> = all.iter().map(|(tier, d)| (tier.name(), d.manifest.name.as_str())).collect();
+        let all = catalogue
+            .select(&Selection::Tiers(vec![Tier::Low, Tier::High]))
+            .unwrap();
+        let names: Vec<_> = all
+            .iter()
+            .map(|(tier, d)| (tier.name(), d.manifest.name.as_str()))
+            .collect();
         assert_eq!(names, [("high", "a"), ("high", "b"), ("low", "c")]);
-        let wrong = catalogue.select(&Selection::Datasets(vec!["d".into()])).unwrap_err();
+        let wrong = catalogue
+            .select(&Selection::Datasets(vec!["d".into()]))
+            .unwrap_err();
         assert!(wrong.to_string().contains("no dataset is called `d`"));
-        assert!(catalogue.select(&Selection::Tiers(vec![Tier::Medium])).is_err());
+        assert!(
+            catalogue
+                .select(&Selection::Tiers(vec![Tier::Medium]))
+                .is_err()
+        );
     }
 }

@@ -6,8 +6,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// From prioritized datasets to deduplicated, filtered, tokenized shards.
 #[derive(Debug, Parser)]
-#[command(name = "andromeda", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 ok · 2 usage · 10 try again later · 20 permanent · 30 integrity · 40 busy · 130 interrupted")]
+#[command(
+    name = "andromeda",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit codes: 0 ok · 2 usage · 10 try again later · 20 permanent · 30 integrity · 40 busy · 130 interrupted"
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -19,10 +26,13 @@ pub struct Cli {
 pub enum Command {
     /// Say what a build would read, do and weigh; do nothing
     Plan {
+        /// What is built.
         #[command(flatten)]
         what: What,
+        /// Where things are.
         #[command(flatten)]
         place: Place,
+        /// What the run may use.
         #[command(flatten)]
         limits: Limits,
         /// Print JSON on stdout
@@ -31,10 +41,13 @@ pub enum Command {
     },
     /// Make a build, or go on with one that was stopped
     Build {
+        /// What is built.
         #[command(flatten)]
         what: What,
+        /// Where things are.
         #[command(flatten)]
         place: Place,
+        /// What the run may use.
         #[command(flatten)]
         limits: Limits,
         /// Leave out files that cannot be read to their end, instead of ending without a build
@@ -48,6 +61,7 @@ pub enum Command {
     Inspect {
         /// The build's folder; the newest of the shards' folder when absent
         build: Option<PathBuf>,
+        /// Where things are.
         #[command(flatten)]
         place: Place,
         /// The split to show documents of
@@ -67,6 +81,7 @@ pub enum Command {
     Verify {
         /// The build's folder; the newest of the shards' folder when absent
         build: Option<PathBuf>,
+        /// Where things are.
         #[command(flatten)]
         place: Place,
         /// Print JSON on stdout
@@ -80,6 +95,7 @@ pub enum Command {
         /// The build's folder; the newest of the shards' folder when absent
         #[arg(long)]
         build: Option<PathBuf>,
+        /// Where things are.
         #[command(flatten)]
         place: Place,
         /// Documents to show at most, if several match
@@ -91,6 +107,7 @@ pub enum Command {
     },
     /// List builds, finished and begun, and who is building now
     Status {
+        /// Where things are.
         #[command(flatten)]
         place: Place,
         /// Print JSON on stdout
@@ -99,6 +116,7 @@ pub enum Command {
     },
     /// Remove intermediates that no build stands on; only says what it would do unless told --yes
     Gc {
+        /// Where things are.
         #[command(flatten)]
         place: Place,
         /// Remove the intermediates of existing builds too
@@ -121,8 +139,10 @@ pub enum Command {
 pub enum TokenizerCommand {
     /// Train a byte-level BPE on the documents that a plan keeps before duplicates are looked for
     Train {
+        /// What is built.
         #[command(flatten)]
         what: What,
+        /// Where things are.
         #[command(flatten)]
         place: Place,
         /// Ids of the vocabulary, special tokens included
@@ -220,9 +240,16 @@ pub struct Limits {
 /// Reads `512M`, `4G`, `1.5GB` or a plain number of bytes; the letters are powers of 1024.
 fn bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim().to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
+    let shift = match unit
+        .trim()
+        .to_ascii_uppercase()
+        .trim_end_matches("IB")
+        .trim_end_matches('B')
+    {
         "" => 0,
         "K" => 10,
         "M" => 20,
@@ -230,9 +257,15 @@ fn bytes(text: &str) -> Result<u64, String> {
         "T" => 40,
         other => return Err(format!("`{other}` is no unit; write K, M, G or T")),
     };
-    let number: f64 = number.parse().map_err(|_| format!("`{number}` is no number"))?;
+    let number: f64 = number
+        .parse()
+        .map_err(|_| format!("`{number}` is no number"))?;
     let bytes = number * (1u64 << shift) as f64;
-    if (1.0..9e18).contains(&bytes) { Ok(bytes as u64) } else { Err(format!("{text} is no usable size")) }
+    if (1.0..9e18).contains(&bytes) {
+        Ok(bytes as u64)
+    } else {
+        Err(format!("{text} is no usable size"))
+    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,8 @@ impl Digest {
 
     /// Of a value's JSON, whose field order is fixed by its type.
     pub fn of_value<T: Serialize>(value: &T) -> Self {
-        let bytes = serde_json::to_vec(value).expect("plain data with string keys always has a JSON form");
+        let bytes =
+            serde_json::to_vec(value).expect("plain data with string keys always has a JSON form");
         Self::of(&bytes)
     }
 
@@ -67,11 +68,16 @@ impl<'de> Deserialize<'de> for Digest {
         let bytes = text.as_bytes();
         let mut out = [0u8; 32];
         if bytes.len() != 64 {
-            return Err(serde::de::Error::custom("a sha256 has 64 hexadecimal digits"));
+            return Err(serde::de::Error::custom(
+                "a sha256 has 64 hexadecimal digits",
+            ));
         }
         for (i, pair) in bytes.chunks_exact(2).enumerate() {
-            let hex = std::str::from_utf8(pair).ok().and_then(|s| u8::from_str_radix(s, 16).ok());
-            out[i] = hex.ok_or_else(|| serde::de::Error::custom("a sha256 has 64 hexadecimal digits"))?;
+            let hex = std::str::from_utf8(pair)
+                .ok()
+                .and_then(|s| u8::from_str_radix(s, 16).ok());
+            out[i] =
+                hex.ok_or_else(|| serde::de::Error::custom("a sha256 has 64 hexadecimal digits"))?;
         }
         Ok(Self(out))
     }
@@ -107,13 +113,21 @@ impl Remembered {
             .into_iter()
             .map(|(file, stamp, digest)| (file, (stamp, digest)))
             .collect();
-        Self { path: path.to_path_buf(), known, changed: false }
+        Self {
+            path: path.to_path_buf(),
+            known,
+            changed: false,
+        }
     }
 
     /// Size in bytes and, if it is still known, the digest of `file`.
     pub fn look(&self, file: &Path) -> std::io::Result<(u64, Option<Digest>)> {
         let stamp = Stamp::of(file)?;
-        let digest = self.known.get(file).filter(|(known, _)| *known == stamp).map(|(_, digest)| *digest);
+        let digest = self
+            .known
+            .get(file)
+            .filter(|(known, _)| *known == stamp)
+            .map(|(_, digest)| *digest);
         Ok((stamp.bytes, digest))
     }
 
@@ -124,7 +138,8 @@ impl Remembered {
             .par_iter()
             .map(|file| {
                 let stamp = Stamp::of(file)?;
-                if let Some((_, digest)) = self.known.get(file).filter(|(known, _)| *known == stamp) {
+                if let Some((_, digest)) = self.known.get(file).filter(|(known, _)| *known == stamp)
+                {
                     return Ok((stamp, *digest, false));
                 }
                 let digest = Digest::of_file(file)?;
@@ -143,13 +158,20 @@ impl Remembered {
                 self.changed = true;
             }
         }
-        Ok(found.into_iter().map(|(stamp, digest, _)| (stamp, digest)).collect())
+        Ok(found
+            .into_iter()
+            .map(|(stamp, digest, _)| (stamp, digest))
+            .collect())
     }
 
     /// Writes what was learnt. A memory that cannot be written costs time on the next run and nothing else.
     pub fn save(&mut self) {
         if self.changed {
-            let rows: Vec<_> = self.known.iter().map(|(file, (stamp, digest))| (file, stamp, digest)).collect();
+            let rows: Vec<_> = self
+                .known
+                .iter()
+                .map(|(file, (stamp, digest))| (file, stamp, digest))
+                .collect();
             if let Ok(bytes) = serde_json::to_vec(&rows) {
                 self.changed = andromeda_format::write_atomic(&self.path, &bytes).is_err();
             }

@@ -19,7 +19,9 @@ pub enum TableError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// It is no table of documents.
-    #[error("{file} cannot be read as a table of documents ({what}); `andromeda verify` tells whether it is damaged")]
+    #[error(
+        "{file} cannot be read as a table of documents ({what}); `andromeda verify` tells whether it is damaged"
+    )]
     Damaged {
         /// The file.
         file: PathBuf,
@@ -65,29 +67,50 @@ pub struct Document {
     pub tokens: Option<u32>,
 }
 
-fn open(folder: &Path, columns: Option<&[&str]>) -> Result<(ParquetRecordBatchReader, PathBuf), TableError> {
+fn open(
+    folder: &Path,
+    columns: Option<&[&str]>,
+) -> Result<(ParquetRecordBatchReader, PathBuf), TableError> {
     let path = folder.join("documents.parquet");
-    let damaged = |error: parquet::errors::ParquetError| TableError::Damaged { file: path.clone(), what: error.to_string() };
+    let damaged = |error: parquet::errors::ParquetError| TableError::Damaged {
+        file: path.clone(),
+        what: error.to_string(),
+    };
     let file = File::open(&path)?.into_file();
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(damaged)?;
     let mask = match columns {
         None => ProjectionMask::all(),
         Some(names) => ProjectionMask::columns(builder.parquet_schema(), names.iter().copied()),
     };
-    Ok((builder.with_projection(mask).with_batch_size(8192).build().map_err(damaged)?, path.clone()))
+    Ok((
+        builder
+            .with_projection(mask)
+            .with_batch_size(8192)
+            .build()
+            .map_err(damaged)?,
+        path.clone(),
+    ))
 }
 
 /// Calls `each` for every document whose id satisfies `wanted`, with its row and all of its columns, until it says stop.
-fn scan(folder: &Path, wanted: &dyn Fn(u64, &str) -> bool, each: &mut dyn FnMut(Document) -> bool) -> Result<(), TableError> {
+fn scan(
+    folder: &Path,
+    wanted: &dyn Fn(u64, &str) -> bool,
+    each: &mut dyn FnMut(Document) -> bool,
+) -> Result<(), TableError> {
     let (reader, path) = open(folder, None)?;
-    let damaged = |what: String| TableError::Damaged { file: path.clone(), what };
+    let damaged = |what: String| TableError::Damaged {
+        file: path.clone(),
+        what,
+    };
     let mut first = 0u64;
     for batch in reader {
         let batch = batch.map_err(|error| damaged(error.to_string()))?;
         let ids = words(&batch, "id").ok_or_else(|| damaged("it has no column id".to_owned()))?;
         for i in 0..batch.num_rows() {
             if wanted(first + i as u64, ids.value(i)) {
-                let document = row(&batch, i, first + i as u64).ok_or_else(|| damaged("a column is missing".to_owned()))?;
+                let document = row(&batch, i, first + i as u64)
+                    .ok_or_else(|| damaged("a column is missing".to_owned()))?;
                 if !each(document) {
                     return Ok(());
                 }
@@ -139,7 +162,10 @@ pub fn ids_of(folder: &Path, rows: &[u64]) -> Result<BTreeMap<u64, String>, Tabl
         return Ok(found);
     }
     let (reader, path) = open(folder, Some(&["id"]))?;
-    let damaged = |what: String| TableError::Damaged { file: path.clone(), what };
+    let damaged = |what: String| TableError::Damaged {
+        file: path.clone(),
+        what,
+    };
     let mut first = 0u64;
     for batch in reader {
         let batch = batch.map_err(|error| damaged(error.to_string()))?;
@@ -168,21 +194,31 @@ fn row(batch: &RecordBatch, i: usize, row: u64) -> Option<Document> {
             DataType::Dictionary(..) => {
                 let dictionary = column.as_any_dictionary_opt()?;
                 let key = *dictionary.normalized_keys().get(i)?;
-                dictionary.values().as_string_opt::<i32>()?.value(key).to_owned()
+                dictionary
+                    .values()
+                    .as_string_opt::<i32>()?
+                    .value(key)
+                    .to_owned()
             }
             _ => column.as_string_opt::<i32>()?.value(i).to_owned(),
         };
         Some(Some(text))
     };
     let long = |name: &str| -> Option<Option<u64>> {
-        let column = batch.column_by_name(name)?.as_primitive_opt::<UInt64Type>()?;
+        let column = batch
+            .column_by_name(name)?
+            .as_primitive_opt::<UInt64Type>()?;
         Some(column.is_valid(i).then(|| column.value(i)))
     };
     let short = |name: &str| -> Option<Option<u32>> {
-        let column = batch.column_by_name(name)?.as_primitive_opt::<UInt32Type>()?;
+        let column = batch
+            .column_by_name(name)?
+            .as_primitive_opt::<UInt32Type>()?;
         Some(column.is_valid(i).then(|| column.value(i)))
     };
-    let share = batch.column_by_name("similarity")?.as_primitive_opt::<Float32Type>()?;
+    let share = batch
+        .column_by_name("similarity")?
+        .as_primitive_opt::<Float32Type>()?;
     Some(Document {
         row,
         id: word("id")??,

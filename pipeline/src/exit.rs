@@ -34,7 +34,9 @@ pub fn code(error: &anyhow::Error) -> u8 {
         if let Some(error) = cause.downcast_ref::<andromeda_format::FormatError>() {
             return if error.is_io() { RETRIABLE } else { INTEGRITY };
         }
-        if cause.downcast_ref::<crate::written::Problems>().is_some() || cause.downcast_ref::<Usage>().is_some() {
+        if cause.downcast_ref::<crate::written::Problems>().is_some()
+            || cause.downcast_ref::<Usage>().is_some()
+        {
             return USAGE;
         }
         if cause.downcast_ref::<std::io::Error>().is_some() {
@@ -53,7 +55,9 @@ fn of_plan(error: &PlanError) -> u8 {
     match error {
         PlanError::Written(_) | PlanError::Source(SourceError::Written(_)) => USAGE,
         PlanError::Source(SourceError::Fetch { error, .. }) => of_fetch(error),
-        PlanError::Source(SourceError::Io { .. }) | PlanError::Lock { .. } | PlanError::DoesNotFit { .. } => RETRIABLE,
+        PlanError::Source(SourceError::Io { .. })
+        | PlanError::Lock { .. }
+        | PlanError::DoesNotFit { .. } => RETRIABLE,
     }
 }
 

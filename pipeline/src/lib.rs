@@ -78,6 +78,9 @@ fn test_data(part: &str) -> Option<std::path::PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    println!("skipped: {} is not there; set ANDROMEDA_TEST_DATA", folder.display());
+    println!(
+        "skipped: {} is not there; set ANDROMEDA_TEST_DATA",
+        folder.display()
+    );
     None
 }

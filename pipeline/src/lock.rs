@@ -35,12 +35,21 @@ impl Lock {
             Ok(text) => written::parse(file, &text).map_err(Problems)?,
             Err(_) => Pins::default(),
         };
-        Ok(Self { file: file.to_path_buf(), listings: listings.to_path_buf(), pins, changed: false })
+        Ok(Self {
+            file: file.to_path_buf(),
+            listings: listings.to_path_buf(),
+            pins,
+            changed: false,
+        })
     }
 
     /// The commit that `revision` of `repository` is pinned to.
     pub fn commit(&self, endpoint: &str, repository: &RepoId, revision: &str) -> Option<Commit> {
-        self.pins.pinned.get(endpoint)?.get(&format!("{repository}@{revision}")).cloned()
+        self.pins
+            .pinned
+            .get(endpoint)?
+            .get(&format!("{repository}@{revision}"))
+            .cloned()
     }
 
     /// Pins a revision.
@@ -51,15 +60,28 @@ impl Lock {
     }
 
     /// The files of a commit, from the folder of listings or from the hub.
-    pub fn listing(&self, hub: &Hub, repository: &RepoId, commit: &Commit) -> Result<Vec<RemoteFile>, FetchError> {
-        let kept = self.listings.join(format!("{}-{commit}.json", repository.as_str().replace('/', "--")));
-        if let Some(files) = fs_err::read(&kept).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+    pub fn listing(
+        &self,
+        hub: &Hub,
+        repository: &RepoId,
+        commit: &Commit,
+    ) -> Result<Vec<RemoteFile>, FetchError> {
+        let kept = self.listings.join(format!(
+            "{}-{commit}.json",
+            repository.as_str().replace('/', "--")
+        ));
+        if let Some(files) = fs_err::read(&kept)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        {
             return Ok(files);
         }
         let files = hub.list(repository, commit)?;
         if let Ok(bytes) = serde_json::to_vec(&files) {
             // A listing that cannot be kept is asked for again.
-            let _ = fs_err::create_dir_all(&self.listings).and_then(|()| andromeda_format::write_atomic(&kept, &bytes).map_err(std::io::Error::other));
+            let _ = fs_err::create_dir_all(&self.listings).and_then(|()| {
+                andromeda_format::write_atomic(&kept, &bytes).map_err(std::io::Error::other)
+            });
         }
         Ok(files)
     }
@@ -67,9 +89,11 @@ impl Lock {
     /// Writes the lock file if a revision was pinned.
     pub fn save(&mut self) -> std::io::Result<()> {
         if self.changed {
-            let text = toml::to_string(&self.pins).expect("maps of strings always have a TOML form");
+            let text =
+                toml::to_string(&self.pins).expect("maps of strings always have a TOML form");
             let head = "# Commits that revisions were pinned to. Delete a line to pin anew; keep the file to build the same again.\n";
-            andromeda_format::write_atomic(&self.file, format!("{head}{text}").as_bytes()).map_err(std::io::Error::other)?;
+            andromeda_format::write_atomic(&self.file, format!("{head}{text}").as_bytes())
+                .map_err(std::io::Error::other)?;
             self.changed = false;
         }
         Ok(())

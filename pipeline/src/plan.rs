@@ -178,15 +178,34 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
     let chosen = catalogue.select(&options.selection)?;
     let recipe_file = recipe_file(options)?;
     let recipe = Recipe::load(&recipe_file)?;
-    let recipe_name = recipe_file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let recipe_name = recipe_file
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let tokenizer = options.manifests.join(&recipe.tokenize.tokenizer);
-    let tokenizer_digest = if options.needs_tokenizer { Digest::of_file(&tokenizer) } else { Ok(Digest::of(b"")) };
+    let tokenizer_digest = if options.needs_tokenizer {
+        Digest::of_file(&tokenizer)
+    } else {
+        Ok(Digest::of(b""))
+    };
     let tokenizer_digest = tokenizer_digest.map_err(|error| {
         let problem = match fs_err::read_to_string(&recipe_file) {
-            Ok(text) => Problem::at(&recipe_file, &text, &["tokenize", "tokenizer"], format!("the tokenizer cannot be read: {error}")),
-            Err(_) => Problem::of_file(&recipe_file, format!("the tokenizer cannot be read: {error}"), None),
+            Ok(text) => Problem::at(
+                &recipe_file,
+                &text,
+                &["tokenize", "tokenizer"],
+                format!("the tokenizer cannot be read: {error}"),
+            ),
+            Err(_) => Problem::of_file(
+                &recipe_file,
+                format!("the tokenizer cannot be read: {error}"),
+                None,
+            ),
         };
-        Problems(vec![problem.hint("name a tokenizer.json; `andromeda tokenizer train` makes one")])
+        Problems(vec![problem.hint(
+            "name a tokenizer.json; `andromeda tokenizer train` makes one",
+        )])
     })?;
 
     let mut problems = Vec::new();
@@ -195,10 +214,16 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
             let names = recipe.profile.keys().map(String::as_str);
             let hint = match written::nearest(&dataset.manifest.profile, names.clone()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("the recipe `{recipe_name}` has {}", names.collect::<Vec<_>>().join(", ")),
+                None => format!(
+                    "the recipe `{recipe_name}` has {}",
+                    names.collect::<Vec<_>>().join(", ")
+                ),
             };
             let text = fs_err::read_to_string(&dataset.file).unwrap_or_default();
-            let message = format!("the recipe `{recipe_name}` has no profile `{}`", dataset.manifest.profile);
+            let message = format!(
+                "the recipe `{recipe_name}` has no profile `{}`",
+                dataset.manifest.profile
+            );
             problems.push(Problem::at(&dataset.file, &text, &["profile"], message).hint(hint));
         }
     }
@@ -211,7 +236,11 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
     let mut hub: Option<Hub> = None;
     let mut datasets = Vec::new();
     for (tier, dataset) in &chosen {
-        let mut context = Context { remembered: &mut remembered, lock: &mut lock, hub: &mut hub };
+        let mut context = Context {
+            remembered: &mut remembered,
+            lock: &mut lock,
+            hub: &mut hub,
+        };
         match resolve(*tier, dataset, &recipe, options.full, &mut context) {
             Ok(planned) => datasets.push(planned),
             Err(SourceError::Written(problem)) => problems.push(problem),
@@ -221,7 +250,10 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
     if fs_err::create_dir_all(&options.work).is_ok() {
         remembered.save();
     }
-    lock.save().map_err(|error| PlanError::Lock { file: options.lock.clone(), error })?;
+    lock.save().map_err(|error| PlanError::Lock {
+        file: options.lock.clone(),
+        error,
+    })?;
     if !problems.is_empty() {
         return Err(Problems(problems).into());
     }
@@ -231,15 +263,32 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
         Selection::Tiers(tiers) => tiers.iter().map(|t| t.name()).collect::<Vec<_>>().join("-"),
         Selection::Datasets(names) if names.len() == 1 => names[0].clone(),
         Selection::Datasets(_) => "mixed".to_owned(),
-        Selection::File(_) => datasets.first().map_or_else(String::new, |d| d.name.clone()),
+        Selection::File(_) => datasets
+            .first()
+            .map_or_else(String::new, |d| d.name.clone()),
     };
-    let label = if label == "high-medium-low" { "all".to_owned() } else { label };
+    let label = if label == "high-medium-low" {
+        "all".to_owned()
+    } else {
+        label
+    };
     let name = format!("{label}-{}", &fingerprint.hex()[..8]);
-    Ok(Plan { name, fingerprint, recipe_name, recipe, tokenizer, tokenizer_digest, datasets })
+    Ok(Plan {
+        name,
+        fingerprint,
+        recipe_name,
+        recipe,
+        tokenizer,
+        tokenizer_digest,
+        datasets,
+    })
 }
 
 fn recipe_file(options: &PlanOptions) -> Result<PathBuf, Problems> {
-    let named = options.manifests.join("recipes").join(format!("{}.toml", options.recipe));
+    let named = options
+        .manifests
+        .join("recipes")
+        .join(format!("{}.toml", options.recipe));
     if named.is_file() {
         return Ok(named);
     }
@@ -252,11 +301,23 @@ fn recipe_file(options: &PlanOptions) -> Result<PathBuf, Problems> {
         .into_iter()
         .flatten()
         .filter_map(Result::ok)
-        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".toml")?.to_owned()))
+        .filter_map(|entry| {
+            Some(
+                entry
+                    .file_name()
+                    .to_str()?
+                    .strip_suffix(".toml")?
+                    .to_owned(),
+            )
+        })
         .collect();
     names.sort();
     let hint = format!("there are {}; or name a file", names.join(", "));
-    Err(Problems(vec![Problem::of_file(&folder, format!("no recipe is called `{}`", options.recipe), hint)]))
+    Err(Problems(vec![Problem::of_file(
+        &folder,
+        format!("no recipe is called `{}`", options.recipe),
+        hint,
+    )]))
 }
 
 fn resolve(
@@ -272,7 +333,9 @@ fn resolve(
     let all = listing.files.len();
     let all_bytes: u64 = listing.files.iter().map(|f| f.bytes).sum();
     let files = match manifest.budget_bytes {
-        Some(budget) if !full && all_bytes > budget => within_budget(listing.files, budget, &manifest.name),
+        Some(budget) if !full && all_bytes > budget => {
+            within_budget(listing.files, budget, &manifest.name)
+        }
         _ => listing.files,
     };
     let kept_bytes: u64 = files.iter().map(|f| f.bytes).sum();
@@ -283,8 +346,13 @@ fn resolve(
     let units = units(files, &manifest.read).map_err(|path| {
         let text = fs_err::read_to_string(&dataset.file).unwrap_or_default();
         SourceError::Written(
-            Problem::at(&dataset.file, &text, &["source"], format!("the format of `{path}` is not known by its name"))
-                .hint("write [read] format = \"jsonl\" (or json, parquet, csv, tsv, text, tar)"),
+            Problem::at(
+                &dataset.file,
+                &text,
+                &["source"],
+                format!("the format of `{path}` is not known by its name"),
+            )
+            .hint("write [read] format = \"jsonl\" (or json, parquet, csv, tsv, text, tar)"),
         )
     })?;
     Ok(PlannedDataset {
@@ -309,7 +377,12 @@ fn resolve(
 fn within_budget(files: Vec<PlannedFile>, budget: u64, dataset: &str) -> Vec<PlannedFile> {
     let mut order: Vec<(u64, PlannedFile)> = files
         .into_iter()
-        .map(|file| (xxhash_rust::xxh3::xxh3_64(format!("{dataset}/{}", file.path).as_bytes()), file))
+        .map(|file| {
+            (
+                xxhash_rust::xxh3::xxh3_64(format!("{dataset}/{}", file.path).as_bytes()),
+                file,
+            )
+        })
         .collect();
     order.sort_by(|a, b| (a.0, &a.1.path).cmp(&(b.0, &b.1.path)));
     let mut left = budget;
@@ -333,14 +406,23 @@ fn units(files: Vec<PlannedFile>, read: &ReadOptions) -> Result<Vec<Unit>, Strin
     let mut weight = 0;
     for file in files {
         let path = Path::new(&file.path);
-        let format = read.format.or(FileFormat::from_path(path).map(|(format, _)| format)).ok_or_else(|| file.path.clone())?;
-        let compression = read.compression.unwrap_or_else(|| Compression::from_path(path));
+        let format = read
+            .format
+            .or(FileFormat::from_path(path).map(|(format, _)| format))
+            .ok_or_else(|| file.path.clone())?;
+        let compression = read
+            .compression
+            .unwrap_or_else(|| Compression::from_path(path));
         if format == FileFormat::Text && compression == Compression::None {
             weight += file.bytes;
             let ends = xxhash_rust::xxh3::xxh3_64(file.path.as_bytes()).is_multiple_of(16);
             group.push(file);
             if (weight >= GROUP_BYTES && ends) || weight >= 4 * GROUP_BYTES {
-                units.push(unit(std::mem::take(&mut group), FileFormat::Text, Compression::None));
+                units.push(unit(
+                    std::mem::take(&mut group),
+                    FileFormat::Text,
+                    Compression::None,
+                ));
                 weight = 0;
             }
         } else {
@@ -356,11 +438,19 @@ fn units(files: Vec<PlannedFile>, read: &ReadOptions) -> Result<Vec<Unit>, Strin
 
 fn unit(files: Vec<PlannedFile>, format: FileFormat, compression: Compression) -> Unit {
     let digest = Digest::of_value(&(
-        files.iter().map(|file| (&file.path, &file.digest)).collect::<Vec<_>>(),
+        files
+            .iter()
+            .map(|file| (&file.path, &file.digest))
+            .collect::<Vec<_>>(),
         format!("{format:?}"),
         format!("{compression:?}"),
     ));
-    Unit { files, format, compression, digest }
+    Unit {
+        files,
+        format,
+        compression,
+        digest,
+    }
 }
 
 fn fingerprint(recipe: &Recipe, tokenizer: Digest, datasets: &[PlannedDataset]) -> Digest {
@@ -394,9 +484,17 @@ fn fingerprint(recipe: &Recipe, tokenizer: Digest, datasets: &[PlannedDataset]) 
         .collect();
     // Profiles that judge nothing here do not count.
     let mut recipe = recipe.clone();
-    recipe.profile.retain(|name, _| datasets.iter().any(|d| d.profile == *name));
+    recipe
+        .profile
+        .retain(|name, _| datasets.iter().any(|d| d.profile == *name));
     recipe.tokenize.tokenizer.clear();
-    Digest::of_value(&(BYTES_VERSION, andromeda_format::VERSION, recipe, tokenizer, covered))
+    Digest::of_value(&(
+        BYTES_VERSION,
+        andromeda_format::VERSION,
+        recipe,
+        tokenizer,
+        covered,
+    ))
 }
 
 impl Plan {
@@ -413,13 +511,25 @@ impl Plan {
             };
             estimate.files += unit.files.len() as u64;
             estimate.bytes += bytes;
-            estimate.documents += if unit.is_group() { unit.files.len() as u64 } else { decoded / 1_500 + 1 };
-            let remote = unit.files.iter().filter(|f| matches!(f.location, Location::Hub { .. }));
+            estimate.documents += if unit.is_group() {
+                unit.files.len() as u64
+            } else {
+                decoded / 1_500 + 1
+            };
+            let remote = unit
+                .files
+                .iter()
+                .filter(|f| matches!(f.location, Location::Hub { .. }));
             estimate.download_bytes += remote.map(|f| f.bytes).sum::<u64>();
             text_bytes += decoded;
         }
         estimate.tokens = text_bytes / 4;
-        let block = self.datasets.iter().map(|d| d.read.block_bytes as u64).max().unwrap_or(0);
+        let block = self
+            .datasets
+            .iter()
+            .map(|d| d.read.block_bytes as u64)
+            .max()
+            .unwrap_or(0);
         let workers = threads as u64 * (5 * block + (16 << 20));
         // Resolve holds a hash, a length, a place and a parent per document, and one band's keys at a time.
         let documents = estimate.documents * 120;
@@ -427,9 +537,16 @@ impl Plan {
         let width = 2;
         let shard = self.recipe.shard.tokens.min(estimate.tokens + 1) * width * 3;
         estimate.memory_bytes = (64 << 20) + workers.max(shard) + documents;
-        let signatures = self.recipe.dedup.near.as_ref().map_or(0, |near| (near.bands * (near.rows * 4 + 8)) as u64);
-        estimate.disk_bytes =
-            estimate.download_bytes + text_bytes / 3 + estimate.documents * (signatures + 64) + estimate.tokens * width * 2;
+        let signatures = self
+            .recipe
+            .dedup
+            .near
+            .as_ref()
+            .map_or(0, |near| (near.bands * (near.rows * 4 + 8)) as u64);
+        estimate.disk_bytes = estimate.download_bytes
+            + text_bytes / 3
+            + estimate.documents * (signatures + 64)
+            + estimate.tokens * width * 2;
         estimate
     }
 

@@ -8,8 +8,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::filter::FilterOptions;
-use crate::normalize::NormalizeOptions;
+use crate::dedup::signature::{MinHashOptions, MinHasher};
+use crate::filter::{FilterOptions, Filters};
+use crate::normalize::Normalize;
 use crate::written::{self, Problem, Problems};
 
 /// A whole recipe, as in `manifests/recipes/<name>.toml`.
@@ -19,7 +20,7 @@ pub struct Recipe {
     /// Decides splits and the order of documents.
     pub seed: u64,
     /// Text repairs.
-    pub normalize: NormalizeOptions,
+    pub normalize: Normalize,
     /// Named sets of rules; a dataset names the one that judges it.
     pub profile: BTreeMap<String, FilterOptions>,
     /// Duplicates.
@@ -104,7 +105,7 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             seed: 0,
-            normalize: NormalizeOptions::default(),
+            normalize: Normalize::default(),
             profile: BTreeMap::new(),
             dedup: DedupOptions::default(),
             tokenize: TokenizeOptions::default(),
@@ -116,38 +117,57 @@ impl Default for Recipe {
 
 impl Default for DedupOptions {
     fn default() -> Self {
-        Self { exact: true, near: None, keep: Keep::Longest }
+        Self {
+            exact: true,
+            near: None,
+            keep: Keep::Longest,
+        }
     }
 }
 
 impl Default for NearOptions {
     fn default() -> Self {
-        Self { shingle_words: 5, bands: 14, rows: 8, agreement: 0.7 }
+        Self {
+            shingle_words: 5,
+            bands: 14,
+            rows: 8,
+            agreement: 0.7,
+        }
     }
 }
 
 impl Default for TokenizeOptions {
     fn default() -> Self {
-        Self { tokenizer: "tokenizers/andromeda-16k.json".to_owned(), end_of_text: None }
+        Self {
+            tokenizer: "tokenizers/andromeda-16k.json".to_owned(),
+            end_of_text: None,
+        }
     }
 }
 
 impl Default for SplitOptions {
     fn default() -> Self {
-        Self { val: 0.005, test: 0.005 }
+        Self {
+            val: 0.005,
+            test: 0.005,
+        }
     }
 }
 
 impl Default for ShardOptions {
     fn default() -> Self {
-        Self { tokens: 1 << 26, frame_tokens: 1 << 16, level: 3 }
+        Self {
+            tokens: 1 << 26,
+            frame_tokens: 1 << 16,
+            level: 3,
+        }
     }
 }
 
 /// What the extract stage of one dataset depends on besides its files.
 #[derive(Debug, Serialize)]
 pub struct ExtractOptions<'a> {
-    normalize: &'a NormalizeOptions,
+    normalize: &'a Normalize,
     filter: &'a FilterOptions,
     shingle_words: Option<(usize, usize, usize)>,
 }
@@ -168,6 +188,17 @@ pub struct PackOptions<'a> {
     shard: &'a ShardOptions,
 }
 
+impl NearOptions {
+    /// The shape of a signature.
+    pub fn minhash(&self) -> MinHashOptions {
+        MinHashOptions {
+            shingle_words: self.shingle_words,
+            bands: self.bands,
+            rows: self.rows,
+        }
+    }
+}
+
 impl Recipe {
     /// Reads and checks a recipe.
     pub fn load(file: &Path) -> Result<Self, Problems> {
@@ -180,7 +211,11 @@ impl Recipe {
         })?;
         let recipe: Self = written::parse(file, &source).map_err(Problems)?;
         let problems = recipe.check(file, &source);
-        if problems.is_empty() { Ok(recipe) } else { Err(Problems(problems)) }
+        if problems.is_empty() {
+            Ok(recipe)
+        } else {
+            Err(Problems(problems))
+        }
     }
 
     fn check(&self, file: &Path, source: &str) -> Vec<Problem> {
@@ -191,39 +226,86 @@ impl Recipe {
             }
         };
         if let Some(near) = &self.dedup.near {
-            require((1..=64).contains(&near.shingle_words), &["dedup", "near", "shingle-words"], "a shingle has 1 to 64 words");
-            require((1..=1024).contains(&near.bands), &["dedup", "near", "bands"], "a signature has 1 to 1024 bands");
-            require((1..=64).contains(&near.rows), &["dedup", "near", "rows"], "a band has 1 to 64 rows");
-            require((0.0..=1.0).contains(&near.agreement), &["dedup", "near", "agreement"], "agreement is a share from 0 to 1");
+            if let Err(error) = MinHasher::new(near.minhash()) {
+                require(false, &["dedup", "near"], &error.to_string());
+            }
+            require(
+                (0.0..=1.0).contains(&near.agreement),
+                &["dedup", "near", "agreement"],
+                "agreement is a share from 0 to 1",
+            );
+        }
+        for (name, filter) in &self.profile {
+            if let Err(errors) = Filters::new(filter) {
+                errors
+                    .iter()
+                    .for_each(|error| require(false, &["profile", name], &error.to_string()));
+            }
         }
         let share = |value: f64| (0.0..1.0).contains(&value);
-        require(share(self.split.val), &["split", "val"], "a share is from 0 up to, not including, 1");
-        require(share(self.split.test), &["split", "test"], "a share is from 0 up to, not including, 1");
-        require(self.split.val + self.split.test < 1.0, &["split"], "nothing is left to train on");
-        require((1 << 10..=1 << 24).contains(&self.shard.frame_tokens), &["shard", "frame-tokens"], "a frame has 1,024 to 16,777,216 tokens");
+        require(
+            share(self.split.val),
+            &["split", "val"],
+            "a share is from 0 up to, not including, 1",
+        );
+        require(
+            share(self.split.test),
+            &["split", "test"],
+            "a share is from 0 up to, not including, 1",
+        );
+        require(
+            self.split.val + self.split.test < 1.0,
+            &["split"],
+            "nothing is left to train on",
+        );
+        require(
+            (1 << 10..=1 << 24).contains(&self.shard.frame_tokens),
+            &["shard", "frame-tokens"],
+            "a frame has 1,024 to 16,777,216 tokens",
+        );
         require(
             self.shard.tokens >= u64::from(self.shard.frame_tokens) && self.shard.tokens <= 1 << 32,
             &["shard", "tokens"],
             "a shard has at least one frame and at most 2^32 tokens",
         );
-        require((1..=19).contains(&self.shard.level), &["shard", "level"], "a zstd level is from 1 to 19");
+        require(
+            (1..=19).contains(&self.shard.level),
+            &["shard", "level"],
+            "a zstd level is from 1 to 19",
+        );
         problems
     }
 
     /// Options of the extract stage for documents judged by `filter`.
     pub fn extract_options<'a>(&'a self, filter: &'a FilterOptions) -> ExtractOptions<'a> {
-        let shingle_words = self.dedup.near.as_ref().map(|n| (n.shingle_words, n.bands, n.rows));
-        ExtractOptions { normalize: &self.normalize, filter, shingle_words }
+        let shingle_words = self
+            .dedup
+            .near
+            .as_ref()
+            .map(|n| (n.shingle_words, n.bands, n.rows));
+        ExtractOptions {
+            normalize: &self.normalize,
+            filter,
+            shingle_words,
+        }
     }
 
     /// Options of the resolve stage.
     pub fn resolve_options(&self) -> ResolveOptions<'_> {
         let agreement = self.dedup.near.as_ref().map(|near| near.agreement);
-        ResolveOptions { exact: self.dedup.exact, agreement, keep: &self.dedup.keep }
+        ResolveOptions {
+            exact: self.dedup.exact,
+            agreement,
+            keep: &self.dedup.keep,
+        }
     }
 
     /// Options of the shards stage.
     pub fn pack_options(&self) -> PackOptions<'_> {
-        PackOptions { seed: self.seed, split: &self.split, shard: &self.shard }
+        PackOptions {
+            seed: self.seed,
+            split: &self.split,
+            shard: &self.shard,
+        }
     }
 }

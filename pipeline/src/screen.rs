@@ -30,15 +30,37 @@ struct State {
 impl Screen {
     /// A bar if stderr is a terminal and nobody asked for none, lines otherwise.
     pub fn new() -> Self {
-        let terminal = std::io::stderr().is_terminal() && std::env::var_os("HF_HUB_DISABLE_PROGRESS_BARS").is_none();
-        let bar = ProgressBar::with_draw_target(None, if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
-        let state = State { bar, terminal, stage: None, total: 0, done: 0, reused: 0, begun: Instant::now(), told: Instant::now() };
-        Self { state: Mutex::new(state) }
+        let terminal = std::io::stderr().is_terminal()
+            && std::env::var_os("HF_HUB_DISABLE_PROGRESS_BARS").is_none();
+        let bar = ProgressBar::with_draw_target(
+            None,
+            if terminal {
+                ProgressDrawTarget::stderr()
+            } else {
+                ProgressDrawTarget::hidden()
+            },
+        );
+        let state = State {
+            bar,
+            terminal,
+            stage: None,
+            total: 0,
+            done: 0,
+            reused: 0,
+            begun: Instant::now(),
+            told: Instant::now(),
+        };
+        Self {
+            state: Mutex::new(state),
+        }
     }
 
     /// Takes the bar away.
     pub fn clear(&self) {
-        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = self
+            .state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         state.end();
         state.bar.finish_and_clear();
     }
@@ -52,7 +74,10 @@ impl Default for Screen {
 
 impl Progress for Screen {
     fn event(&self, event: &Event) {
-        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = self
+            .state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         match event {
             Event::Stage { stage, total } => {
                 state.end();
@@ -69,9 +94,17 @@ impl Progress for Screen {
                     }
                 }
             }
-            Event::Fault { dataset, file, message } => {
+            Event::Fault {
+                dataset,
+                file,
+                message,
+            } => {
                 let text = format!("warning: {dataset}/{}: {message}", file.display());
-                if state.terminal { state.bar.println(text) } else { tell(&text) }
+                if state.terminal {
+                    state.bar.println(text)
+                } else {
+                    tell(&text)
+                }
             }
             Event::Finished { .. } => {}
         }
@@ -97,7 +130,9 @@ impl State {
     }
 
     fn end(&mut self) {
-        let Some(stage) = self.stage.take() else { return };
+        let Some(stage) = self.stage.take() else {
+            return;
+        };
         if self.done == 0 && self.total > 0 {
             return;
         }
@@ -106,18 +141,37 @@ impl State {
         } else if self.reused >= self.done {
             ", all done before".to_owned()
         } else {
-            format!(", {:.0} % done before", 100.0 * self.reused as f64 / self.done.max(1) as f64)
+            format!(
+                ", {:.0} % done before",
+                100.0 * self.reused as f64 / self.done.max(1) as f64
+            )
         };
-        let text = format!("{:9} {:6.1} s{reused}", stage.name(), self.begun.elapsed().as_secs_f64());
-        if self.terminal { self.bar.println(text) } else { tell(&text) }
+        let text = format!(
+            "{:9} {:6.1} s{reused}",
+            stage.name(),
+            self.begun.elapsed().as_secs_f64()
+        );
+        if self.terminal {
+            self.bar.println(text)
+        } else {
+            tell(&text)
+        }
     }
 
     fn line(&self) {
         let Some(stage) = self.stage else { return };
         let share = self.done as f64 / self.total.max(1) as f64;
         let spent = self.begun.elapsed().as_secs_f64();
-        let eta = if share > 0.0 { format!("{:.0} s", spent * (1.0 - share) / share) } else { "unknown".to_owned() };
-        tell(&format!("{:9} {:3.0} %, {spent:.0} s, eta {eta}", stage.name(), 100.0 * share));
+        let eta = if share > 0.0 {
+            format!("{:.0} s", spent * (1.0 - share) / share)
+        } else {
+            "unknown".to_owned()
+        };
+        tell(&format!(
+            "{:9} {:3.0} %, {spent:.0} s, eta {eta}",
+            stage.name(),
+            100.0 * share
+        ));
     }
 }
 

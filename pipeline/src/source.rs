@@ -108,14 +108,25 @@ pub fn list(dataset: &Dataset, context: &mut Context<'_>) -> Result<Listing, Sou
     }?;
     if listing.files.is_empty() {
         return Err(SourceError::Written(
-            Problem::of_file(&dataset.file, format!("dataset `{}` has no files at {}", manifest.name, listing.source), None)
-                .hint("look at the place, and at the patterns of `files` and `exclude`"),
+            Problem::of_file(
+                &dataset.file,
+                format!(
+                    "dataset `{}` has no files at {}",
+                    manifest.name, listing.source
+                ),
+                None,
+            )
+            .hint("look at the place, and at the patterns of `files` and `exclude`"),
         ));
     }
     Ok(listing)
 }
 
-fn patterns(dataset: &Dataset, files: &[String], exclude: &[String]) -> Result<(GlobSet, GlobSet), SourceError> {
+fn patterns(
+    dataset: &Dataset,
+    files: &[String],
+    exclude: &[String],
+) -> Result<(GlobSet, GlobSet), SourceError> {
     let set = |list: &[String]| {
         let mut builder = GlobSetBuilder::new();
         for pattern in list {
@@ -124,14 +135,20 @@ fn patterns(dataset: &Dataset, files: &[String], exclude: &[String]) -> Result<(
         builder.build()
     };
     let both = set(files).and_then(|files| Ok((files, set(exclude)?)));
-    both.map_err(|error| SourceError::Written(Problem::of_file(&dataset.file, error.to_string(), None)))
+    both.map_err(|error| {
+        SourceError::Written(Problem::of_file(&dataset.file, error.to_string(), None))
+    })
 }
 
 /// All regular files below `root` as `/`-separated relative paths; links are followed to files, not into folders.
 fn walk(root: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     if root.is_file() {
-        let name = root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = root
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         return Ok(vec![(name, root.to_path_buf())]);
     }
     let mut folders = vec![root.to_path_buf()];
@@ -180,7 +197,10 @@ fn pin(
     let digests = context
         .remembered
         .digest_all(&paths)
-        .map_err(|error| SourceError::Io { dataset: dataset.manifest.name.clone(), error })?;
+        .map_err(|error| SourceError::Io {
+            dataset: dataset.manifest.name.clone(),
+            error,
+        })?;
     let files: Vec<PlannedFile> = found
         .into_iter()
         .zip(digests)
@@ -191,37 +211,89 @@ fn pin(
             location: Location::Local { path: local, stamp },
         })
         .collect();
-    let revision = Digest::of_value(&files.iter().map(|f| (&f.path, &f.digest)).collect::<Vec<_>>()).hex();
-    Ok(Listing { source, revision, files, notes })
+    let revision = Digest::of_value(
+        &files
+            .iter()
+            .map(|f| (&f.path, &f.digest))
+            .collect::<Vec<_>>(),
+    )
+    .hex();
+    Ok(Listing {
+        source,
+        revision,
+        files,
+        notes,
+    })
 }
 
-fn folder(dataset: &Dataset, source: &FolderSource, context: &mut Context<'_>) -> Result<Listing, SourceError> {
+fn folder(
+    dataset: &Dataset,
+    source: &FolderSource,
+    context: &mut Context<'_>,
+) -> Result<Listing, SourceError> {
     let root = beside(dataset, &source.path);
     let (files, exclude) = patterns(dataset, &source.files, &source.exclude)?;
     let found = walk(&root).map_err(|error| {
         SourceError::Written(
-            Problem::of_file(&dataset.file, format!("the folder of `{}` cannot be read: {error}", dataset.manifest.name), None)
-                .hint("`path` is absolute, or relative to the manifest's folder"),
+            Problem::of_file(
+                &dataset.file,
+                format!(
+                    "the folder of `{}` cannot be read: {error}",
+                    dataset.manifest.name
+                ),
+                None,
+            )
+            .hint("`path` is absolute, or relative to the manifest's folder"),
         )
     })?;
-    let found = found.into_iter().filter(|(path, _)| files.is_match(path) && !exclude.is_match(path)).collect();
-    pin(dataset, format!("folder:{}", source.path.display()), found, Vec::new(), context)
+    let found = found
+        .into_iter()
+        .filter(|(path, _)| files.is_match(path) && !exclude.is_match(path))
+        .collect();
+    pin(
+        dataset,
+        format!("folder:{}", source.path.display()),
+        found,
+        Vec::new(),
+        context,
+    )
 }
 
 /// The packages of a lock file in the registry sources below `CARGO_HOME`, each file as `package-version/path`.
-fn cargo(dataset: &Dataset, source: &CargoSource, context: &mut Context<'_>) -> Result<Listing, SourceError> {
-    let problem = |message: String, hint: &str| SourceError::Written(Problem::of_file(&dataset.file, message, None).hint(hint));
+fn cargo(
+    dataset: &Dataset,
+    source: &CargoSource,
+    context: &mut Context<'_>,
+) -> Result<Listing, SourceError> {
+    let problem = |message: String, hint: &str| {
+        SourceError::Written(Problem::of_file(&dataset.file, message, None).hint(hint))
+    };
     let lock_file = beside(dataset, &source.lock);
-    let text = fs_err::read_to_string(&lock_file)
-        .map_err(|error| problem(format!("the lock file cannot be read: {error}"), "`lock` is relative to the manifest's folder"))?;
-    let lock: toml::Table =
-        toml::from_str(&text).map_err(|error| problem(format!("{}: {}", lock_file.display(), error.message()), "it is not a Cargo.lock"))?;
+    let text = fs_err::read_to_string(&lock_file).map_err(|error| {
+        problem(
+            format!("the lock file cannot be read: {error}"),
+            "`lock` is relative to the manifest's folder",
+        )
+    })?;
+    let lock: toml::Table = toml::from_str(&text).map_err(|error| {
+        problem(
+            format!("{}: {}", lock_file.display(), error.message()),
+            "it is not a Cargo.lock",
+        )
+    })?;
     let mut packages: BTreeMap<String, Option<PathBuf>> = BTreeMap::new();
-    for package in lock.get("package").and_then(toml::Value::as_array).into_iter().flatten() {
+    for package in lock
+        .get("package")
+        .and_then(toml::Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         // Packages without a source are this workspace's own.
-        if let (Some(name), Some(version), Some(_)) =
-            (package.get("name").and_then(|v| v.as_str()), package.get("version").and_then(|v| v.as_str()), package.get("source"))
-        {
+        if let (Some(name), Some(version), Some(_)) = (
+            package.get("name").and_then(|v| v.as_str()),
+            package.get("version").and_then(|v| v.as_str()),
+            package.get("source"),
+        ) {
             packages.insert(format!("{name}-{version}"), None);
         }
     }
@@ -230,11 +302,18 @@ fn cargo(dataset: &Dataset, source: &CargoSource, context: &mut Context<'_>) -> 
         .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
         .unwrap_or_default();
     let registries = home.join("registry").join("src");
-    let mut folders: Vec<PathBuf> =
-        fs_err::read_dir(&registries).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path()).collect();
+    let mut folders: Vec<PathBuf> = fs_err::read_dir(&registries)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .collect();
     folders.sort();
     for (name, place) in &mut packages {
-        *place = folders.iter().map(|folder| folder.join(name)).find(|folder| folder.is_dir());
+        *place = folders
+            .iter()
+            .map(|folder| folder.join(name))
+            .find(|folder| folder.is_dir());
     }
     let missing = packages.values().filter(|place| place.is_none()).count();
     if missing == packages.len() {
@@ -247,11 +326,16 @@ fn cargo(dataset: &Dataset, source: &CargoSource, context: &mut Context<'_>) -> 
     let mut found = Vec::new();
     for (name, place) in &packages {
         let Some(place) = place else { continue };
-        let inside = walk(place).map_err(|error| SourceError::Io { dataset: dataset.manifest.name.clone(), error })?;
+        let inside = walk(place).map_err(|error| SourceError::Io {
+            dataset: dataset.manifest.name.clone(),
+            error,
+        })?;
         found.extend(
             inside
                 .into_iter()
-                .filter(|(path, _)| files.is_match(path) && !exclude.is_match(path) && path != ".cargo-ok")
+                .filter(|(path, _)| {
+                    files.is_match(path) && !exclude.is_match(path) && path != ".cargo-ok"
+                })
                 .map(|(path, local)| (format!("{name}/{path}"), local)),
         );
     }
@@ -262,25 +346,58 @@ fn cargo(dataset: &Dataset, source: &CargoSource, context: &mut Context<'_>) -> 
             packages.len()
         ));
     }
-    pin(dataset, format!("cargo:{}", source.lock.file_name().unwrap_or_default().to_string_lossy()), found, notes, context)
+    pin(
+        dataset,
+        format!(
+            "cargo:{}",
+            source
+                .lock
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+        ),
+        found,
+        notes,
+        context,
+    )
 }
 
-fn hub(dataset: &Dataset, source: &HubSource, context: &mut Context<'_>) -> Result<Listing, SourceError> {
-    let failed = |error| SourceError::Fetch { dataset: dataset.manifest.name.clone(), error };
+fn hub(
+    dataset: &Dataset,
+    source: &HubSource,
+    context: &mut Context<'_>,
+) -> Result<Listing, SourceError> {
+    let failed = |error| SourceError::Fetch {
+        dataset: dataset.manifest.name.clone(),
+        error,
+    };
     let (wanted, exclude) = patterns(dataset, &source.files, &source.exclude)?;
     if context.hub.is_none() {
         *context.hub = Some(Hub::from_env().map_err(failed)?);
     }
     let hub = context.hub.as_ref().expect("set just above");
-    let commit = match context.lock.commit(hub.endpoint(), &source.repository, &source.revision) {
+    let commit = match context
+        .lock
+        .commit(hub.endpoint(), &source.repository, &source.revision)
+    {
         Some(commit) => commit,
         None => {
-            let commit = hub.resolve(&source.repository, &source.revision).map_err(failed)?;
-            context.lock.pin(hub.endpoint(), &source.repository, &source.revision, &commit);
+            let commit = hub
+                .resolve(&source.repository, &source.revision)
+                .map_err(failed)?;
+            context.lock.pin(
+                hub.endpoint(),
+                &source.repository,
+                &source.revision,
+                &commit,
+            );
             commit
         }
     };
-    let listed = context.lock.listing(hub, &source.repository, &commit).map_err(failed)?;
+    let listed = context
+        .lock
+        .listing(hub, &source.repository, &commit)
+        .map_err(failed)?;
     let files = listed
         .into_iter()
         .filter(|file| wanted.is_match(&file.path) && !exclude.is_match(&file.path))
@@ -291,8 +408,17 @@ fn hub(dataset: &Dataset, source: &HubSource, context: &mut Context<'_>) -> Resu
                 Some(sha256) => format!("sha256:{sha256}"),
                 None => format!("git:{}", file.git_sha1),
             },
-            location: Location::Hub { repository: source.repository.clone(), commit: commit.clone(), file },
+            location: Location::Hub {
+                repository: source.repository.clone(),
+                commit: commit.clone(),
+                file,
+            },
         })
         .collect();
-    Ok(Listing { source: format!("hub:{}", source.repository), revision: commit.to_string(), files, notes: Vec::new() })
+    Ok(Listing {
+        source: format!("hub:{}", source.repository),
+        revision: commit.to_string(),
+        files,
+        notes: Vec::new(),
+    })
 }

@@ -39,8 +39,17 @@ pub struct Place {
 
 impl Problem {
     /// A problem of a whole file.
-    pub fn of_file(file: &Path, message: impl Into<String>, hint: impl Into<Option<String>>) -> Self {
-        Self { file: file.to_path_buf(), place: None, message: message.into(), hint: hint.into() }
+    pub fn of_file(
+        file: &Path,
+        message: impl Into<String>,
+        hint: impl Into<Option<String>>,
+    ) -> Self {
+        Self {
+            file: file.to_path_buf(),
+            place: None,
+            message: message.into(),
+            hint: hint.into(),
+        }
     }
 
     /// A problem at the entry `keys` (outermost first) of `source`; the file as a whole when there is no such entry.
@@ -49,7 +58,12 @@ impl Problem {
             let span = find(table.get_ref(), keys)?;
             Some(place(source, span))
         });
-        Self { file: file.to_path_buf(), place, message: message.into(), hint: None }
+        Self {
+            file: file.to_path_buf(),
+            place,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// The same problem with a hint.
@@ -67,12 +81,23 @@ impl fmt::Display for Problem {
             Some(place) => {
                 let gutter = place.line.to_string().len();
                 let pad = " ".repeat(gutter);
-                writeln!(f, "{}:{}:{}: {}", self.file.display(), place.line, place.column, self.message)?;
+                writeln!(
+                    f,
+                    "{}:{}:{}: {}",
+                    self.file.display(),
+                    place.line,
+                    place.column,
+                    self.message
+                )?;
                 writeln!(f, "{pad} |")?;
                 writeln!(f, "{} | {}", place.line, place.text)?;
                 // Tabs stay tabs, so that the caret stands under the key whatever their width.
-                let lead: String =
-                    place.text.chars().take(place.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+                let lead: String = place
+                    .text
+                    .chars()
+                    .take(place.column - 1)
+                    .map(|c| if c == '\t' { '\t' } else { ' ' })
+                    .collect();
                 write!(f, "{pad} | {lead}{}", "^".repeat(place.length))?;
             }
         }
@@ -114,7 +139,10 @@ pub fn parse<T: DeserializeOwned>(file: &Path, source: &str) -> Result<T, Vec<Pr
         };
         let message = error.message().trim().replace('\n', "; ");
         // A required entry that was blanked for another fault is not also missing.
-        if !blanked.iter().any(|key| message == format!("missing field `{key}`")) {
+        if !blanked
+            .iter()
+            .any(|key| message == format!("missing field `{key}`"))
+        {
             problems.push(Problem {
                 file: file.to_path_buf(),
                 place: error.span().map(|span| place(source, span)),
@@ -122,12 +150,24 @@ pub fn parse<T: DeserializeOwned>(file: &Path, source: &str) -> Result<T, Vec<Pr
                 message: message.clone(),
             });
         }
-        let Some(span) = error.span() else { return Err(problems) };
-        let Ok(table) = DeTable::parse(&text) else { return Err(problems) };
+        let Some(span) = error.span() else {
+            return Err(problems);
+        };
+        let Ok(table) = DeTable::parse(&text) else {
+            return Err(problems);
+        };
         match innermost(table.get_ref(), &span) {
             Some((key, range)) if problems.len() < 50 && !range.is_empty() => {
-                let blank: String =
-                    text[range.clone()].chars().map(|c| if c == '\n' { "\n".into() } else { " ".repeat(c.len_utf8()) }).collect();
+                let blank: String = text[range.clone()]
+                    .chars()
+                    .map(|c| {
+                        if c == '\n' {
+                            "\n".into()
+                        } else {
+                            " ".repeat(c.len_utf8())
+                        }
+                    })
+                    .collect();
                 text.replace_range(range, &blank);
                 blanked.push(key);
             }
@@ -152,7 +192,9 @@ fn innermost(table: &DeTable<'_>, span: &Range<usize>) -> Option<(String, Range<
         if nested.is_some() {
             return nested;
         }
-        if inside(&k) || (inside(&v) && k.end <= v.start && !matches!(value.get_ref(), DeValue::Table(_))) {
+        if inside(&k)
+            || (inside(&v) && k.end <= v.start && !matches!(value.get_ref(), DeValue::Table(_)))
+        {
             // A `[header]` has its key inside the value's span: only `key = value` can be blanked as one piece.
             return (k.end <= v.start).then(|| (key.get_ref().to_string(), k.start..v.end));
         }
@@ -162,7 +204,9 @@ fn innermost(table: &DeTable<'_>, span: &Range<usize>) -> Option<(String, Range<
 
 fn find(table: &DeTable<'_>, keys: &[&str]) -> Option<Range<usize>> {
     let (first, rest) = keys.split_first()?;
-    let (key, value) = table.iter().find(|(key, _)| key.get_ref().as_ref() == *first)?;
+    let (key, value) = table
+        .iter()
+        .find(|(key, _)| key.get_ref().as_ref() == *first)?;
     match (rest, value.get_ref()) {
         ([], _) => Some(key.span()),
         (_, DeValue::Table(inner)) => find(inner, rest).or(Some(key.span())),
@@ -173,12 +217,16 @@ fn find(table: &DeTable<'_>, keys: &[&str]) -> Option<Range<usize>> {
 fn place(source: &str, span: Range<usize>) -> Place {
     let start = span.start.min(source.len());
     let line_start = source[..start].rfind('\n').map_or(0, |i| i + 1);
-    let line_end = source[start..].find('\n').map_or(source.len(), |i| start + i);
+    let line_end = source[start..]
+        .find('\n')
+        .map_or(source.len(), |i| start + i);
     let end = span.end.clamp(start, line_end);
     Place {
         line: source[..start].matches('\n').count() + 1,
         column: source[line_start..start].chars().count() + 1,
-        text: source[line_start..line_end].trim_end_matches('\r').to_owned(),
+        text: source[line_start..line_end]
+            .trim_end_matches('\r')
+            .to_owned(),
         length: source[start..end].chars().count().max(1),
     }
 }
@@ -194,7 +242,12 @@ fn did_you_mean(message: &str) -> Option<String> {
 /// The name most like `written`, if any is near enough to be a slip of the hand.
 pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (written.chars().count() / 3).max(1);
-    names.into_iter().map(|name| (edits(written, name), name)).filter(|(d, _)| *d <= limit).min().map(|(_, name)| name)
+    names
+        .into_iter()
+        .map(|name| (edits(written, name), name))
+        .filter(|(d, _)| *d <= limit)
+        .min()
+        .map(|(_, name)| name)
 }
 
 /// Characters to insert, remove, replace or exchange with their neighbour: the optimal string alignment distance.
@@ -243,21 +296,34 @@ mod tests {
     fn every_problem_of_a_file_is_reported_at_once() {
         let source = "name = 7\nbudjet-bytes = 3\n[source]\npaht = \"x\"\nfiles = \"a\"\n";
         let problems = parse::<Written>(Path::new("d.toml"), source).unwrap_err();
-        let lines: Vec<usize> = problems.iter().map(|p| p.place.as_ref().unwrap().line).collect();
+        let lines: Vec<usize> = problems
+            .iter()
+            .map(|p| p.place.as_ref().unwrap().line)
+            .collect();
         assert_eq!(problems.len(), 4, "{problems:#?}");
         let mut sorted = lines.clone();
         sorted.sort_unstable();
         assert_eq!(sorted, [1, 2, 4, 5]);
         let hints: Vec<_> = problems.iter().filter_map(|p| p.hint.clone()).collect();
-        assert!(hints.contains(&"did you mean `budget-bytes`?".to_owned()), "{hints:?}");
-        assert!(hints.contains(&"did you mean `path`?".to_owned()), "{hints:?}");
+        assert!(
+            hints.contains(&"did you mean `budget-bytes`?".to_owned()),
+            "{hints:?}"
+        );
+        assert!(
+            hints.contains(&"did you mean `path`?".to_owned()),
+            "{hints:?}"
+        );
     }
 
     #[test]
     fn the_caret_stands_under_the_key() {
-        let problems = parse::<Written>(Path::new("d.toml"), "name = \"n\"\nbudjet-bytes = 3\n").unwrap_err();
+        let problems =
+            parse::<Written>(Path::new("d.toml"), "name = \"n\"\nbudjet-bytes = 3\n").unwrap_err();
         let shown = problems[0].to_string();
-        assert!(shown.starts_with("d.toml:2:1: unknown field `budjet-bytes`"), "{shown}");
+        assert!(
+            shown.starts_with("d.toml:2:1: unknown field `budjet-bytes`"),
+            "{shown}"
+        );
         assert!(shown.contains("\n  | ^^^^^^^^^^^^\n"), "{shown}");
     }
 
@@ -279,6 +345,14 @@ mod tests {
         assert_eq!(nearest("gopher", ["length", "gofer-x"]), None);
         assert_eq!(nearest("lenght", ["length", "other"]), Some("length"));
         assert_eq!(nearest("raed", ["render", "read"]), Some("read"));
-        assert_eq!((edits("", "ab"), edits("ab", ""), edits("ab", "ba"), edits("kitten", "sitting")), (2, 2, 1, 3));
+        assert_eq!(
+            (
+                edits("", "ab"),
+                edits("ab", ""),
+                edits("ab", "ba"),
+                edits("kitten", "sitting")
+            ),
+            (2, 2, 1, 3)
+        );
     }
 }

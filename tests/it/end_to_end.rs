@@ -31,7 +31,12 @@ fn made() -> Made {
     let built = build(root.path(), &plan_of(root.path(), "planted"), 2, 1 << 30).unwrap();
     let (documents, more) = documents::find(&built.folder, "", usize::MAX).unwrap();
     assert!(!more);
-    Made { root, rows, build: Build::open(&built.folder).unwrap(), documents }
+    Made {
+        root,
+        rows,
+        build: Build::open(&built.folder).unwrap(),
+        documents,
+    }
 }
 
 #[test]
@@ -49,12 +54,20 @@ fn every_row_meets_its_planted_fate() {
             ("duplicate", Some("near")) => Fate::Near(kept.unwrap()),
             ("quarantined", Some(reason)) => match &row.fate {
                 Fate::Quarantined(planted) if *planted == reason => row.fate.clone(),
-                _ => panic!("{} was quarantined for {reason}, but planted as {:?}", row.id, row.fate),
+                _ => panic!(
+                    "{} was quarantined for {reason}, but planted as {:?}",
+                    row.id, row.fate
+                ),
             },
             other => panic!("{}: {other:?}", row.id),
         };
         assert_eq!(fate, row.fate, "{}", row.id);
-        assert_eq!(document.bytes, row.text.as_ref().map_or(0, |text| text.len() as u64), "{}", row.id);
+        assert_eq!(
+            document.bytes,
+            row.text.as_ref().map_or(0, |text| text.len() as u64),
+            "{}",
+            row.id
+        );
         assert_eq!(document.dataset, row.dataset);
         assert!(document.id.contains(&document.file));
     }
@@ -66,7 +79,10 @@ fn the_funnel_of_each_dataset_is_what_was_planted_and_balances() {
     let manifest = made.build.manifest();
     let mut planted: BTreeMap<&str, Funnel> = BTreeMap::new();
     for row in &made.rows {
-        let count = Count { documents: 1, bytes: row.text.as_ref().map_or(0, |text| text.len() as u64) };
+        let count = Count {
+            documents: 1,
+            bytes: row.text.as_ref().map_or(0, |text| text.len() as u64),
+        };
         let funnel = planted.entry(row.dataset).or_default();
         funnel.documents_in += 1;
         funnel.bytes_in += count.bytes;
@@ -84,7 +100,12 @@ fn the_funnel_of_each_dataset_is_what_was_planted_and_balances() {
     }
     let mut all = Funnel::default();
     for dataset in &manifest.datasets {
-        assert_eq!(dataset.funnel, planted[dataset.name.as_str()], "{}", dataset.name);
+        assert_eq!(
+            dataset.funnel,
+            planted[dataset.name.as_str()],
+            "{}",
+            dataset.name
+        );
         assert!(dataset.funnel.balances(), "{}", dataset.name);
         all += &dataset.funnel;
     }
@@ -94,7 +115,14 @@ fn the_funnel_of_each_dataset_is_what_was_planted_and_balances() {
     assert_eq!(by_split, all.kept.documents);
     let report = andromeda_format::verify(made.build.folder(), &mut |_| {}).unwrap();
     assert_eq!(report.faults, []);
-    assert_eq!(report.tokens, manifest.splits.values().map(|split| split.tokens).sum::<u64>());
+    assert_eq!(
+        report.tokens,
+        manifest
+            .splits
+            .values()
+            .map(|split| split.tokens)
+            .sum::<u64>()
+    );
 }
 
 /// The ids of a whole split, shard after shard.
@@ -114,7 +142,8 @@ fn ids_of(build: &Build, split: Split) -> Vec<u32> {
 fn every_kept_document_decodes_to_its_text_where_the_table_says_it_is() {
     let made = made();
     let manifest = made.build.manifest();
-    let tokenizer = Tokenizer::load(&made.build.folder().join(&manifest.tokenizer.file), None).unwrap();
+    let tokenizer =
+        Tokenizer::load(&made.build.folder().join(&manifest.tokenizer.file), None).unwrap();
     let end_of_text = manifest.tokenizer.end_of_text.id;
     let mut across = 0;
     for split in Split::ALL {
@@ -125,20 +154,38 @@ fn every_kept_document_decodes_to_its_text_where_the_table_says_it_is() {
                 continue;
             }
             let shard = document.shard.as_deref().unwrap();
-            let number = manifest.splits[&split].shards.iter().position(|entry| entry.file == shard).unwrap() as u64;
+            let number = manifest.splits[&split]
+                .shards
+                .iter()
+                .position(|entry| entry.file == shard)
+                .unwrap() as u64;
             let first = number * manifest.shard_tokens + document.token.unwrap();
             let tokens = u64::from(document.tokens.unwrap());
-            across += u64::from(first / manifest.shard_tokens != (first + tokens - 1) / manifest.shard_tokens);
+            across += u64::from(
+                first / manifest.shard_tokens != (first + tokens - 1) / manifest.shard_tokens,
+            );
             let range = usize::try_from(first).unwrap()..usize::try_from(first + tokens).unwrap();
             let (last, text) = ids[range].split_last().unwrap();
             assert_eq!(*last, end_of_text, "{}", row.id);
-            assert!(!text.contains(&end_of_text), "{} forged an end of text", row.id);
+            assert!(
+                !text.contains(&end_of_text),
+                "{} forged an end of text",
+                row.id
+            );
             assert_eq!(Some(tokenizer.decode(text)), row.text, "{}", row.id);
             covered += tokens;
         }
-        assert_eq!(covered, ids.len() as u64, "every token of {} belongs to a document", split.name());
+        assert_eq!(
+            covered,
+            ids.len() as u64,
+            "every token of {} belongs to a document",
+            split.name()
+        );
     }
-    assert!(across > 10, "the shards are small, so that documents stand across their borders");
+    assert!(
+        across > 10,
+        "the shards are small, so that documents stand across their borders"
+    );
 }
 
 #[test]
@@ -151,9 +198,17 @@ fn the_index_of_a_shard_names_the_row_of_every_document_in_it() {
             for (place, document) in shard.index().documents.iter().enumerate() {
                 let row = &made.documents[usize::try_from(document.row).unwrap()];
                 assert_eq!(row.split.as_deref(), Some(split.name()));
-                assert_eq!(made.build.manifest().datasets[document.source as usize].name, row.dataset);
+                assert_eq!(
+                    made.build.manifest().datasets[document.source as usize].name,
+                    row.dataset
+                );
                 if place > 0 || !shard.index().continues_from_previous {
-                    assert_eq!((row.shard.as_deref(), row.token), (Some(file.file.as_str()), Some(start)), "{}", row.id);
+                    assert_eq!(
+                        (row.shard.as_deref(), row.token),
+                        (Some(file.file.as_str()), Some(start)),
+                        "{}",
+                        row.id
+                    );
                 }
                 start = document.end;
             }
@@ -164,7 +219,11 @@ fn the_index_of_a_shard_names_the_row_of_every_document_in_it() {
 #[test]
 fn a_cluster_keeps_one_document_and_stands_in_one_split() {
     let made = made();
-    assert_eq!(made.build.manifest().splits.len(), 3, "the shares are large enough for all three");
+    assert_eq!(
+        made.build.manifest().splits.len(),
+        3,
+        "the shares are large enough for all three"
+    );
     let mut clusters: BTreeMap<u64, Vec<&Document>> = BTreeMap::new();
     for document in &made.documents {
         if let Some(cluster) = document.cluster {
@@ -172,24 +231,50 @@ fn a_cluster_keeps_one_document_and_stands_in_one_split() {
         }
     }
     for (first, members) in &clusters {
-        assert_eq!(*first, members[0].row, "a cluster is called by its first document");
-        assert!(members.iter().all(|d| d.cluster_documents.map(|n| n as usize) == Some(members.len())));
+        assert_eq!(
+            *first, members[0].row,
+            "a cluster is called by its first document"
+        );
+        assert!(
+            members
+                .iter()
+                .all(|d| d.cluster_documents.map(|n| n as usize) == Some(members.len()))
+        );
         let kept: Vec<&&Document> = members.iter().filter(|d| d.verdict == "kept").collect();
         assert_eq!(kept.len(), 1, "{first}");
-        assert!(members.iter().filter(|d| d.verdict != "kept").all(|d| d.kept == Some(kept[0].row) && d.split.is_none()));
+        assert!(
+            members
+                .iter()
+                .filter(|d| d.verdict != "kept")
+                .all(|d| d.kept == Some(kept[0].row) && d.split.is_none())
+        );
     }
     // Planted twins are in one cluster, and nobody else is.
-    let cluster_of: BTreeMap<&str, Option<u64>> = made.documents.iter().map(|d| (d.id.as_str(), d.cluster)).collect();
+    let cluster_of: BTreeMap<&str, Option<u64>> = made
+        .documents
+        .iter()
+        .map(|d| (d.id.as_str(), d.cluster))
+        .collect();
     let mut copies: BTreeMap<&str, u32> = BTreeMap::new();
     for row in &made.rows {
         if let Fate::Exact(of) | Fate::Near(of) = &row.fate {
-            assert_eq!(cluster_of[row.id.as_str()], cluster_of[of.as_str()], "{}", row.id);
+            assert_eq!(
+                cluster_of[row.id.as_str()],
+                cluster_of[of.as_str()],
+                "{}",
+                row.id
+            );
             *copies.entry(of).or_default() += 1;
         }
     }
     for document in made.documents.iter().filter(|d| d.verdict == "kept") {
         let copies = copies.get(document.id.as_str()).copied().unwrap_or(0);
-        assert_eq!(document.cluster_documents, Some(1 + copies), "{}", document.id);
+        assert_eq!(
+            document.cluster_documents,
+            Some(1 + copies),
+            "{}",
+            document.id
+        );
     }
 }
 
@@ -197,7 +282,13 @@ fn a_cluster_keeps_one_document_and_stands_in_one_split() {
 fn rows_of(path: &Path) -> Vec<BTreeMap<String, Field>> {
     let reader = SerializedFileReader::new(fs::File::open(path).unwrap().into_file()).unwrap();
     let rows = reader.get_row_iter(None).unwrap();
-    rows.map(|row| row.unwrap().get_column_iter().map(|(name, field)| (name.clone(), field.clone())).collect()).collect()
+    rows.map(|row| {
+        row.unwrap()
+            .get_column_iter()
+            .map(|(name, field)| (name.clone(), field.clone()))
+            .collect()
+    })
+    .collect()
 }
 
 #[test]
@@ -218,24 +309,42 @@ fn the_table_of_duplicates_names_each_dropped_copy_with_its_kept_twin() {
         assert_eq!(row["dropped"], Field::Str(dropped.to_owned()));
         assert_eq!(row["kept"], Field::Str(kept.to_owned()), "{dropped}");
         assert_eq!(row["method"], Field::Str(method.to_owned()), "{dropped}");
-        let Field::Float(similarity) = row["similarity"] else { panic!("{:?}", row["similarity"]) };
+        let Field::Float(similarity) = row["similarity"] else {
+            panic!("{:?}", row["similarity"])
+        };
         // One word of 160 or more was changed: a similarity of 0.93 at the least, signed with 112 hashes.
         let least = if method == "exact" { 1.0 } else { 0.8 };
-        assert!((least..=1.0).contains(&similarity), "{dropped}: {similarity}");
+        assert!(
+            (least..=1.0).contains(&similarity),
+            "{dropped}: {similarity}"
+        );
     }
 }
 
 #[test]
 fn a_copy_in_a_later_tier_loses_even_if_it_is_longer() {
     let made = made();
-    let tiers: BTreeMap<&str, &str> =
-        made.build.manifest().datasets.iter().map(|d| (d.name.as_str(), d.tier.as_str())).collect();
+    let tiers: BTreeMap<&str, &str> = made
+        .build
+        .manifest()
+        .datasets
+        .iter()
+        .map(|d| (d.name.as_str(), d.tier.as_str()))
+        .collect();
     let mut across = BTreeSet::new();
     for document in &made.documents {
         let Some(kept) = document.kept else { continue };
         let kept = &made.documents[usize::try_from(kept).unwrap()];
-        let (lost, won) = (tiers[document.dataset.as_str()], tiers[kept.dataset.as_str()]);
-        assert!(won <= lost, "high comes before medium: {} lost to {}", document.id, kept.id);
+        let (lost, won) = (
+            tiers[document.dataset.as_str()],
+            tiers[kept.dataset.as_str()],
+        );
+        assert!(
+            won <= lost,
+            "high comes before medium: {} lost to {}",
+            document.id,
+            kept.id
+        );
         if won < lost && document.bytes > kept.bytes {
             across.insert(document.id.clone());
         }
@@ -262,25 +371,65 @@ fn bytes_depend_on_neither_threads_nor_memory_nor_the_order_of_files_nor_the_env
     // 64 KiB hold neither the signatures nor the keys of one band: other passes, the same answer.
     for (threads, memory) in [(2, 64 << 30), (3, 1 << 16), (1, 1 << 10)] {
         let other = tempfile::tempdir().unwrap();
-        copy_backwards(one.path().join("corpus").as_path(), &other.path().join("corpus"));
-        copy_backwards(one.path().join("manifests").as_path(), &other.path().join("manifests"));
+        copy_backwards(
+            one.path().join("corpus").as_path(),
+            &other.path().join("corpus"),
+        );
+        copy_backwards(
+            one.path().join("manifests").as_path(),
+            &other.path().join("manifests"),
+        );
         let plan = plan_of(other.path(), "planted");
         let built = build(other.path(), &plan, threads, memory).unwrap();
-        assert_eq!(tree(&built.folder), expected, "{threads} threads, {memory} bytes");
+        assert_eq!(
+            tree(&built.folder),
+            expected,
+            "{threads} threads, {memory} bytes"
+        );
         assert!(built.folder.ends_with(&plan.name));
     }
-    let arguments = ["--threads 1 --memory 500M", "--threads 3 --memory 64G --work elsewhere/work --shards elsewhere/shards"];
-    for (zone, language, mask, arguments) in [("UTC", "C", "000", arguments[0]), ("Asia/Kathmandu", "tr_TR.UTF-8", "077", arguments[1])] {
+    let arguments = [
+        "--threads 1 --memory 500M",
+        "--threads 3 --memory 64G --work elsewhere/work --shards elsewhere/shards",
+    ];
+    for (zone, language, mask, arguments) in [
+        ("UTC", "C", "000", arguments[0]),
+        ("Asia/Kathmandu", "tr_TR.UTF-8", "077", arguments[1]),
+    ] {
         let other = tempfile::tempdir().unwrap();
-        copy_backwards(one.path().join("corpus").as_path(), &other.path().join("corpus"));
-        copy_backwards(one.path().join("manifests").as_path(), &other.path().join("manifests"));
-        let command = andromeda(other.path(), &format!("build --priority high,medium --recipe planted {arguments}"));
+        copy_backwards(
+            one.path().join("corpus").as_path(),
+            &other.path().join("corpus"),
+        );
+        copy_backwards(
+            one.path().join("manifests").as_path(),
+            &other.path().join("manifests"),
+        );
+        let command = andromeda(
+            other.path(),
+            &format!("build --priority high,medium --recipe planted {arguments}"),
+        );
         let mut shell = std::process::Command::new("sh");
-        shell.args(["-c", &format!("umask {mask}; exec \"$0\" \"$@\"")]).arg(command.get_program()).args(command.get_args());
-        shell.current_dir(other.path()).env("TZ", zone).env("LANG", language).env("LC_ALL", language);
+        shell
+            .args(["-c", &format!("umask {mask}; exec \"$0\" \"$@\"")])
+            .arg(command.get_program())
+            .args(command.get_args());
+        shell
+            .current_dir(other.path())
+            .env("TZ", zone)
+            .env("LANG", language)
+            .env("LC_ALL", language);
         ended(&mut shell).with(0, &[]);
-        let place = if arguments.contains("elsewhere") { other.path().join("elsewhere") } else { other.path().to_path_buf() };
-        assert_eq!(tree(&place.join("shards").join(built.folder.file_name().unwrap())), expected, "{zone} {language} {mask}");
+        let place = if arguments.contains("elsewhere") {
+            other.path().join("elsewhere")
+        } else {
+            other.path().to_path_buf()
+        };
+        assert_eq!(
+            tree(&place.join("shards").join(built.folder.file_name().unwrap())),
+            expected,
+            "{zone} {language} {mask}"
+        );
         assert_eq!(root_hash(&place), built.manifest.root);
     }
     drop(one);
@@ -297,7 +446,11 @@ fn building_again_changes_nothing() {
     let mut after = tree(made.root.path());
     // The memory of file digests may have learnt more; it is no result.
     after.remove("work/digests.json");
-    assert!(after.iter().all(|(name, hash)| before.get(name) == Some(hash)));
+    assert!(
+        after
+            .iter()
+            .all(|(name, hash)| before.get(name) == Some(hash))
+    );
     // Without its manifest a build is unfinished: it is made again from the intermediates, to the byte.
     fs::remove_file(again.folder.join("manifest.json")).unwrap();
     let third = build(made.root.path(), &plan, 1, 1 << 30).unwrap();

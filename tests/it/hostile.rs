@@ -7,7 +7,10 @@ use std::process::Command;
 
 use andromeda_pipeline::documents;
 use andromeda_pipeline::exit;
-use andromeda_tests::corpus::{Corpus, RECIPE, Random, gzip, json_line, table, text, write_manifest, write_recipe, write_tokenizer};
+use andromeda_tests::corpus::{
+    Corpus, RECIPE, Random, gzip, json_line, table, text, write_manifest, write_recipe,
+    write_tokenizer,
+};
 use fs_err as fs;
 use tempfile::TempDir;
 
@@ -37,35 +40,83 @@ fn texts(seed: u64, n: usize) -> Vec<String> {
 }
 
 pub(super) fn lines(seed: u64, n: usize) -> Vec<u8> {
-    texts(seed, n).iter().flat_map(|text| json_line(text).into_bytes()).collect()
+    texts(seed, n)
+        .iter()
+        .flat_map(|text| json_line(text).into_bytes())
+        .collect()
 }
 
 fn manifest_of(folder: &TempDir) -> andromeda_format::Manifest {
-    andromeda_format::Build::open(&only_build(folder.path())).unwrap().manifest().clone()
+    andromeda_format::Build::open(&only_build(folder.path()))
+        .unwrap()
+        .manifest()
+        .clone()
 }
 
 #[test]
 fn an_unknown_key_is_shown_with_a_caret_and_what_was_meant() {
     let folder = own("[raed]\nformat = \"jsonl\"\n");
     put(&folder, "x.jsonl", lines(1, 2));
-    let said = ended(&mut andromeda(folder.path(), BUILD)).with(2, &["own.toml:9:2", "unknown field `raed`", "did you mean `read`", "^^^^"]);
+    let said = ended(&mut andromeda(folder.path(), BUILD)).with(
+        2,
+        &[
+            "own.toml:9:2",
+            "unknown field `raed`",
+            "did you mean `read`",
+            "^^^^",
+        ],
+    );
     assert_eq!(said.stdout, "");
     assert!(!folder.path().join("work").exists(), "nothing was begun");
-    let mut file = fs::OpenOptions::new().append(true).open(folder.path().join("manifests/recipes/planted.toml")).unwrap();
+    let mut file = fs::OpenOptions::new()
+        .append(true)
+        .open(folder.path().join("manifests/recipes/planted.toml"))
+        .unwrap();
     file.write_all(b"zstd-level = 3\n").unwrap();
-    put(&folder, "../../manifests/datasets/own.toml", fs::read_to_string(folder.path().join("manifests/datasets/own.toml")).unwrap().replace("raed", "read"));
-    ended(&mut andromeda(folder.path(), BUILD)).with(2, &["planted.toml:", "unknown field `zstd-level`", "^^^"]);
+    put(
+        &folder,
+        "../../manifests/datasets/own.toml",
+        fs::read_to_string(folder.path().join("manifests/datasets/own.toml"))
+            .unwrap()
+            .replace("raed", "read"),
+    );
+    ended(&mut andromeda(folder.path(), BUILD))
+        .with(2, &["planted.toml:", "unknown field `zstd-level`", "^^^"]);
 }
 
 #[test]
 fn every_problem_of_every_manifest_is_reported_at_once() {
     let folder = own("");
     let datasets = folder.path().join("manifests/datasets");
-    write_manifest(&folder.path().join("manifests"), "own", "kindd = \"text\"\nbudget-bytes = \"much\"\n", "corpus", "");
-    write_manifest(&folder.path().join("manifests"), "other", "", "corpus", "colour = 1\n");
-    fs::write(datasets.join("third.toml"), "name = \"first\"\n[source.floppy]\n").unwrap();
+    write_manifest(
+        &folder.path().join("manifests"),
+        "own",
+        "kindd = \"text\"\nbudget-bytes = \"much\"\n",
+        "corpus",
+        "",
+    );
+    write_manifest(
+        &folder.path().join("manifests"),
+        "other",
+        "",
+        "corpus",
+        "colour = 1\n",
+    );
+    fs::write(
+        datasets.join("third.toml"),
+        "name = \"first\"\n[source.floppy]\n",
+    )
+    .unwrap();
     fs::write(datasets.join("fourth.toml"), "name = \n").unwrap();
-    let words = ["kindd", "budget-bytes", "other.toml", "colour", "third.toml", "floppy", "fourth.toml"];
+    let words = [
+        "kindd",
+        "budget-bytes",
+        "other.toml",
+        "colour",
+        "third.toml",
+        "floppy",
+        "fourth.toml",
+    ];
     ended(&mut andromeda(folder.path(), "build --dataset own")).with(2, &words);
 }
 
@@ -73,19 +124,45 @@ fn every_problem_of_every_manifest_is_reported_at_once() {
 fn what_is_not_there_is_named_with_the_way_out() {
     let folder = own("");
     put(&folder, "x.jsonl", lines(1, 40));
-    let tokenizer = folder.path().join("manifests/tokenizers/andromeda-16k.json");
+    let tokenizer = folder
+        .path()
+        .join("manifests/tokenizers/andromeda-16k.json");
     let good = fs::read(&tokenizer).unwrap();
     fs::remove_file(&tokenizer).unwrap();
-    ended(&mut andromeda(folder.path(), BUILD)).with(2, &["tokenizer cannot be read", "andromeda-16k.json", "hint: name a tokenizer.json"]);
+    ended(&mut andromeda(folder.path(), BUILD)).with(
+        2,
+        &[
+            "tokenizer cannot be read",
+            "andromeda-16k.json",
+            "hint: name a tokenizer.json",
+        ],
+    );
     for bad in [&b"{}"[..], b"", b"\x00\xff", &good[..good.len() / 2]] {
         fs::write(&tokenizer, bad).unwrap();
-        ended(&mut andromeda(folder.path(), BUILD)).with(2, &["andromeda-16k.json is no usable tokenizer.json"]);
+        ended(&mut andromeda(folder.path(), BUILD))
+            .with(2, &["andromeda-16k.json is no usable tokenizer.json"]);
     }
     fs::write(&tokenizer, &good).unwrap();
-    ended(&mut andromeda(folder.path(), &BUILD.replace("planted", "planned"))).with(2, &["no recipe is called `planned`", "there are planted"]);
-    ended(&mut andromeda(folder.path(), "plan --dataset owm --recipe planted")).with(2, &["did you mean `own`?"]);
-    ended(&mut andromeda(folder.path(), "plan --manifest nowhere.toml --recipe planted")).with(2, &["nowhere.toml"]);
-    ended(&mut andromeda(folder.path(), "plan --dataset own --manifests nowhere")).with(2, &["nowhere", "--manifests"]);
+    ended(&mut andromeda(
+        folder.path(),
+        &BUILD.replace("planted", "planned"),
+    ))
+    .with(2, &["no recipe is called `planned`", "there are planted"]);
+    ended(&mut andromeda(
+        folder.path(),
+        "plan --dataset owm --recipe planted",
+    ))
+    .with(2, &["did you mean `own`?"]);
+    ended(&mut andromeda(
+        folder.path(),
+        "plan --manifest nowhere.toml --recipe planted",
+    ))
+    .with(2, &["nowhere.toml"]);
+    ended(&mut andromeda(
+        folder.path(),
+        "plan --dataset own --manifests nowhere",
+    ))
+    .with(2, &["nowhere", "--manifests"]);
     ended(&mut andromeda(folder.path(), BUILD)).with(0, &[]);
 }
 
@@ -95,30 +172,69 @@ fn files_that_end_too_soon_or_are_damaged_are_named_and_the_rest_is_done() {
     put(&folder, "good.jsonl", lines(1, 60));
     let half = |bytes: Vec<u8>| bytes[..bytes.len() / 2].to_vec();
     put(&folder, "cut.jsonl.gz", half(gzip(&lines(2, 300))));
-    put(&folder, "cut.jsonl.zst", half(zstd::bulk::compress(&lines(3, 300), 3).unwrap()));
-    put(&folder, "cut.parquet", half(table("text", texts(4, 300).into_iter().map(Some).collect())));
+    put(
+        &folder,
+        "cut.jsonl.zst",
+        half(zstd::bulk::compress(&lines(3, 300), 3).unwrap()),
+    );
+    put(
+        &folder,
+        "cut.parquet",
+        half(table("text", texts(4, 300).into_iter().map(Some).collect())),
+    );
     let mut damaged = table("text", texts(5, 300).into_iter().map(Some).collect());
     damaged[100_000..100_400].fill(0xff);
     put(&folder, "damaged.parquet", damaged);
     put(&folder, "garbage.jsonl.gz", b"this is no gzip");
     put(&folder, "cut.json", b"[{\"text\": \"a\"}, {\"text\"");
-    let bad = ["cut.jsonl.gz", "cut.jsonl.zst", "cut.parquet", "damaged.parquet", "garbage.jsonl.gz", "cut.json"];
+    let bad = [
+        "cut.jsonl.gz",
+        "cut.jsonl.zst",
+        "cut.parquet",
+        "damaged.parquet",
+        "garbage.jsonl.gz",
+        "cut.json",
+    ];
     let words: Vec<String> = bad.iter().map(|name| format!("own/{name}: ")).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let said = ended(&mut andromeda(folder.path(), BUILD)).with(20, &words).with(20, &["6 of the files", "--skip-bad-files"]);
+    let said = ended(&mut andromeda(folder.path(), BUILD))
+        .with(20, &words)
+        .with(20, &["6 of the files", "--skip-bad-files"]);
     assert_eq!(said.stdout, "");
     assert!(!said.stderr.contains("own/good.jsonl"));
-    assert!(files(&folder.path().join("shards")).is_empty(), "nothing was published");
-    assert!(!files(&folder.path().join("work/extract")).is_empty(), "the rest was done");
+    assert!(
+        files(&folder.path().join("shards")).is_empty(),
+        "nothing was published"
+    );
+    assert!(
+        !files(&folder.path().join("work/extract")).is_empty(),
+        "the rest was done"
+    );
 
-    let said = ended(&mut andromeda(folder.path(), &format!("{BUILD} --skip-bad-files"))).with(0, &words).with(0, &["left out the rest of"]);
+    let said = ended(&mut andromeda(
+        folder.path(),
+        &format!("{BUILD} --skip-bad-files"),
+    ))
+    .with(0, &words)
+    .with(0, &["left out the rest of"]);
     assert!(said.stderr.contains("done before"));
-    let found = documents::find(&only_build(folder.path()), "", usize::MAX).unwrap().0;
-    let kept = |file: &str| found.iter().filter(|d| d.file == file && d.verdict == "kept").count();
+    let found = documents::find(&only_build(folder.path()), "", usize::MAX)
+        .unwrap()
+        .0;
+    let kept = |file: &str| {
+        found
+            .iter()
+            .filter(|d| d.file == file && d.verdict == "kept")
+            .count()
+    };
     assert_eq!(kept("good.jsonl"), 60);
     assert_eq!(kept("cut.parquet") + kept("garbage.jsonl.gz"), 0);
     for cut in ["cut.jsonl.gz", "cut.jsonl.zst"] {
-        assert!((1..300).contains(&kept(cut)), "{cut}: {}, whole rows before the cut are kept", kept(cut));
+        assert!(
+            (1..300).contains(&kept(cut)),
+            "{cut}: {}, whole rows before the cut are kept",
+            kept(cut)
+        );
     }
     assert!(manifest_of(&folder).funnel.balances());
     ended(&mut andromeda(folder.path(), "verify")).with(0, &[]);
@@ -134,7 +250,11 @@ fn a_line_of_200_megabytes_is_counted_and_not_held() {
         (0..200).for_each(|_| file.write_all(&piece).unwrap());
         file.write_all(after).unwrap();
     };
-    write("long.jsonl", b"{\"text\":\"", &[b"\"}\n".as_slice(), &lines(1, 40)].concat());
+    write(
+        "long.jsonl",
+        b"{\"text\":\"",
+        &[b"\"}\n".as_slice(), &lines(1, 40)].concat(),
+    );
     write("long.csv", b"text\n\"", b"\"\n");
     // A hole: no disk is used.
     let mut file = fs::File::create(folder.path().join("corpus/own/long.txt")).unwrap();
@@ -144,7 +264,10 @@ fn a_line_of_200_megabytes_is_counted_and_not_held() {
     let command = andromeda(folder.path(), BUILD);
     let mut shell = Command::new("sh");
     // The default bound on a row is 64 MiB; both lines at once would not fit, nor would one with a copy of it.
-    shell.args(["-c", "ulimit -v 600000; exec \"$0\" \"$@\" --memory 550M"]).arg(command.get_program()).args(command.get_args());
+    shell
+        .args(["-c", "ulimit -v 600000; exec \"$0\" \"$@\" --memory 550M"])
+        .arg(command.get_program())
+        .args(command.get_args());
     shell.current_dir(folder.path());
     ended(&mut shell).with(0, &[]);
     let funnel = manifest_of(&folder).funnel;
@@ -162,8 +285,13 @@ fn empty_files_hold_nothing_and_an_empty_folder_is_named() {
     put(&folder, "array.json", b"[]");
     put(&folder, "empty.jsonl.gz", gzip(b""));
     put(&folder, "head.csv", b"text\n");
-    put(&folder, "none.parquet", table("text", Vec::<Option<String>>::new().into_iter().collect()));
-    ended(&mut andromeda(folder.path(), BUILD)).with(20, &["no document was kept: the files hold no rows"]);
+    put(
+        &folder,
+        "none.parquet",
+        table("text", Vec::<Option<String>>::new().into_iter().collect()),
+    );
+    ended(&mut andromeda(folder.path(), BUILD))
+        .with(20, &["no document was kept: the files hold no rows"]);
     put(&folder, "empty.txt", b"");
     ended(&mut andromeda(folder.path(), BUILD)).with(20, &["no document was kept", "1 for empty"]);
     put(&folder, "good.jsonl", lines(1, 40));
@@ -177,7 +305,12 @@ fn a_corpus_of_which_nothing_is_kept_says_which_rules_took_it() {
     let folder = own("");
     let short: String = (0..5).map(|i| json_line(&format!("short {i}"))).collect();
     put(&folder, "x.jsonl", format!("{short}no json\n{{}}\n"));
-    let words = ["no document was kept", "5 for too-short", "1 for invalid-json", "1 for missing-field"];
+    let words = [
+        "no document was kept",
+        "5 for too-short",
+        "1 for invalid-json",
+        "1 for missing-field",
+    ];
     ended(&mut andromeda(folder.path(), BUILD)).with(20, &words);
     assert!(files(&folder.path().join("shards")).is_empty());
 }
@@ -186,7 +319,12 @@ fn flip(path: &Path, bit: usize) {
     let mut bytes = fs::read(path).unwrap();
     bytes[bit / 8] ^= 1 << (bit % 8);
     // In place: what is linked to the file changes with it, as it would on a bad disk.
-    fs::OpenOptions::new().write(true).open(path).unwrap().write_all(&bytes).unwrap();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .write_all(&bytes)
+        .unwrap();
 }
 
 #[test]
@@ -200,11 +338,17 @@ fn a_flipped_bit_is_found_and_mended_by_building_again() {
     for name in expected.keys() {
         for _ in 0..3 {
             let path = build.join(name);
-            let bit = usize::try_from(random.below(8 * fs::metadata(&path).unwrap().len())).unwrap();
+            let bit =
+                usize::try_from(random.below(8 * fs::metadata(&path).unwrap().len())).unwrap();
             flip(&path, bit);
             ended(&mut andromeda(folder.path(), "verify")).with(30, &[name]);
-            let json = ended(&mut andromeda(folder.path(), "verify --json")).with(30, &[]).stdout;
-            assert!(json.contains(&format!("\"file\":\"{name}\"")), "bit {bit} of {name}: {json}");
+            let json = ended(&mut andromeda(folder.path(), "verify --json"))
+                .with(30, &[])
+                .stdout;
+            assert!(
+                json.contains(&format!("\"file\":\"{name}\"")),
+                "bit {bit} of {name}: {json}"
+            );
             flip(&path, bit);
         }
     }
@@ -224,7 +368,10 @@ fn missing_cut_exchanged_and_stray_files_of_a_build_are_found() {
     let build = only_build(folder.path());
     let shard = |number: u32| build.join(format!("train-{number:05}.zst"));
     let aside = build.join("aside");
-    let verify = |words: &[&str]| -> Ended { ended(&mut andromeda(folder.path(), "verify")).with(if words.is_empty() { 0 } else { 30 }, words) };
+    let verify = |words: &[&str]| -> Ended {
+        ended(&mut andromeda(folder.path(), "verify"))
+            .with(if words.is_empty() { 0 } else { 30 }, words)
+    };
     let exchange = || {
         fs::rename(shard(0), &aside).unwrap();
         fs::rename(shard(1), shard(0)).unwrap();
@@ -252,14 +399,28 @@ fn a_damaged_intermediate_is_named_and_gc_clears_the_way() {
     for stage in ["extract", "tokenize"] {
         fs::remove_dir_all(folder.path().join("shards")).unwrap();
         // Whatever stands on the damaged file must be made again for the damage to matter.
-        for later in ["resolve", "tokenize", "shards"].iter().filter(|later| **later != stage) {
+        for later in ["resolve", "tokenize", "shards"]
+            .iter()
+            .filter(|later| **later != stage)
+        {
             fs::remove_dir_all(folder.path().join("work").join(later)).unwrap();
         }
-        let largest = files(&folder.path().join("work").join(stage)).into_iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
-        flip(&largest, 8 * usize::try_from(fs::metadata(&largest).unwrap().len()).unwrap() - 100);
+        let largest = files(&folder.path().join("work").join(stage))
+            .into_iter()
+            .max_by_key(|path| fs::metadata(path).unwrap().len())
+            .unwrap();
+        flip(
+            &largest,
+            8 * usize::try_from(fs::metadata(&largest).unwrap().len()).unwrap() - 100,
+        );
         let name = largest.file_name().unwrap().to_str().unwrap().to_owned();
-        ended(&mut andromeda(folder.path(), BUILD)).with(30, &[&name, "is damaged", "andromeda gc --all --yes"]);
-        assert!(files(&folder.path().join("shards")).iter().all(|file| !file.ends_with("manifest.json")));
+        ended(&mut andromeda(folder.path(), BUILD))
+            .with(30, &[&name, "is damaged", "andromeda gc --all --yes"]);
+        assert!(
+            files(&folder.path().join("shards"))
+                .iter()
+                .all(|file| !file.ends_with("manifest.json"))
+        );
         ended(&mut andromeda(folder.path(), "gc --all --yes")).with(0, &[]);
         ended(&mut andromeda(folder.path(), BUILD)).with(0, &[]);
         assert_eq!(tree(&only_build(folder.path())), expected);
@@ -268,13 +429,20 @@ fn a_damaged_intermediate_is_named_and_gc_clears_the_way() {
 
 /// Runs a script as root of a mount namespace of its own, if the system lets us. `$PROGRAM` is the program.
 fn in_namespace(root: &Path, script: &str) -> Option<Ended> {
-    let allowed = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
+    let allowed = Command::new("unshare")
+        .args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"])
+        .output();
     if !allowed.is_ok_and(|output| output.status.success()) {
         println!("skipped: unshare and mount are not there or not allowed");
         return None;
     }
     let program = andromeda(root, "");
-    Some(ended(Command::new("unshare").args(["-rm", "sh", "-c", script]).env("PROGRAM", program.get_program()).current_dir(root)))
+    Some(ended(
+        Command::new("unshare")
+            .args(["-rm", "sh", "-c", script])
+            .env("PROGRAM", program.get_program())
+            .current_dir(root),
+    ))
 }
 
 #[test]
@@ -283,7 +451,18 @@ fn a_full_disk_ends_with_10_leaves_nothing_half_written_and_is_gone_on_with() {
     put(&folder, "x.jsonl", lines(1, 200));
     let outside = BUILD.replace("own.toml", "own.toml --work w --shards s");
     ended(&mut andromeda(folder.path(), &outside)).with(0, &[]);
-    let expected = andromeda_format::Build::open(&fs::read_dir(folder.path().join("s")).unwrap().next().unwrap().unwrap().path()).unwrap().manifest().root.clone();
+    let expected = andromeda_format::Build::open(
+        &fs::read_dir(folder.path().join("s"))
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path(),
+    )
+    .unwrap()
+    .manifest()
+    .root
+    .clone();
     fs::create_dir(folder.path().join("box")).unwrap();
     let inside = BUILD.replace("own.toml", "own.toml --work box/work --shards box/shards");
     // From what the plan asks for up, in steps, until the many small files find room.
@@ -298,13 +477,18 @@ fn a_full_disk_ends_with_10_leaves_nothing_half_written_and_is_gone_on_with() {
          done
          \"$PROGRAM\" verify --json --shards box/shards"
     );
-    let Some(said) = in_namespace(folder.path(), &script) else { return };
+    let Some(said) = in_namespace(folder.path(), &script) else {
+        return;
+    };
     let said = said.with(0, &["No space left on device"]);
     let lines: Vec<&str> = said.stdout.lines().collect();
     let (report, codes) = lines.split_last().unwrap();
     let (last, before) = codes.split_last().unwrap();
     assert_eq!(*last, "code 0");
-    assert!(before.len() > 2 && before.iter().all(|line| *line == "code 10"), "{said:#?}");
+    assert!(
+        before.len() > 2 && before.iter().all(|line| *line == "code 10"),
+        "{said:#?}"
+    );
     assert!(report.contains(&expected), "{report}");
 }
 
@@ -319,8 +503,13 @@ fn a_folder_that_cannot_be_written_is_named_and_the_work_is_not_lost() {
          mount -o remount,rw shards
          \"$PROGRAM\" {BUILD} >/dev/null; echo \"code $?\""
     );
-    let Some(said) = in_namespace(folder.path(), &script) else { return };
-    let said = said.with(0, &["Read-only file system", "shards/own-", "all done before"]);
+    let Some(said) = in_namespace(folder.path(), &script) else {
+        return;
+    };
+    let said = said.with(
+        0,
+        &["Read-only file system", "shards/own-", "all done before"],
+    );
     assert_eq!(said.stdout, "code 10\ncode 0\n");
 }
 
@@ -330,7 +519,13 @@ fn a_file_that_changes_between_plan_and_run_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         let manifests = root.join("manifests");
-        write_manifest(&manifests, "own", "tiers = [\"high\"]\n", "../../corpus", "");
+        write_manifest(
+            &manifests,
+            "own",
+            "tiers = [\"high\"]\n",
+            "../../corpus",
+            "",
+        );
         write_recipe(&manifests, "planted", RECIPE);
         write_tokenizer(&manifests);
         fs::create_dir(root.join("corpus")).unwrap();
@@ -347,7 +542,11 @@ fn a_file_that_changes_between_plan_and_run_is_noticed() {
         std::thread::sleep(std::time::Duration::from_millis(30));
         fs::write(root.join("corpus").join(name), bytes(2)).unwrap();
         let error = build(root, &plan, 2, 1 << 30).unwrap_err();
-        assert!(error.to_string().contains(name) && error.to_string().contains("changed while the build ran"), "{name}: {error}");
+        assert!(
+            error.to_string().contains(name)
+                && error.to_string().contains("changed while the build ran"),
+            "{name}: {error}"
+        );
         assert_eq!(exit::code(&error.into()), exit::RETRIABLE);
         let built = build(root, &plan_of(root, "planted"), 2, 1 << 30).unwrap();
         // The intermediates of the failed run change nothing.
@@ -362,7 +561,16 @@ fn a_file_that_changes_between_plan_and_run_is_noticed() {
 #[test]
 fn names_that_are_no_file_names_of_ours_do_no_harm() {
     let folder = own("");
-    let odd = ["a b.jsonl", "-rf.jsonl", "tab\there.jsonl", "new\nline.jsonl", "\u{1b}[31mred.jsonl", "\u{202e}txt.jsonl", "..jsonl", "#1.jsonl"];
+    let odd = [
+        "a b.jsonl",
+        "-rf.jsonl",
+        "tab\there.jsonl",
+        "new\nline.jsonl",
+        "\u{1b}[31mred.jsonl",
+        "\u{202e}txt.jsonl",
+        "..jsonl",
+        "#1.jsonl",
+    ];
     for (seed, name) in (1u64..).zip(odd) {
         put(&folder, name, lines(seed, 12));
     }
@@ -371,9 +579,15 @@ fn names_that_are_no_file_names_of_ours_do_no_harm() {
     fs::write(folder.path().join("corpus/own").join(raw), lines(99, 1)).unwrap();
     std::os::unix::fs::symlink("/", folder.path().join("corpus/own/everything")).unwrap();
     ended(&mut andromeda(folder.path(), BUILD)).with(0, &[]);
-    assert_eq!(manifest_of(&folder).funnel.kept.documents, 12 * odd.len() as u64);
+    assert_eq!(
+        manifest_of(&folder).funnel.kept.documents,
+        12 * odd.len() as u64
+    );
     let shown = ended(&mut andromeda(folder.path(), "why red.jsonl#3")).with(0, &[]);
-    assert!(!shown.stdout.contains('\u{1b}'), "a document's id cannot command the terminal");
+    assert!(
+        !shown.stdout.contains('\u{1b}'),
+        "a document's id cannot command the terminal"
+    );
 }
 
 #[test]

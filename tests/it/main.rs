@@ -1,8 +1,14 @@
 //! Cross-crate tests: planted corpora through the pipeline, read back through the format; the program killed, starved, fed
 //! with broken files and asked with every option.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails where something is missing, its helpers too"
+)]
+
 mod end_to_end;
 mod hostile;
+mod hub;
 mod options;
 mod resume;
 
@@ -35,15 +41,23 @@ fn plan_of(root: &Path, recipe: &str) -> Plan {
 
 /// Runs a plan in `root/work` and `root/shards`.
 fn build(root: &Path, plan: &Plan, threads: usize, memory_bytes: u64) -> Result<Built, BuildError> {
-    let options =
-        BuildOptions { work: root.join("work"), shards: root.join("shards"), threads, memory_bytes, skip_bad_files: false };
+    let options = BuildOptions {
+        work: root.join("work"),
+        shards: root.join("shards"),
+        threads,
+        memory_bytes,
+        skip_bad_files: false,
+    };
     execute::build(plan, &options, &Silent, &AtomicBool::new(false))
 }
 
 /// The program, to be run in the folder `root`: its manifests, work and shards are there by default.
 fn andromeda(root: &Path, arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_andromeda-under-test"));
-    command.args(arguments.split_whitespace()).current_dir(root).stdin(Stdio::null());
+    command
+        .args(arguments.split_whitespace())
+        .current_dir(root)
+        .stdin(Stdio::null());
     command
 }
 
@@ -63,7 +77,11 @@ fn ended(command: &mut Command) -> Ended {
 
 fn of_output(output: Output) -> Ended {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let ended = Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) };
+    let ended = Ended {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    };
     assert!(!ended.stderr.contains("panicked"), "{ended:#?}");
     ended
 }
@@ -74,7 +92,10 @@ impl Ended {
     fn with(self, code: i32, words: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
         for word in words {
-            assert!(self.stderr.contains(word), "stderr does not say {word:?}: {self:#?}");
+            assert!(
+                self.stderr.contains(word),
+                "stderr does not say {word:?}: {self:#?}"
+            );
         }
         self
     }
@@ -86,8 +107,16 @@ fn tree(folder: &Path) -> BTreeMap<String, String> {
         .into_iter()
         .map(|path| {
             let hash: [u8; 32] = sha2::Sha256::digest(fs::read(&path).unwrap()).into();
-            let name = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
-            (name, hash.iter().map(|byte| format!("{byte:02x}")).collect())
+            let name = path
+                .strip_prefix(folder)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
+            (
+                name,
+                hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            )
         })
         .collect()
 }
@@ -99,7 +128,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten() {
             let path = entry.unwrap().path();
-            if path.is_dir() { folders.push(path) } else { found.push(path) }
+            if path.is_dir() {
+                folders.push(path)
+            } else {
+                found.push(path)
+            }
         }
     }
     found.sort();
@@ -108,12 +141,19 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 /// The only build in `root/shards`.
 fn only_build(root: &Path) -> PathBuf {
-    let mut builds: Vec<PathBuf> = fs::read_dir(root.join("shards")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut builds: Vec<PathBuf> = fs::read_dir(root.join("shards"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     assert_eq!(builds.len(), 1, "{builds:?}");
     builds.remove(0)
 }
 
 /// The root hash that the manifest of the only build in `root/shards` has.
 fn root_hash(root: &Path) -> String {
-    andromeda_format::Build::open(&only_build(root)).unwrap().manifest().root.clone()
+    andromeda_format::Build::open(&only_build(root))
+        .unwrap()
+        .manifest()
+        .root
+        .clone()
 }

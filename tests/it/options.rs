@@ -7,8 +7,13 @@ use std::path::Path;
 use andromeda_pipeline::catalogue::Dataset;
 use andromeda_pipeline::read::{Compression, FileFormat, ReadOptions};
 use andromeda_pipeline::recipe::Recipe;
-use andromeda_pipeline::render::{Exchange, Instruction, Preference, Process, RenderOptions, Transcript, Tree, Turns};
-use andromeda_tests::corpus::{RECIPE, Random, json_line, lengthened, shortened, text, write_manifest, write_recipe, write_tokenizer};
+use andromeda_pipeline::render::{
+    Exchange, Instruction, Preference, Process, RenderOptions, Transcript, Tree, Turns,
+};
+use andromeda_tests::corpus::{
+    RECIPE, Random, json_line, lengthened, shortened, text, write_manifest, write_recipe,
+    write_tokenizer,
+};
 use fs_err as fs;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -32,7 +37,10 @@ struct Again {
 
 impl Again {
     fn stages(&self) -> Vec<&str> {
-        ["extract", "resolve", "tokenize", "shards"].into_iter().filter(|stage| self.tasks.contains_key(*stage)).collect()
+        ["extract", "resolve", "tokenize", "shards"]
+            .into_iter()
+            .filter(|stage| self.tasks.contains_key(*stage))
+            .collect()
     }
 }
 
@@ -42,7 +50,11 @@ fn receipts(work: &Path) -> BTreeSet<(String, String)> {
         .into_iter()
         .filter(|path| path.extension().is_some_and(|e| e == "json"))
         .filter_map(|path| {
-            let mut parts = path.strip_prefix(work).unwrap().iter().map(|part| part.to_str().unwrap().to_owned());
+            let mut parts = path
+                .strip_prefix(work)
+                .unwrap()
+                .iter()
+                .map(|part| part.to_str().unwrap().to_owned());
             match (parts.next(), parts.next(), parts.next()) {
                 (Some(stage), Some(_), Some(name)) => Some((stage, name)),
                 _ => None,
@@ -68,38 +80,57 @@ impl Base {
         plant(folder.path());
         let plan = plan_of(folder.path(), "planted");
         build(folder.path(), &plan, 2, 1 << 30).unwrap();
-        Self { folder, fingerprint: plan.fingerprint.hex() }
+        Self {
+            folder,
+            fingerprint: plan.fingerprint.hex(),
+        }
     }
 
     /// Runs it again with something changed.
     fn again(&self, change: impl FnOnce(&Path)) -> Again {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        ["manifests", "corpus", "work"].into_iter().for_each(|part| copy(&self.folder.path().join(part), &root.join(part)));
+        ["manifests", "corpus", "work"]
+            .into_iter()
+            .for_each(|part| copy(&self.folder.path().join(part), &root.join(part)));
         change(root);
         let before = receipts(&root.join("work"));
         let plan = plan_of(root, "planted");
         build(root, &plan, 2, 1 << 30).unwrap_or_else(|error| panic!("{error}"));
         let mut tasks: BTreeMap<String, usize> = BTreeMap::new();
-        receipts(&root.join("work")).difference(&before).for_each(|(stage, _)| *tasks.entry(stage.clone()).or_default() += 1);
-        Again { tasks, same_build: plan.fingerprint.hex() == self.fingerprint }
+        receipts(&root.join("work"))
+            .difference(&before)
+            .for_each(|(stage, _)| *tasks.entry(stage.clone()).or_default() += 1);
+        Again {
+            tasks,
+            same_build: plan.fingerprint.hex() == self.fingerprint,
+        }
     }
 
     /// The same with a manifest changed by replacing a part of it.
     #[track_caller]
     fn with_manifest(&self, name: &str, from: &str, to: &str) -> Again {
-        self.again(|root| replace(&root.join("manifests/datasets").join(format!("{name}.toml")), from, to))
+        self.again(|root| {
+            replace(
+                &root.join("manifests/datasets").join(format!("{name}.toml")),
+                from,
+                to,
+            )
+        })
     }
 
     /// The same with one value of the recipe changed.
     fn with_recipe(&self, path: &str, value: Option<toml::Value>) -> Again {
         self.again(|root| {
             let file = root.join("manifests/recipes/planted.toml");
-            let mut recipe: toml::Table = toml::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+            let mut recipe: toml::Table =
+                toml::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
             let (tables, key) = path.rsplit_once('.').unwrap_or(("", path));
             let mut table = &mut recipe;
             for name in tables.split('.').filter(|name| !name.is_empty()) {
-                let inner = table.entry(name.to_owned()).or_insert_with(|| toml::Table::new().into());
+                let inner = table
+                    .entry(name.to_owned())
+                    .or_insert_with(|| toml::Table::new().into());
                 table = inner.as_table_mut().unwrap();
             }
             match value {
@@ -123,7 +154,11 @@ fn leaves(value: &Value) -> BTreeSet<String> {
     fn walk(value: &Value, path: &str, into: &mut BTreeSet<String>) {
         match value {
             Value::Object(table) => table.iter().for_each(|(key, value)| {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let path = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
                 walk(value, &path, into);
             }),
             _ => {
@@ -157,7 +192,13 @@ fn sensitive(root: &Path) {
     out.push_str(&json_line(&"x".repeat(150)));
     fs::create_dir_all(root.join("corpus/own")).unwrap();
     fs::write(root.join("corpus/own/x.jsonl"), out).unwrap();
-    write_manifest(&root.join("manifests"), "own", "tiers = [\"high\"]\n", "../../corpus/own", "[read]\nblock-bytes = 16384\n");
+    write_manifest(
+        &root.join("manifests"),
+        "own",
+        "tiers = [\"high\"]\n",
+        "../../corpus/own",
+        "[read]\nblock-bytes = 16384\n",
+    );
 }
 
 /// Every option of a recipe but the rules of profiles, a value for it, and the stages that must run again.
@@ -167,16 +208,48 @@ fn recipe_options() -> Vec<(&'static str, Option<toml::Value>, &'static [&'stati
         ("normalize.nfc", Some(false.into()), ALL),
         ("normalize.newlines", Some(false.into()), ALL),
         ("normalize.control-characters", Some(false.into()), ALL),
-        ("dedup.exact", Some(false.into()), &["resolve", "tokenize", "shards"]),
-        ("dedup.keep", Some("first".into()), &["resolve", "tokenize", "shards"]),
-        ("dedup.near.agreement", Some(1.0.into()), &["resolve", "tokenize", "shards"]),
+        (
+            "dedup.exact",
+            Some(false.into()),
+            &["resolve", "tokenize", "shards"],
+        ),
+        (
+            "dedup.keep",
+            Some("first".into()),
+            &["resolve", "tokenize", "shards"],
+        ),
+        (
+            "dedup.near.agreement",
+            Some(1.0.into()),
+            &["resolve", "tokenize", "shards"],
+        ),
         // The tokens are the same, but the blocks that they were made of are not: they hold other signatures.
-        ("dedup.near.shingle-words", Some(4.into()), &["extract", "resolve", "tokenize"]),
-        ("dedup.near.bands", Some(15.into()), &["extract", "resolve", "tokenize"]),
-        ("dedup.near.rows", Some(7.into()), &["extract", "resolve", "tokenize"]),
+        (
+            "dedup.near.shingle-words",
+            Some(4.into()),
+            &["extract", "resolve", "tokenize"],
+        ),
+        (
+            "dedup.near.bands",
+            Some(15.into()),
+            &["extract", "resolve", "tokenize"],
+        ),
+        (
+            "dedup.near.rows",
+            Some(7.into()),
+            &["extract", "resolve", "tokenize"],
+        ),
         ("dedup.near", None, ALL),
-        ("tokenize.tokenizer", Some("tokenizers/other.json".into()), &["tokenize", "shards"]),
-        ("tokenize.end-of-text", Some("<|padding|>".into()), &["tokenize", "shards"]),
+        (
+            "tokenize.tokenizer",
+            Some("tokenizers/other.json".into()),
+            &["tokenize", "shards"],
+        ),
+        (
+            "tokenize.end-of-text",
+            Some("<|padding|>".into()),
+            &["tokenize", "shards"],
+        ),
         ("split.val", Some(0.3.into()), &["shards"]),
         ("split.test", Some(0.3.into()), &["shards"]),
         ("shard.tokens", Some(8192.into()), &["shards"]),
@@ -200,16 +273,25 @@ fn every_option_of_a_recipe_runs_its_stages_again_and_no_others() {
         assert!(!again.same_build, "{path} = {value:?}");
     }
     let unchanged = base.again(|_| {});
-    assert_eq!((unchanged.stages().as_slice(), unchanged.same_build), (NONE, true));
+    assert_eq!(
+        (unchanged.stages().as_slice(), unchanged.same_build),
+        (NONE, true)
+    );
 }
 
 #[test]
 fn every_option_of_a_recipe_is_in_the_list() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/recipes/default.toml");
     let written = serde_json::to_value(Recipe::load(&file).unwrap()).unwrap();
-    let options: BTreeSet<String> = leaves(&written).into_iter().filter(|path| !path.starts_with("profile.")).collect();
-    let listed: BTreeSet<String> =
-        recipe_options().iter().map(|(path, ..)| (*path).to_owned()).filter(|path| path != "dedup.near").collect();
+    let options: BTreeSet<String> = leaves(&written)
+        .into_iter()
+        .filter(|path| !path.starts_with("profile."))
+        .collect();
+    let listed: BTreeSet<String> = recipe_options()
+        .iter()
+        .map(|(path, ..)| (*path).to_owned())
+        .filter(|path| path != "dedup.near")
+        .collect();
     assert_eq!(options, listed);
 }
 
@@ -220,7 +302,11 @@ fn other(value: &Value) -> Value {
         Value::Number(number) if number.is_u64() => json!(number.as_u64().unwrap() + 1),
         Value::Number(number) => json!(number.as_f64().unwrap() * 0.5 + 0.01),
         Value::String(text) => json!(format!("{text}x")),
-        Value::Array(items) => items.iter().enumerate().map(|(i, item)| if i == 0 { other(item) } else { item.clone() }).collect(),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(i, item)| if i == 0 { other(item) } else { item.clone() })
+            .collect(),
         Value::Null | Value::Object(_) => panic!("a rule's option is no {value}"),
     }
 }
@@ -233,18 +319,46 @@ fn every_option_of_every_rule_runs_extract_again_where_its_profile_judges_and_no
     assert!(profiles.len() > 1);
     let base = Base::new(|root| {
         let manifests = root.join("manifests");
-        fs::write(manifests.join("recipes/planted.toml"), format!("{RECIPE}\n{}", fs::read_to_string(&file).unwrap().split_once("\n[dedup]").unwrap().0.split_once("[normalize]").unwrap().1)).unwrap();
+        fs::write(
+            manifests.join("recipes/planted.toml"),
+            format!(
+                "{RECIPE}\n{}",
+                fs::read_to_string(&file)
+                    .unwrap()
+                    .split_once("\n[dedup]")
+                    .unwrap()
+                    .0
+                    .split_once("[normalize]")
+                    .unwrap()
+                    .1
+            ),
+        )
+        .unwrap();
         for (seed, name) in (0u64..).zip(profiles.keys().map(String::as_str).chain(["plain"])) {
             let mut random = Random(1000 + seed);
             fs::create_dir_all(root.join("corpus").join(name)).unwrap();
-            let lines: String = (0..12).map(|_| json_line(&text(&mut random, 160))).collect();
+            let lines: String = (0..12)
+                .map(|_| json_line(&text(&mut random, 160)))
+                .collect();
             fs::write(root.join("corpus").join(name).join("x.jsonl"), lines).unwrap();
-            write_manifest(&manifests, name, "tiers = [\"high\"]\n", &format!("../../corpus/{name}"), "");
-            replace(&manifests.join("datasets").join(format!("{name}.toml")), "profile = \"plain\"", &format!("profile = \"{name}\""));
+            write_manifest(
+                &manifests,
+                name,
+                "tiers = [\"high\"]\n",
+                &format!("../../corpus/{name}"),
+                "",
+            );
+            replace(
+                &manifests.join("datasets").join(format!("{name}.toml")),
+                "profile = \"plain\"",
+                &format!("profile = \"{name}\""),
+            );
         }
     });
     for path in leaves(&json!({ "profile": profiles })) {
-        let value = recipe.pointer(&format!("/{}", path.replace('.', "/"))).unwrap();
+        let value = recipe
+            .pointer(&format!("/{}", path.replace('.', "/")))
+            .unwrap();
         if value.is_null() {
             continue;
         }
@@ -260,8 +374,16 @@ fn every_option_of_every_rule_runs_extract_again_where_its_profile_judges_and_no
 fn a_rule_that_turns_out_to_change_nothing_runs_nothing_after_it() {
     let base = Base::new(sensitive);
     let rule = "profile.plain.length.min-characters";
-    assert_eq!(base.with_recipe(rule, Some(101.into())).stages(), ["extract"], "no document has 100 characters");
-    assert_eq!(base.with_recipe(rule, Some(151.into())).stages(), ALL, "one has 150");
+    assert_eq!(
+        base.with_recipe(rule, Some(101.into())).stages(),
+        ["extract"],
+        "no document has 100 characters"
+    );
+    assert_eq!(
+        base.with_recipe(rule, Some(151.into())).stages(),
+        ALL,
+        "one has 150"
+    );
 }
 
 /// Two datasets; the first has what every read option and manifest key needs, the second stands by.
@@ -270,11 +392,25 @@ fn two_datasets(root: &Path) {
         let mut random = Random(seed);
         fs::create_dir_all(root.join("corpus").join(name)).unwrap();
         for part in 0..2 {
-            let rows: String = (0..15).map(|i| format!("{i}\t{}\n", text(&mut random, 160).replace('\n', " "))).collect();
-            fs::write(root.join("corpus").join(name).join(format!("part-{part}.tsv")), format!("number\ttext\n{rows}")).unwrap();
+            let rows: String = (0..15)
+                .map(|i| format!("{i}\t{}\n", text(&mut random, 160).replace('\n', " ")))
+                .collect();
+            fs::write(
+                root.join("corpus")
+                    .join(name)
+                    .join(format!("part-{part}.tsv")),
+                format!("number\ttext\n{rows}"),
+            )
+            .unwrap();
         }
         let tables = "meta = []\n[read]\nmax-row-bytes = 1000000\n";
-        write_manifest(&root.join("manifests"), name, "tiers = [\"high\"]\n", &format!("../../corpus/{name}"), tables);
+        write_manifest(
+            &root.join("manifests"),
+            name,
+            "tiers = [\"high\"]\n",
+            &format!("../../corpus/{name}"),
+            tables,
+        );
     }
 }
 
@@ -288,32 +424,110 @@ fn every_key_of_a_dataset_manifest_runs_its_stages_again_and_no_others() {
     // The key, what is replaced, by what, the stages that run again, whether the build is still the same one.
     let list: &[(&str, &str, &str, &[&str], bool)] = &[
         ("description", "Planted.", "Planted anew.", NONE, true),
-        ("homepage", "profile =", "homepage = \"https://example.org\"\nprofile =", NONE, true),
-        ("example", "[read]", "[[example]]\nrow = { text = \"a\" }\ntext = \"a\"\n[read]", NONE, true),
+        (
+            "homepage",
+            "profile =",
+            "homepage = \"https://example.org\"\nprofile =",
+            NONE,
+            true,
+        ),
+        (
+            "example",
+            "[read]",
+            "[[example]]\nrow = { text = \"a\" }\ntext = \"a\"\n[read]",
+            NONE,
+            true,
+        ),
         ("licence", "CC0-1.0", "CC-BY-4.0", NONE, false),
         ("tiers", "[\"high\"]", "[\"medium\"]", &["resolve"], false),
-        ("kind", "profile =", "kind = \"chat\"\nprofile =", &["extract"], false),
+        (
+            "kind",
+            "profile =",
+            "kind = \"chat\"\nprofile =",
+            &["extract"],
+            false,
+        ),
         ("profile", "\"plain\"", "\"strict\"", ALL, false),
-        ("budget-bytes", "profile =", "budget-bytes = 20000\nprofile =", &["resolve", "shards"], false),
-        ("source", path, "path = \"../../corpus/changed\"\nfiles = [\"*0.tsv\"]", &["resolve", "shards"], false),
-        ("source", path, "path = \"../../corpus/changed\"\nexclude = [\"*1.tsv\"]", &["resolve", "shards"], false),
-        ("source", path, "path = \"../../corpus/./changed\"", NONE, false),
-        ("read", "max-row-bytes = 1000000", "max-row-bytes = 1000001", &["extract"], false),
-        ("render", "text = \"text\"", "template = \"{text}\"", &["extract"], false),
-        ("render", "text = \"text\"", "template = \"{number} {text}\"", ALL, false),
+        (
+            "budget-bytes",
+            "profile =",
+            "budget-bytes = 20000\nprofile =",
+            &["resolve", "shards"],
+            false,
+        ),
+        (
+            "source",
+            path,
+            "path = \"../../corpus/changed\"\nfiles = [\"*0.tsv\"]",
+            &["resolve", "shards"],
+            false,
+        ),
+        (
+            "source",
+            path,
+            "path = \"../../corpus/changed\"\nexclude = [\"*1.tsv\"]",
+            &["resolve", "shards"],
+            false,
+        ),
+        (
+            "source",
+            path,
+            "path = \"../../corpus/./changed\"",
+            NONE,
+            false,
+        ),
+        (
+            "read",
+            "max-row-bytes = 1000000",
+            "max-row-bytes = 1000001",
+            &["extract"],
+            false,
+        ),
+        (
+            "render",
+            "text = \"text\"",
+            "template = \"{text}\"",
+            &["extract"],
+            false,
+        ),
+        (
+            "render",
+            "text = \"text\"",
+            "template = \"{number} {text}\"",
+            ALL,
+            false,
+        ),
     ];
     for (key, from, to, stages, same_build) in list {
         let again = base.again(|root| {
-            replace(&root.join("manifests/recipes/planted.toml"), "[dedup]\n", "[profile.strict.length]\nmin-characters = 1300\n[dedup]\n");
+            replace(
+                &root.join("manifests/recipes/planted.toml"),
+                "[dedup]\n",
+                "[profile.strict.length]\nmin-characters = 1300\n[dedup]\n",
+            );
             replace(&root.join("manifests/datasets/changed.toml"), from, to);
         });
-        assert_eq!((again.stages().as_slice(), again.same_build), (*stages, *same_build), "{key}: {to}");
-        assert!(again.tasks.get("extract").is_none_or(|tasks| Some(*tasks) == CHANGED), "{key}: the bystander was read again");
+        assert_eq!(
+            (again.stages().as_slice(), again.same_build),
+            (*stages, *same_build),
+            "{key}: {to}"
+        );
+        assert!(
+            again
+                .tasks
+                .get("extract")
+                .is_none_or(|tasks| Some(*tasks) == CHANGED),
+            "{key}: the bystander was read again"
+        );
     }
     // The name is in the ids, and those decide the order of documents.
     let renamed = base.again(|root| {
         let datasets = root.join("manifests/datasets");
-        replace(&datasets.join("changed.toml"), "name = \"changed\"", "name = \"called\"");
+        replace(
+            &datasets.join("changed.toml"),
+            "name = \"changed\"",
+            "name = \"called\"",
+        );
         fs::rename(datasets.join("changed.toml"), datasets.join("called.toml")).unwrap();
     });
     assert_eq!(renamed.stages(), ["shards"]);
@@ -322,7 +536,17 @@ fn every_key_of_a_dataset_manifest_runs_its_stages_again_and_no_others() {
     let file = base.folder.path().join("manifests/datasets/changed.toml");
     replace(&file, "profile =", "nonsense = 1\nprofile =");
     let said = Dataset::load(&file).unwrap_err().to_string();
-    let keys: BTreeSet<&str> = said.split_once("expected one of").unwrap().1.lines().next().unwrap().split('`').skip(1).step_by(2).collect();
+    let keys: BTreeSet<&str> = said
+        .split_once("expected one of")
+        .unwrap()
+        .1
+        .lines()
+        .next()
+        .unwrap()
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .collect();
     let listed: BTreeSet<&str> = list.iter().map(|(key, ..)| *key).chain(["name"]).collect();
     assert_eq!(keys, listed);
 }
@@ -345,10 +569,17 @@ fn every_read_option_runs_extract_again_for_its_dataset_alone() {
     for (key, value, stages) in list {
         let again = base.with_manifest("changed", "[read]", &format!("[read]\n{key} = {value}"));
         assert_eq!(again.stages(), *stages, "{key} = {value}");
-        assert!(*key == "block-bytes" || again.tasks.get("extract").copied() == CHANGED, "{key}: {again:?}");
+        assert!(
+            *key == "block-bytes" || again.tasks.get("extract").copied() == CHANGED,
+            "{key}: {again:?}"
+        );
         assert!(!again.same_build);
     }
-    assert_eq!(base.with_manifest("changed", "max-row-bytes = 1000000", "max-row-bytes = 1200").stages(), ALL);
+    assert_eq!(
+        base.with_manifest("changed", "max-row-bytes = 1000000", "max-row-bytes = 1200")
+            .stages(),
+        ALL
+    );
     let options = ReadOptions {
         format: Some(FileFormat::Tsv),
         compression: Some(Compression::None),
@@ -357,14 +588,19 @@ fn every_read_option_runs_extract_again_for_its_dataset_alone() {
         quoting: Some(false),
         ..ReadOptions::default()
     };
-    let listed: BTreeSet<String> = list.iter().map(|(key, ..)| (*key).to_owned()).chain(["max-row-bytes".to_owned()]).collect();
+    let listed: BTreeSet<String> = list
+        .iter()
+        .map(|(key, ..)| (*key).to_owned())
+        .chain(["max-row-bytes".to_owned()])
+        .collect();
     assert_eq!(leaves(&serde_json::to_value(options).unwrap()), listed);
 }
 
 /// A row from which every form makes a document.
 fn row_of_all_forms(random: &mut Random) -> Value {
     let (question, answer, worse) = (text(random, 60), text(random, 80), text(random, 80));
-    let reply = json!({"role": "assistant", "text": answer, "rank": 0, "deleted": false, "replies": []});
+    let reply =
+        json!({"role": "assistant", "text": answer, "rank": 0, "deleted": false, "replies": []});
     json!({
         "text": format!("{question}\n{answer}"),
         "bytes": format!("b'{}'", answer.replace('\n', " ")),
@@ -383,50 +619,114 @@ fn row_of_all_forms(random: &mut Random) -> Value {
 
 #[test]
 fn every_render_option_runs_extract_again_for_its_dataset_alone() {
-    let exchange = Exchange { prompt: "question".to_owned(), response: "answer".to_owned() };
+    let exchange = Exchange {
+        prompt: "question".to_owned(),
+        response: "answer".to_owned(),
+    };
     let none = RenderOptions::default();
     let forms = [
-        RenderOptions { text: Some("text".to_owned()), ..none.clone() },
-        RenderOptions { text: Some("bytes".to_owned()), python_bytes: true, meta: vec!["label".to_owned()], ..none.clone() },
         RenderOptions {
-            template: Some("{question} {label} {answer}".to_owned()),
-            choices: BTreeMap::from([("label".to_owned(), BTreeMap::from([("0".to_owned(), "no".to_owned())]))]),
+            text: Some("text".to_owned()),
             ..none.clone()
         },
-        RenderOptions { turns: Some(Turns::default()), ..none.clone() },
-        RenderOptions { transcript: Some(Transcript { field: "transcript".to_owned(), ..Transcript::default() }), ..none.clone() },
-        RenderOptions { tree: Some(Tree::default()), ..none.clone() },
-        RenderOptions { exchange: Some(exchange.clone()), ..none.clone() },
-        RenderOptions { instruction: Some(Instruction::default()), ..none.clone() },
-        RenderOptions { preference: Some(Preference { prompt: Some("question".to_owned()), ..Preference::default() }), ..none.clone() },
-        RenderOptions { process: Some(Process { problem: "problem.problem".to_owned(), label: "label_steps".to_owned() }), ..none },
+        RenderOptions {
+            text: Some("bytes".to_owned()),
+            python_bytes: true,
+            meta: vec!["label".to_owned()],
+            ..none.clone()
+        },
+        RenderOptions {
+            template: Some("{question} {label} {answer}".to_owned()),
+            choices: BTreeMap::from([(
+                "label".to_owned(),
+                BTreeMap::from([("0".to_owned(), "no".to_owned())]),
+            )]),
+            ..none.clone()
+        },
+        RenderOptions {
+            turns: Some(Turns::default()),
+            ..none.clone()
+        },
+        RenderOptions {
+            transcript: Some(Transcript {
+                field: "transcript".to_owned(),
+                ..Transcript::default()
+            }),
+            ..none.clone()
+        },
+        RenderOptions {
+            tree: Some(Tree::default()),
+            ..none.clone()
+        },
+        RenderOptions {
+            exchange: Some(exchange.clone()),
+            ..none.clone()
+        },
+        RenderOptions {
+            instruction: Some(Instruction::default()),
+            ..none.clone()
+        },
+        RenderOptions {
+            preference: Some(Preference {
+                prompt: Some("question".to_owned()),
+                ..Preference::default()
+            }),
+            ..none.clone()
+        },
+        RenderOptions {
+            process: Some(Process {
+                problem: "problem.problem".to_owned(),
+                label: "label_steps".to_owned(),
+            }),
+            ..none
+        },
     ];
     let mut listed = BTreeSet::new();
     let manifest = |root: &Path, render: &Value| {
         let render = toml::to_string(&BTreeMap::from([("render", render)])).unwrap();
-        write_manifest(&root.join("manifests"), "changed", "tiers = [\"high\"]\n", "../../corpus/changed", "");
-        replace(&root.join("manifests/datasets/changed.toml"), "[render]\ntext = \"text\"\n", &render);
+        write_manifest(
+            &root.join("manifests"),
+            "changed",
+            "tiers = [\"high\"]\n",
+            "../../corpus/changed",
+            "",
+        );
+        replace(
+            &root.join("manifests/datasets/changed.toml"),
+            "[render]\ntext = \"text\"\n",
+            &render,
+        );
     };
     for form in forms {
         let written = serde_json::to_value(&form).unwrap();
         let base = Base::new(|root| {
             two_datasets(root);
             let mut random = Random(9);
-            let rows: String = (0..20).map(|_| format!("{}\n", row_of_all_forms(&mut random))).collect();
+            let rows: String = (0..20)
+                .map(|_| format!("{}\n", row_of_all_forms(&mut random)))
+                .collect();
             fs::remove_dir_all(root.join("corpus/changed")).unwrap();
             fs::create_dir(root.join("corpus/changed")).unwrap();
             fs::write(root.join("corpus/changed/x.jsonl"), rows).unwrap();
             manifest(root, &written);
         });
         let plan = plan_of(base.folder.path(), "planted");
-        let kept = build(base.folder.path(), &plan, 1, 1 << 30).unwrap().manifest.datasets[1].funnel.kept.documents;
+        let kept = build(base.folder.path(), &plan, 1, 1 << 30)
+            .unwrap()
+            .manifest
+            .datasets[1]
+            .funnel
+            .kept
+            .documents;
         assert_eq!(kept, 20, "{written} renders the rows");
         for path in leaves(&written) {
             let pointer = format!("/{}", path.replace('.', "/"));
             let value = written.pointer(&pointer).unwrap();
             let changed = match (path.as_str(), value) {
                 // There are three roles.
-                (role, value) if role.contains(".roles.") => json!(if value == "user" { "system" } else { "user" }),
+                (role, value) if role.contains(".roles.") => {
+                    json!(if value == "user" { "system" } else { "user" })
+                }
                 ("template", _) => json!("{answer}{question}"),
                 ("meta", _) => json!(["label", "text"]),
                 _ => other(value),
@@ -437,7 +737,11 @@ fn every_render_option_runs_extract_again_for_its_dataset_alone() {
                 render.as_object_mut().unwrap().remove("choices");
             }
             let again = base.again(|root| manifest(root, &render));
-            assert_eq!(again.tasks.get("extract"), Some(&2), "{path} in {render}: {again:?}");
+            assert_eq!(
+                again.tasks.get("extract"),
+                Some(&2),
+                "{path} in {render}: {again:?}"
+            );
             assert!(!again.same_build, "{path}");
             listed.insert(path);
         }
@@ -451,9 +755,15 @@ fn every_render_option_runs_extract_again_for_its_dataset_alone() {
         tree: Some(Tree::default()),
         exchange: Some(exchange),
         instruction: Some(Instruction::default()),
-        preference: Some(Preference { prompt: Some(String::new()), ..Preference::default() }),
+        preference: Some(Preference {
+            prompt: Some(String::new()),
+            ..Preference::default()
+        }),
         process: Some(Process::default()),
-        choices: BTreeMap::from([("label".to_owned(), BTreeMap::from([("0".to_owned(), String::new())]))]),
+        choices: BTreeMap::from([(
+            "label".to_owned(),
+            BTreeMap::from([("0".to_owned(), String::new())]),
+        )]),
         python_bytes: true,
         meta: vec![String::new()],
     };

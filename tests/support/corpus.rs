@@ -83,7 +83,10 @@ struct Place {
 
 enum Raw {
     /// As the file has it, and as it is once normalized.
-    Text { written: String, text: String },
+    Text {
+        written: String,
+        text: String,
+    },
     Broken(Broken),
 }
 
@@ -124,12 +127,24 @@ impl Broken {
     /// What can go wrong with a row of a dataset.
     fn of(dataset: &str) -> &'static [Self] {
         match dataset {
-            "a-jsonl" | "b-gzip" | "c-zstd" => &[Self::Utf8, Self::Json, Self::NotAnObject, Self::NoField, Self::Empty],
+            "a-jsonl" | "b-gzip" | "c-zstd" => &[
+                Self::Utf8,
+                Self::Json,
+                Self::NotAnObject,
+                Self::NoField,
+                Self::Empty,
+            ],
             "d-parquet" => &[Self::NoField, Self::Empty],
             "e-csv" | "f-tsv" => &[Self::Utf8, Self::ValueCount, Self::Empty],
             "g-text" => &[Self::Utf8, Self::Empty],
             "h-tar" => &[Self::Utf8, Self::NestedArchive, Self::Empty],
-            _ => &[Self::Utf8, Self::Json, Self::NotAnObject, Self::NoField, Self::Empty],
+            _ => &[
+                Self::Utf8,
+                Self::Json,
+                Self::NotAnObject,
+                Self::NoField,
+                Self::Empty,
+            ],
         }
     }
 }
@@ -155,9 +170,16 @@ impl Random {
 
 /// A made-up word of six to eight letters.
 fn word(random: &mut Random) -> String {
-    let letters = |random: &mut Random, from: &'static [u8]| char::from(from[(random.next_u64() % from.len() as u64) as usize]);
+    let letters = |random: &mut Random, from: &'static [u8]| {
+        char::from(from[(random.next_u64() % from.len() as u64) as usize])
+    };
     (0..3 + random.below(2))
-        .flat_map(|_| [letters(random, b"bdfgklmnprstvz"), letters(random, b"aeiou")])
+        .flat_map(|_| {
+            [
+                letters(random, b"bdfgklmnprstvz"),
+                letters(random, b"aeiou"),
+            ]
+        })
         .collect()
 }
 
@@ -180,7 +202,10 @@ pub fn text(random: &mut Random, words: usize) -> String {
 pub fn shortened(text: &str) -> String {
     let words: Vec<&str> = text.split(' ').collect();
     let middle = words.len() / 2;
-    let replaced = words.iter().enumerate().map(|(i, word)| if i == middle { "x" } else { word });
+    let replaced = words
+        .iter()
+        .enumerate()
+        .map(|(i, word)| if i == middle { "x" } else { word });
     replaced.collect::<Vec<_>>().join(" ")
 }
 
@@ -197,14 +222,33 @@ impl Corpus {
     pub fn plant(root: &Path, plain: usize) -> Self {
         assert!(plain >= 12, "copies are planted of the first twelve");
         let drafts = drafts(plain);
-        let corpus = Self { manifests: root.join("manifests"), data: root.join("corpus"), rows: planted(&drafts) };
+        let corpus = Self {
+            manifests: root.join("manifests"),
+            data: root.join("corpus"),
+            rows: planted(&drafts),
+        };
         for (d, (name, tier, files)) in DATASETS.iter().enumerate() {
             let folder = corpus.data.join(name);
             for (f, file) in files.iter().enumerate() {
-                let rows: Vec<&Draft> = drafts.iter().filter(|draft| draft.place == Place { dataset: d, file: f }).collect();
+                let rows: Vec<&Draft> = drafts
+                    .iter()
+                    .filter(|draft| {
+                        draft.place
+                            == Place {
+                                dataset: d,
+                                file: f,
+                            }
+                    })
+                    .collect();
                 write(&folder, file, &rows);
             }
-            write_manifest(&corpus.manifests, name, &format!("tiers = [\"{tier}\"]\n"), &format!("../../corpus/{name}"), "");
+            write_manifest(
+                &corpus.manifests,
+                name,
+                &format!("tiers = [\"{tier}\"]\n"),
+                &format!("../../corpus/{name}"),
+                "",
+            );
         }
         write_recipe(&corpus.manifests, "planted", RECIPE);
         write_tokenizer(&corpus.manifests);
@@ -254,7 +298,11 @@ pub fn write_manifest(manifests: &Path, name: &str, top: &str, path: &str, table
 /// The file could not be written.
 pub fn write_recipe(manifests: &Path, name: &str, recipe: &str) {
     fs::create_dir_all(manifests.join("recipes")).unwrap();
-    fs::write(manifests.join("recipes").join(format!("{name}.toml")), recipe).unwrap();
+    fs::write(
+        manifests.join("recipes").join(format!("{name}.toml")),
+        recipe,
+    )
+    .unwrap();
 }
 
 /// The tokenizer that the repository ships, put where recipes look for it.
@@ -264,7 +312,13 @@ pub fn write_recipe(manifests: &Path, name: &str, recipe: &str) {
 pub fn write_tokenizer(manifests: &Path) {
     let name = "tokenizers/andromeda-16k.json";
     fs::create_dir_all(manifests.join("tokenizers")).unwrap();
-    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests").join(name), manifests.join(name)).unwrap();
+    fs::copy(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../manifests")
+            .join(name),
+        manifests.join(name),
+    )
+    .unwrap();
 }
 
 /// One line of JSON with a field `text`.
@@ -283,7 +337,9 @@ fn drafts(plain: usize) -> Vec<Draft> {
             .map(|i| {
                 let mut text = text(&mut random, 160 + i % 90);
                 match i % 11 {
-                    3 => text.push_str(" Na\u{ef}ve \u{4e2d}\u{6587} \u{1f600} \u{5e9}\u{5dc}\u{5d5}\u{5dd}."),
+                    3 => text.push_str(
+                        " Na\u{ef}ve \u{4e2d}\u{6587} \u{1f600} \u{5e9}\u{5dc}\u{5d5}\u{5dd}.",
+                    ),
                     // A document cannot forge an end of document.
                     5 => text.insert_str(0, "<|endoftext|> "),
                     7 => text = text.replace(". ", ", \"quoted\", "),
@@ -292,21 +348,43 @@ fn drafts(plain: usize) -> Vec<Draft> {
                 if one_line {
                     text = text.replace('\n', " ");
                 }
-                let place = Place { dataset: d, file: i * files.len() / plain };
-                drafts.push(Draft { place, raw: as_written(&text), fate: DraftFate::Kept });
+                let place = Place {
+                    dataset: d,
+                    file: i * files.len() / plain,
+                };
+                drafts.push(Draft {
+                    place,
+                    raw: as_written(&text),
+                    fate: DraftFate::Kept,
+                });
                 drafts.len() - 1
             })
             .collect();
         if d == 0 {
             first.clone_from(&own);
         }
-        let last = Place { dataset: d, file: files.len() - 1 };
-        let mut push = |raw: Raw, fate: DraftFate| drafts.push(Draft { place: last, raw, fate });
+        let last = Place {
+            dataset: d,
+            file: files.len() - 1,
+        };
+        let mut push = |raw: Raw, fate: DraftFate| {
+            drafts.push(Draft {
+                place: last,
+                raw,
+                fate,
+            })
+        };
         for i in 0..3 + d {
-            push(as_written(&format!("Too short, {name}, {i}.")), DraftFate::TooShort);
+            push(
+                as_written(&format!("Too short, {name}, {i}.")),
+                DraftFate::TooShort,
+            );
         }
         for broken in Broken::of(name) {
-            push(Raw::Broken(*broken), DraftFate::Quarantined(broken.reason()));
+            push(
+                Raw::Broken(*broken),
+                DraftFate::Quarantined(broken.reason()),
+            );
         }
         let text_of = |drafts: &[Draft], number: usize| match &drafts[number].raw {
             Raw::Text { text, .. } if one_line => text.replace('\n', " "),
@@ -314,7 +392,11 @@ fn drafts(plain: usize) -> Vec<Draft> {
             Raw::Broken(_) => unreachable!("plain documents have texts"),
         };
         let copy = |drafts: &mut Vec<Draft>, text: String, fate: DraftFate| {
-            drafts.push(Draft { place: last, raw: as_written(&text), fate });
+            drafts.push(Draft {
+                place: last,
+                raw: as_written(&text),
+                fate,
+            });
         };
         // Of its own documents: the copy stands after the original.
         let text = text_of(&drafts, own[0]);
@@ -324,7 +406,15 @@ fn drafts(plain: usize) -> Vec<Draft> {
         if d > 0 {
             // Of the first dataset's documents; a table without line ends has them as near copies.
             let text = text_of(&drafts, first[2]);
-            copy(&mut drafts, text, if one_line { DraftFate::Near(first[2]) } else { DraftFate::Exact(first[2]) });
+            copy(
+                &mut drafts,
+                text,
+                if one_line {
+                    DraftFate::Near(first[2])
+                } else {
+                    DraftFate::Exact(first[2])
+                },
+            );
             let text = shortened(&text_of(&drafts, first[3]));
             copy(&mut drafts, text, DraftFate::Near(first[3]));
         }
@@ -343,10 +433,22 @@ fn drafts(plain: usize) -> Vec<Draft> {
         if *name == "c-zstd" {
             // Line ends, an accent apart from its letter, control characters: repaired before anything is compared.
             let raw = |mark: &str| Raw::Text {
-                written: format!("{mark}\u{feff}Caf\u{65}\u{301} no. {}\r\nand\ra\u{7} bell\u{85}{}", "1 ".repeat(9), "word ".repeat(30)),
-                text: format!("{mark}Caf\u{e9} no. {}\nand\na bell\n{}", "1 ".repeat(9), "word ".repeat(30)),
+                written: format!(
+                    "{mark}\u{feff}Caf\u{65}\u{301} no. {}\r\nand\ra\u{7} bell\u{85}{}",
+                    "1 ".repeat(9),
+                    "word ".repeat(30)
+                ),
+                text: format!(
+                    "{mark}Caf\u{e9} no. {}\nand\na bell\n{}",
+                    "1 ".repeat(9),
+                    "word ".repeat(30)
+                ),
             };
-            drafts.push(Draft { place: last, raw: raw(""), fate: DraftFate::Kept });
+            drafts.push(Draft {
+                place: last,
+                raw: raw(""),
+                fate: DraftFate::Kept,
+            });
             let text = match raw("") {
                 Raw::Text { text, .. } => text,
                 Raw::Broken(_) => unreachable!("it has a text"),
@@ -355,18 +457,37 @@ fn drafts(plain: usize) -> Vec<Draft> {
             copy(&mut drafts, text, DraftFate::Exact(number));
             // Too few words for a shingle: compared exactly and no other way.
             let long = format!("{} {}", "ab".repeat(40), "cd".repeat(40));
-            drafts.push(Draft { place: last, raw: as_written(&long), fate: DraftFate::Kept });
+            drafts.push(Draft {
+                place: last,
+                raw: as_written(&long),
+                fate: DraftFate::Kept,
+            });
             let number = drafts.len() - 1;
-            drafts.push(Draft { place: last, raw: as_written(&format!("{long} e")), fate: DraftFate::Kept });
-            drafts.push(Draft { place: last, raw: as_written(&long), fate: DraftFate::Exact(number) });
+            drafts.push(Draft {
+                place: last,
+                raw: as_written(&format!("{long} e")),
+                fate: DraftFate::Kept,
+            });
+            drafts.push(Draft {
+                place: last,
+                raw: as_written(&long),
+                fate: DraftFate::Exact(number),
+            });
         }
     }
     // Rows of a file stand together, in plan order.
     let mut order: Vec<usize> = (0..drafts.len()).collect();
     order.sort_by_key(|n| (drafts[*n].place.dataset, drafts[*n].place.file));
     let mut new_number = vec![0; drafts.len()];
-    order.iter().enumerate().for_each(|(new, old)| new_number[*old] = new);
-    let mut sorted: Vec<(usize, Draft)> = drafts.into_iter().enumerate().map(|(old, draft)| (new_number[old], draft)).collect();
+    order
+        .iter()
+        .enumerate()
+        .for_each(|(new, old)| new_number[*old] = new);
+    let mut sorted: Vec<(usize, Draft)> = drafts
+        .into_iter()
+        .enumerate()
+        .map(|(old, draft)| (new_number[old], draft))
+        .collect();
     sorted.sort_by_key(|(new, _)| *new);
     sorted
         .into_iter()
@@ -381,7 +502,10 @@ fn drafts(plain: usize) -> Vec<Draft> {
 }
 
 fn as_written(text: &str) -> Raw {
-    Raw::Text { written: text.to_owned(), text: text.to_owned() }
+    Raw::Text {
+        written: text.to_owned(),
+        text: text.to_owned(),
+    }
 }
 
 /// Drafts with ids: `dataset/file#row`, and `dataset/file` where a file is a document.
@@ -391,7 +515,10 @@ fn planted(drafts: &[Draft]) -> Vec<Planted> {
         .enumerate()
         .map(|(n, draft)| {
             let (name, _, files) = DATASETS[draft.place.dataset];
-            let row = drafts[..n].iter().filter(|other| other.place == draft.place).count();
+            let row = drafts[..n]
+                .iter()
+                .filter(|other| other.place == draft.place)
+                .count();
             match (name, files[draft.place.file]) {
                 ("g-text", "folder") => format!("{name}/{}", document_file("folder", row)),
                 ("g-text", _) => format!("{name}/{}#0", document_file("zipped", row)),
@@ -431,11 +558,22 @@ fn write(folder: &Path, file: &str, rows: &[&Draft]) {
             let path = folder.join(document_file(file, row));
             fs::create_dir_all(path.parent().expect("a file is in a folder")).unwrap();
             let bytes = content(&draft.raw);
-            fs::write(&path, if file == "zipped" { gzip(&bytes) } else { bytes }).unwrap();
+            fs::write(
+                &path,
+                if file == "zipped" {
+                    gzip(&bytes)
+                } else {
+                    bytes
+                },
+            )
+            .unwrap();
         }
         return;
     }
-    let bytes = match file.split_once('.').map_or("", |(_, extensions)| extensions) {
+    let bytes = match file
+        .split_once('.')
+        .map_or("", |(_, extensions)| extensions)
+    {
         "jsonl" => jsonl(rows),
         "jsonl.gz" => gzip(&jsonl(rows)),
         "jsonl.zst" => zstd::bulk::compress(&jsonl(rows), 3).unwrap(),
@@ -480,21 +618,33 @@ fn json_object(raw: &Raw) -> Vec<u8> {
 }
 
 fn jsonl(rows: &[&Draft]) -> Vec<u8> {
-    rows.iter().flat_map(|row| [json_object(&row.raw), b"\n".to_vec()]).flatten().collect()
+    rows.iter()
+        .flat_map(|row| [json_object(&row.raw), b"\n".to_vec()])
+        .flatten()
+        .collect()
 }
 
 fn json_array(rows: &[&Draft]) -> Vec<u8> {
     let elements: Vec<Vec<u8>> = rows.iter().map(|row| json_object(&row.raw)).collect();
-    [b"[\n".to_vec(), elements.join(&b",\n"[..]), b"\n]\n".to_vec()].concat()
+    [
+        b"[\n".to_vec(),
+        elements.join(&b",\n"[..]),
+        b"\n]\n".to_vec(),
+    ]
+    .concat()
 }
 
 fn delimited(rows: &[&Draft], delimiter: &str) -> Vec<u8> {
     let mut out = format!("number{delimiter}text\n").into_bytes();
     for (number, row) in rows.iter().enumerate() {
         let line = match &row.raw {
-            Raw::Text { written, .. } if delimiter == "," => format!("{number},\"{}\"", written.replace('"', "\"\"")).into_bytes(),
+            Raw::Text { written, .. } if delimiter == "," => {
+                format!("{number},\"{}\"", written.replace('"', "\"\"")).into_bytes()
+            }
             Raw::Text { written, .. } => format!("{number}\t{written}").into_bytes(),
-            Raw::Broken(Broken::Utf8) => [format!("{number}{delimiter}").as_bytes(), b"caf\xe9"].concat(),
+            Raw::Broken(Broken::Utf8) => {
+                [format!("{number}{delimiter}").as_bytes(), b"caf\xe9"].concat()
+            }
             Raw::Broken(Broken::ValueCount) => number.to_string().into_bytes(),
             Raw::Broken(_) => format!("{number}{delimiter} ").into_bytes(),
         };
@@ -508,13 +658,19 @@ fn archive(rows: &[&Draft]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (number, row) in rows.iter().enumerate() {
         let mut name = String::new();
-        let extension = if matches!(row.raw, Raw::Broken(Broken::NestedArchive)) { "tar" } else { "txt" };
+        let extension = if matches!(row.raw, Raw::Broken(Broken::NestedArchive)) {
+            "tar"
+        } else {
+            "txt"
+        };
         write!(name, "texts/{number:04}.{extension}").expect("a string takes what is written");
         let bytes = content(&row.raw);
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
-        builder.append_data(&mut header, name, bytes.as_slice()).unwrap();
+        builder
+            .append_data(&mut header, name, bytes.as_slice())
+            .unwrap();
     }
     builder.into_inner().unwrap()
 }

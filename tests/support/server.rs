@@ -121,7 +121,12 @@ struct Shared {
     handler: Box<Handler>,
     stopping: AtomicBool,
     next: AtomicU64,
-    open: Mutex<BTreeMap<u64, (TcpStream, Option<JoinHandle<()>>)>>,
+    open: Mutex<BTreeMap<u64, Connection>>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    thread: JoinHandle<()>,
 }
 
 impl Server {
@@ -180,11 +185,9 @@ impl Drop for Server {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         );
-        for (stream, thread) in open.into_values() {
-            drop(stream.shutdown(Shutdown::Both));
-            if let Some(thread) = thread {
-                drop(thread.join());
-            }
+        for connection in open.into_values() {
+            drop(connection.stream.shutdown(Shutdown::Both));
+            drop(connection.thread.join());
         }
     }
 }
@@ -214,7 +217,13 @@ fn accept(socket: &TcpListener, shared: &Arc<Shared>) {
                     .remove(&number);
             }
         });
-        open.insert(number, (other, Some(thread)));
+        open.insert(
+            number,
+            Connection {
+                stream: other,
+                thread,
+            },
+        );
     }
 }
 
@@ -249,7 +258,7 @@ fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
         }
         match line.trim_end().split_once(':') {
             Some((name, value)) => {
-                headers.push((name.to_ascii_lowercase(), value.trim().to_owned()))
+                headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
             }
             None if line.trim_end().is_empty() => {
                 return Ok(Some(Request {

@@ -415,7 +415,8 @@ pub struct Derived {
     pub flops_per_token: u64,
     /// Operations of the run.
     pub total_flops: f64,
-    /// Estimate of the memory in bytes: 16 a parameter, twice the gradients while they are made, activations, a chunk of logits.
+    /// Estimate of the memory in bytes: 16 a parameter, twice the gradients while they are made, activations and their
+    /// gradients, a chunk of logits.
     pub memory_bytes: u64,
 }
 
@@ -445,7 +446,7 @@ impl Derived {
                 / sequences.max(1) as f64,
             flops_per_token,
             total_flops: flops_per_token as f64 * total_tokens as f64,
-            memory_bytes: 24 * parameters + 4 * activations + 4 * logits,
+            memory_bytes: 24 * parameters + 8 * activations + 4 * logits,
         }
     }
 }

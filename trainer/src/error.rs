@@ -38,7 +38,7 @@ pub enum Error {
     /// The run was trained on other data.
     #[error(
         "the run was trained on the build {trained}, this build is {found}\n\
-         hint: name the first build with --build, or go on with other data at this position with --accept-root {found}"
+         hint: name the first build with --build, start another run with --run, or go on here with other data with --accept-root {found}"
     )]
     OtherBuild {
         /// Root hash in the checkpoint.

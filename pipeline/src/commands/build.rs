@@ -2,12 +2,20 @@
 
 use serde_json::json;
 
-use super::{grouped, interruption, megabytes, memory, plan_options, print, print_json, say, table, threads};
+use super::{
+    grouped, interruption, megabytes, memory, plan_options, print, print_json, say, table, threads,
+};
 use crate::cli::{Limits, Place, What};
 use crate::execute::{self, BuildError, BuildOptions, Built, Rate};
 use crate::screen::{JsonLines, Screen};
 
-pub(super) fn run(what: &What, place: &Place, limits: &Limits, skip_bad_files: bool, as_json: bool) -> anyhow::Result<()> {
+pub(super) fn run(
+    what: &What,
+    place: &Place,
+    limits: &Limits,
+    skip_bad_files: bool,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let plan = crate::plan::plan(&plan_options(what, place))?;
     let options = BuildOptions {
         work: place.work.clone(),
@@ -32,7 +40,10 @@ pub(super) fn run(what: &What, place: &Place, limits: &Limits, skip_bad_files: b
     let built = match built {
         Err(BuildError::BadFiles(faults)) => {
             for fault in &faults {
-                say(format!("{}/{}: {}", fault.dataset, fault.file, fault.message));
+                say(format!(
+                    "{}/{}: {}",
+                    fault.dataset, fault.file, fault.message
+                ));
             }
             return Err(BuildError::BadFiles(faults).into());
         }
@@ -47,11 +58,17 @@ pub(super) fn run(what: &What, place: &Place, limits: &Limits, skip_bad_files: b
         }));
     }
     if built.was_there {
-        say(format!("{} is there and complete: nothing to do", built.folder.display()));
+        say(format!(
+            "{} is there and complete: nothing to do",
+            built.folder.display()
+        ));
     } else {
         say(summary(&built));
         for fault in &built.faults {
-            say(format!("left out the rest of {}/{}: {}", fault.dataset, fault.file, fault.message));
+            say(format!(
+                "left out the rest of {}/{}: {}",
+                fault.dataset, fault.file, fault.message
+            ));
         }
     }
     print(built.folder.display())
@@ -77,9 +94,21 @@ fn rates(rates: &[Rate]) -> String {
     let rows: Vec<Vec<String>> = rates
         .iter()
         .map(|rate| {
-            let speed = if rate.seconds > 0.0 { format!("{:.0}", rate.bytes as f64 / 1e6 / rate.seconds) } else { "-".to_owned() };
-            vec![rate.part.clone(), megabytes(rate.bytes), format!("{:.2}", rate.seconds), speed]
+            let speed = if rate.seconds > 0.0 {
+                format!("{:.0}", rate.bytes as f64 / 1e6 / rate.seconds)
+            } else {
+                "-".to_owned()
+            };
+            vec![
+                rate.part.clone(),
+                megabytes(rate.bytes),
+                format!("{:.2}", rate.seconds),
+                speed,
+            ]
         })
         .collect();
-    table(&["part of the work", "text", "CPU seconds", "MB/s per core"], &rows)
+    table(
+        &["part of the work", "text", "CPU seconds", "MB/s per core"],
+        &rows,
+    )
 }

@@ -13,20 +13,32 @@ pub(super) fn run(place: &Place, all: bool, yes: bool, as_json: bool) -> anyhow:
     let mut used: BTreeSet<(String, Digest)> = BTreeSet::new();
     let notes = place.work.join("builds");
     let mut stale = Vec::new();
-    for entry in fs_err::read_dir(&notes).into_iter().flatten().filter_map(Result::ok) {
+    for entry in fs_err::read_dir(&notes)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+    {
         let path = entry.path();
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if all || !place.shards.join(&name).join("manifest.json").is_file() {
             stale.push(path);
             continue;
         }
-        used.extend(serde_json::from_slice::<Vec<(String, Digest)>>(&fs_err::read(&path)?)?);
+        used.extend(serde_json::from_slice::<Vec<(String, Digest)>>(
+            &fs_err::read(&path)?,
+        )?);
     }
     let (mut files, mut bytes) = (0u64, 0u64);
     if place.work.exists() {
         let store = Store::open(&place.work)?;
         for (path, stage) in store.objects()? {
-            let key = path.file_stem().and_then(|stem| serde_json::from_value::<Digest>(stem.to_str()?.into()).ok());
+            let key = path
+                .file_stem()
+                .and_then(|stem| serde_json::from_value::<Digest>(stem.to_str()?.into()).ok());
             if key.is_some_and(|key| used.contains(&(stage, key))) {
                 continue;
             }
@@ -44,7 +56,12 @@ pub(super) fn run(place: &Place, all: bool, yes: bool, as_json: bool) -> anyhow:
         return print_json(&json!({ "files": files, "bytes": bytes, "removed": yes }));
     }
     let verb = if yes { "removed" } else { "would remove" };
-    print(format!("{verb} {} files, {}, from {}", grouped(files), megabytes(bytes), place.work.display()))?;
+    print(format!(
+        "{verb} {} files, {}, from {}",
+        grouped(files),
+        megabytes(bytes),
+        place.work.display()
+    ))?;
     if !yes && files > 0 {
         print("nothing was touched; --yes does it")?;
     }

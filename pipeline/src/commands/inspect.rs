@@ -10,17 +10,31 @@ use crate::cli::SplitName;
 use crate::documents;
 use crate::tokenize::Tokenizer;
 
-pub(super) fn run(folder: &Path, split: SplitName, wanted: u64, characters: usize, as_json: bool) -> anyhow::Result<()> {
+pub(super) fn run(
+    folder: &Path,
+    split: SplitName,
+    wanted: u64,
+    characters: usize,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let build = Build::open(folder)?;
     let manifest = build.manifest();
-    let tokenizer = Tokenizer::load(&folder.join(&manifest.tokenizer.file), Some(&manifest.tokenizer.end_of_text.token))?;
+    let tokenizer = Tokenizer::load(
+        &folder.join(&manifest.tokenizer.file),
+        Some(&manifest.tokenizer.end_of_text.token),
+    )?;
     let split = match split {
         SplitName::Train => Split::Train,
         SplitName::Val => Split::Val,
         SplitName::Test => Split::Test,
     };
     let mut shown = Vec::new();
-    if wanted > 0 && manifest.splits.get(&split).is_some_and(|entry| !entry.shards.is_empty()) {
+    if wanted > 0
+        && manifest
+            .splits
+            .get(&split)
+            .is_some_and(|entry| !entry.shards.is_empty())
+    {
         let mut reader = build.shard(split, 0)?;
         let index = reader.index().clone();
         let mut start = 0;
@@ -34,7 +48,11 @@ pub(super) fn run(folder: &Path, split: SplitName, wanted: u64, characters: usiz
                 let masked: u64 = index
                     .masked
                     .iter()
-                    .map(|span| span.end.min(document.end).saturating_sub(span.start.max(start)))
+                    .map(|span| {
+                        span.end
+                            .min(document.end)
+                            .saturating_sub(span.start.max(start))
+                    })
                     .sum();
                 shown.push((document.row, document.source, ids, masked));
             }
@@ -51,7 +69,13 @@ pub(super) fn run(folder: &Path, split: SplitName, wanted: u64, characters: usiz
             if tokens.last() == Some(&end_of_text) {
                 tokens.pop();
             }
-            (ids.get(&row).cloned().unwrap_or_default(), source, count, masked, tokenizer.decode(&tokens))
+            (
+                ids.get(&row).cloned().unwrap_or_default(),
+                source,
+                count,
+                masked,
+                tokenizer.decode(&tokens),
+            )
         })
         .collect();
     if as_json {
@@ -74,10 +98,23 @@ pub(super) fn run(folder: &Path, split: SplitName, wanted: u64, characters: usiz
         end_of_text,
         8 * manifest.token_width.bytes()
     ))?;
-    print(format!("\n{}\n\n{}\n\n{}", datasets(manifest), funnel(manifest), splits(manifest)))?;
+    print(format!(
+        "\n{}\n\n{}\n\n{}",
+        datasets(manifest),
+        funnel(manifest),
+        splits(manifest)
+    ))?;
     for (id, _, tokens, masked, text) in &shown {
-        let loss = if *masked > 0 { format!(", {masked} without loss") } else { String::new() };
-        print(format!("\n── {id} · {} tokens{loss} ──\n{}", grouped(*tokens as u64), safe(&cut(text, characters))))?;
+        let loss = if *masked > 0 {
+            format!(", {masked} without loss")
+        } else {
+            String::new()
+        };
+        print(format!(
+            "\n── {id} · {} tokens{loss} ──\n{}",
+            grouped(*tokens as u64),
+            safe(&cut(text, characters))
+        ))?;
     }
     Ok(())
 }
@@ -92,7 +129,15 @@ fn cut(text: &str, characters: usize) -> String {
 
 /// Documents may hold anything, the terminal's own commands too.
 pub(super) fn safe(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| {
+            if c.is_control() && c != '\n' && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 fn datasets(manifest: &Manifest) -> String {
@@ -112,20 +157,51 @@ fn datasets(manifest: &Manifest) -> String {
             ]
         })
         .collect();
-    table(&["dataset", "tier", "kind", "documents", "kept", "tokens", "licence"], &rows)
+    table(
+        &[
+            "dataset",
+            "tier",
+            "kind",
+            "documents",
+            "kept",
+            "tokens",
+            "licence",
+        ],
+        &rows,
+    )
 }
 
 /// What became of the documents that came in.
 pub(super) fn funnel(manifest: &Manifest) -> String {
     let funnel = &manifest.funnel;
-    let share = |count: &Count| 100.0 * count.documents as f64 / (funnel.documents_in.max(1)) as f64;
+    let share =
+        |count: &Count| 100.0 * count.documents as f64 / (funnel.documents_in.max(1)) as f64;
     let row = |name: String, count: &Count| {
-        vec![name, grouped(count.documents), format!("{:.1} %", share(count)), megabytes(count.bytes)]
+        vec![
+            name,
+            grouped(count.documents),
+            format!("{:.1} %", share(count)),
+            megabytes(count.bytes),
+        ]
     };
-    let mut rows = vec![row("documents in".to_owned(), &Count { documents: funnel.documents_in, bytes: funnel.bytes_in })];
-    let groups = [("quarantined", &funnel.quarantined), ("dropped", &funnel.dropped), ("duplicate", &funnel.duplicates)];
+    let mut rows = vec![row(
+        "documents in".to_owned(),
+        &Count {
+            documents: funnel.documents_in,
+            bytes: funnel.bytes_in,
+        },
+    )];
+    let groups = [
+        ("quarantined", &funnel.quarantined),
+        ("dropped", &funnel.dropped),
+        ("duplicate", &funnel.duplicates),
+    ];
     for (what, counts) in groups {
-        rows.extend(counts.iter().map(|(reason, count)| row(format!("  {what}: {reason}"), count)));
+        rows.extend(
+            counts
+                .iter()
+                .map(|(reason, count)| row(format!("  {what}: {reason}"), count)),
+        );
     }
     rows.push(row("kept".to_owned(), &funnel.kept));
     table(&["", "documents", "share", "text"], &rows)
@@ -147,5 +223,8 @@ pub(super) fn splits(manifest: &Manifest) -> String {
             ]
         })
         .collect();
-    table(&["split", "documents", "tokens", "text", "shards", "on disk"], &rows)
+    table(
+        &["split", "documents", "tokens", "text", "shards", "on disk"],
+        &rows,
+    )
 }

@@ -11,8 +11,8 @@ mod why;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -25,18 +25,55 @@ use crate::plan::PlanOptions;
 /// Runs a command.
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Plan { what, place, limits, json } => plan::run(&what, &place, &limits, json),
-        Command::Build { what, place, limits, skip_bad_files, json } => build::run(&what, &place, &limits, skip_bad_files, json),
-        Command::Inspect { build, place, split, documents, characters, json } => {
-            inspect::run(&build_folder(build, &place)?, split, documents, characters, json)
-        }
+        Command::Plan {
+            what,
+            place,
+            limits,
+            json,
+        } => plan::run(&what, &place, &limits, json),
+        Command::Build {
+            what,
+            place,
+            limits,
+            skip_bad_files,
+            json,
+        } => build::run(&what, &place, &limits, skip_bad_files, json),
+        Command::Inspect {
+            build,
+            place,
+            split,
+            documents,
+            characters,
+            json,
+        } => inspect::run(
+            &build_folder(build, &place)?,
+            split,
+            documents,
+            characters,
+            json,
+        ),
         Command::Verify { build, place, json } => verify::run(&build_folder(build, &place)?, json),
-        Command::Why { document, build, place, most, json } => why::run(&build_folder(build, &place)?, &document, most, json),
+        Command::Why {
+            document,
+            build,
+            place,
+            most,
+            json,
+        } => why::run(&build_folder(build, &place)?, &document, most, json),
         Command::Status { place, json } => status::run(&place, json),
-        Command::Gc { place, all, yes, json } => gc::run(&place, all, yes, json),
-        Command::Tokenizer(TokenizerCommand::Train { what, place, vocab_size, text, out }) => {
-            tokenizer::train(&what, &place, vocab_size, text, &out)
-        }
+        Command::Gc {
+            place,
+            all,
+            yes,
+            json,
+        } => gc::run(&place, all, yes, json),
+        Command::Tokenizer(TokenizerCommand::Train {
+            what,
+            place,
+            vocab_size,
+            text,
+            out,
+        }) => tokenizer::train(&what, &place, vocab_size, text, &out),
     }
 }
 
@@ -44,7 +81,9 @@ pub fn run(command: Command) -> anyhow::Result<()> {
 fn print(text: impl std::fmt::Display) -> anyhow::Result<()> {
     match writeln!(std::io::stdout().lock(), "{text}") {
         // Whoever read us has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(i32::from(crate::exit::OK)),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            std::process::exit(i32::from(crate::exit::OK))
+        }
         other => other.context("standard output"),
     }
 }
@@ -88,7 +127,10 @@ fn plan_options(what: &What, place: &Place) -> PlanOptions {
     PlanOptions {
         manifests: place.manifests.clone(),
         selection,
-        recipe: what.recipe.clone().unwrap_or_else(|| if sample { "sample" } else { "default" }.to_owned()),
+        recipe: what
+            .recipe
+            .clone()
+            .unwrap_or_else(|| if sample { "sample" } else { "default" }.to_owned()),
         work: place.work.clone(),
         lock: place.manifests.join("datasets.lock"),
         full: what.budget == Budget::Full,
@@ -97,15 +139,23 @@ fn plan_options(what: &What, place: &Place) -> PlanOptions {
 }
 
 fn threads(limits: &Limits) -> usize {
-    limits.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+    limits.threads.map_or_else(
+        || std::thread::available_parallelism().map_or(1, usize::from),
+        usize::from,
+    )
 }
 
 fn memory(limits: &Limits) -> u64 {
     limits.memory.unwrap_or_else(|| {
-        let free = fs_err::read_to_string("/proc/meminfo").ok().and_then(|text| {
-            let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?.to_owned();
-            line.split_whitespace().nth(1)?.parse::<u64>().ok()
-        });
+        let free = fs_err::read_to_string("/proc/meminfo")
+            .ok()
+            .and_then(|text| {
+                let line = text
+                    .lines()
+                    .find(|line| line.starts_with("MemAvailable:"))?
+                    .to_owned();
+                line.split_whitespace().nth(1)?.parse::<u64>().ok()
+            });
         // Where the system does not say, 4 GiB is what a machine that builds this has.
         free.map_or(4 << 30, |kib| kib * 1024 / 4 * 3)
     })
@@ -131,16 +181,29 @@ fn build_folder(named: Option<PathBuf>, place: &Place) -> anyhow::Result<PathBuf
     builds(&place.shards)
         .into_iter()
         .filter(|folder| folder.join("manifest.json").is_file())
-        .max_by_key(|folder| fs_err::metadata(folder.join("manifest.json")).and_then(|m| m.modified()).ok())
+        .max_by_key(|folder| {
+            fs_err::metadata(folder.join("manifest.json"))
+                .and_then(|m| m.modified())
+                .ok()
+        })
         .ok_or_else(|| {
-            Usage(format!("{} holds no finished build\n  hint: `make shards` makes one in a few minutes", place.shards.display())).into()
+            Usage(format!(
+                "{} holds no finished build\n  hint: `make shards` makes one in a few minutes",
+                place.shards.display()
+            ))
+            .into()
         })
 }
 
 /// Folders of builds, finished or not, by name.
 fn builds(shards: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> =
-        fs_err::read_dir(shards).into_iter().flatten().filter_map(Result::ok).map(|e| e.path()).filter(|p| p.is_dir()).collect();
+    let mut found: Vec<PathBuf> = fs_err::read_dir(shards)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .map(|e| e.path())
+        .filter(|p| p.is_dir())
+        .collect();
     found.sort();
     found
 }
@@ -185,8 +248,14 @@ fn megabytes(bytes: u64) -> String {
 /// Columns, the first left-aligned and the others right-aligned, as text.
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.chain([head[column].chars().count()]).max().unwrap_or(0)
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count());
+        cells
+            .chain([head[column].chars().count()])
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let line = |cells: Vec<&str>| {
@@ -194,12 +263,21 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> String {
             .iter()
             .zip(&widths)
             .enumerate()
-            .map(|(i, (cell, width))| if i == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") })
+            .map(|(i, (cell, width))| {
+                if i == 0 {
+                    format!("{cell:<width$}")
+                } else {
+                    format!("{cell:>width$}")
+                }
+            })
             .collect();
         cells.join("  ").trim_end().to_owned()
     };
     let mut out = vec![line(head.to_vec())];
-    out.extend(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())));
+    out.extend(
+        rows.iter()
+            .map(|row| line(row.iter().map(String::as_str).collect())),
+    );
     out.join("\n")
 }
 

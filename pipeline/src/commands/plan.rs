@@ -7,7 +7,12 @@ use crate::cli::{Limits, Place, What};
 use crate::dedup::signature::s_curve;
 use crate::plan::Plan;
 
-pub(super) fn run(what: &What, place: &Place, limits: &Limits, as_json: bool) -> anyhow::Result<()> {
+pub(super) fn run(
+    what: &What,
+    place: &Place,
+    limits: &Limits,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let plan = crate::plan::plan(&plan_options(what, place))?;
     if as_json {
         print_json(&value(&plan, limits))?;
@@ -56,11 +61,19 @@ fn tree(plan: &Plan, place: &Place, limits: &Limits) -> String {
         ));
         lines.extend(dataset.notes.iter().map(|note| format!("│    {note}")));
     }
-    let profiles: std::collections::BTreeSet<&str> = plan.datasets.iter().map(|d| d.profile.as_str()).collect();
+    let profiles: std::collections::BTreeSet<&str> =
+        plan.datasets.iter().map(|d| d.profile.as_str()).collect();
     for name in profiles {
-        lines.push(format!("├─ filter {name}: {}", plan.recipe.profile[name].describe()));
+        lines.push(format!(
+            "├─ filter {name}: {}",
+            serde_json::to_string(&plan.recipe.profile[name]).unwrap_or_default()
+        ));
     }
-    let exact = if plan.recipe.dedup.exact { "exact" } else { "no exact" };
+    let exact = if plan.recipe.dedup.exact {
+        "exact"
+    } else {
+        "no exact"
+    };
     match &plan.recipe.dedup.near {
         None => lines.push(format!("├─ dedup  {exact}; no near duplicates")),
         Some(near) => {
@@ -75,7 +88,10 @@ fn tree(plan: &Plan, place: &Place, limits: &Limits) -> String {
                 .iter()
                 .map(|s| format!("{s}: {:.0} %", 100.0 * s_curve(near.bands, near.rows, *s)))
                 .collect();
-            lines.push(format!("│    chance that two documents of a similarity meet in a bucket: {}", curve.join("  ")));
+            lines.push(format!(
+                "│    chance that two documents of a similarity meet in a bucket: {}",
+                curve.join("  ")
+            ));
         }
     }
     lines.push(format!(
@@ -84,7 +100,11 @@ fn tree(plan: &Plan, place: &Place, limits: &Limits) -> String {
         plan.recipe.split.test * 100.0,
         plan.recipe.seed
     ));
-    lines.push(format!("├─ tokens {} ({})", plan.tokenizer.display(), &plan.tokenizer_digest.hex()[..8]));
+    lines.push(format!(
+        "├─ tokens {} ({})",
+        plan.tokenizer.display(),
+        &plan.tokenizer_digest.hex()[..8]
+    ));
     lines.push(format!(
         "└─ shards {} tokens each, frames of {}, zstd {}  ->  {}",
         grouped(plan.recipe.shard.tokens),

@@ -13,7 +13,10 @@ pub(super) fn run(folder: &Path, query: &str, most: usize, as_json: bool) -> any
     let (found, more) = match place(query) {
         Some((split, token)) => {
             let row = row_at(&build, split, token)?;
-            (documents::at(folder, &[row])?.into_values().collect(), false)
+            (
+                documents::at(folder, &[row])?.into_values().collect(),
+                false,
+            )
         }
         None => documents::find(folder, query, most)?,
     };
@@ -24,7 +27,11 @@ pub(super) fn run(folder: &Path, query: &str, most: usize, as_json: bool) -> any
         ))
         .into());
     }
-    let mut twins: Vec<u64> = found.iter().flat_map(|d| [d.kept, d.cluster]).flatten().collect();
+    let mut twins: Vec<u64> = found
+        .iter()
+        .flat_map(|d| [d.kept, d.cluster])
+        .flatten()
+        .collect();
     twins.sort_unstable();
     twins.dedup();
     let twins = documents::at(folder, &twins)?;
@@ -38,7 +45,9 @@ pub(super) fn run(folder: &Path, query: &str, most: usize, as_json: bool) -> any
             print(life(&build, document, &twins))?;
         }
         if more {
-            print(format!("more than {most} documents match; a longer part of the id, or --most, shows others"))?;
+            print(format!(
+                "more than {most} documents match; a longer part of the id, or --most, shows others"
+            ))?;
         }
     }
     Ok(())
@@ -53,21 +62,40 @@ fn place(query: &str) -> Option<(Split, u64)> {
 /// The row of the document that token `token` of a split belongs to.
 fn row_at(build: &Build, split: Split, token: u64) -> anyhow::Result<u64> {
     let shard_tokens = build.manifest().shard_tokens;
-    let tokens = build.manifest().splits.get(&split).map_or(0, |entry| entry.tokens);
+    let tokens = build
+        .manifest()
+        .splits
+        .get(&split)
+        .map_or(0, |entry| entry.tokens);
     if token >= tokens {
-        return Err(Usage(format!("the split {} has {} tokens", split.name(), grouped(tokens))).into());
+        return Err(Usage(format!(
+            "the split {} has {} tokens",
+            split.name(),
+            grouped(tokens)
+        ))
+        .into());
     }
     let reader = build.shard(split, usize::try_from(token / shard_tokens)?)?;
     let at = token % shard_tokens;
     let index = reader.index();
-    let document = index.documents.partition_point(|document| document.end <= at);
+    let document = index
+        .documents
+        .partition_point(|document| document.end <= at);
     Ok(index.documents[document].row)
 }
 
-fn life(build: &Build, document: &Document, twins: &std::collections::BTreeMap<u64, Document>) -> String {
+fn life(
+    build: &Build,
+    document: &Document,
+    twins: &std::collections::BTreeMap<u64, Document>,
+) -> String {
     let mut lines = vec![super::inspect::safe(&document.id)];
     let manifest = build.manifest();
-    if let Some(dataset) = manifest.datasets.iter().find(|d| d.name == document.dataset) {
+    if let Some(dataset) = manifest
+        .datasets
+        .iter()
+        .find(|d| d.name == document.dataset)
+    {
         lines.push(format!(
             "  from     dataset {} (tier {}, {}), {}@{}, file {}, row {}",
             dataset.name,
@@ -79,7 +107,11 @@ fn life(build: &Build, document: &Document, twins: &std::collections::BTreeMap<u
             document.file_row
         ));
     }
-    lines.push(format!("  text     {} after normalization; row {} of documents.parquet", megabytes(document.bytes), document.row));
+    lines.push(format!(
+        "  text     {} after normalization; row {} of documents.parquet",
+        megabytes(document.bytes),
+        document.row
+    ));
     let reason = document.reason.as_deref().unwrap_or("");
     match document.verdict.as_str() {
         "quarantined" => lines.push(format!("  verdict  quarantined: it is no document ({reason})")),
@@ -102,7 +134,9 @@ fn life(build: &Build, document: &Document, twins: &std::collections::BTreeMap<u
     }
     if let (Some(size), Some(root)) = (document.cluster_documents, document.cluster) {
         if size > 1 {
-            let first = twins.get(&root).map_or_else(String::new, |d| format!(", first {}", super::inspect::safe(&d.id)));
+            let first = twins.get(&root).map_or_else(String::new, |d| {
+                format!(", first {}", super::inspect::safe(&d.id))
+            });
             lines.push(format!("  cluster  {size} documents{first}"));
         }
     }
@@ -110,14 +144,27 @@ fn life(build: &Build, document: &Document, twins: &std::collections::BTreeMap<u
 }
 
 fn threshold(build: &Build) -> f32 {
-    let near = build.manifest().recipe.pointer("/dedup/near/agreement").and_then(serde_json::Value::as_f64);
+    let near = build
+        .manifest()
+        .recipe
+        .pointer("/dedup/near/agreement")
+        .and_then(serde_json::Value::as_f64);
     near.unwrap_or(0.0) as f32
 }
 
 fn stored(document: &Document) -> String {
-    match (&document.split, &document.shard, document.token, document.tokens) {
+    match (
+        &document.split,
+        &document.shard,
+        document.token,
+        document.tokens,
+    ) {
         (Some(split), Some(shard), Some(token), Some(tokens)) => {
-            format!("in {split}, {shard}, tokens {} to {}", grouped(token), grouped(token + u64::from(tokens)))
+            format!(
+                "in {split}, {shard}, tokens {} to {}",
+                grouped(token),
+                grouped(token + u64::from(tokens))
+            )
         }
         _ => document.verdict.clone(),
     }

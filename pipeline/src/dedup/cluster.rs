@@ -33,7 +33,8 @@ pub trait Records: Sync {
     /// Bands of a signature; 0 if near duplicates are not looked for.
     fn bands(&self) -> usize;
     /// Calls back with every document that has a signature and its key in `band`, in ordinal order.
-    fn band_keys(&self, band: usize, each: &mut dyn FnMut(Ordinal, u64)) -> Result<(), Self::Error>;
+    fn band_keys(&self, band: usize, each: &mut dyn FnMut(Ordinal, u64))
+    -> Result<(), Self::Error>;
     /// The signature of a document that has one.
     fn signature(&self, document: Ordinal, into: &mut Vec<u32>) -> Result<(), Self::Error>;
 }
@@ -91,12 +92,12 @@ pub fn clusters<R: Records>(records: &R, options: &ClusterOptions) -> Result<Clu
     if options.exact {
         exact(records, options, &mut sets);
     }
-    let exact_sets: Vec<Ordinal> = (0..n).map(|d| sets.find(d)).collect();
+    let exact_sets: Vec<Ordinal> = sets.clone().into_roots();
     for band in 0..records.bands() {
         near(records, options, band, &exact_sets, &mut sets, &mut found)?;
     }
 
-    found.cluster = (0..n).map(|d| sets.find(d)).collect();
+    found.cluster = sets.into_roots();
     let mut best: Vec<Ordinal> = (0..n).collect();
     for d in 0..n {
         let root = found.cluster[d as usize] as usize;
@@ -104,7 +105,11 @@ pub fn clusters<R: Records>(records: &R, options: &ClusterOptions) -> Result<Clu
             best[root] = d;
         }
     }
-    found.keeper = found.cluster.iter().map(|root| best[*root as usize]).collect();
+    found.keeper = found
+        .cluster
+        .iter()
+        .map(|root| best[*root as usize])
+        .collect();
     let settled: Vec<(u8, u16)> = (0..n)
         .into_par_iter()
         .map_init(
@@ -160,7 +165,7 @@ fn near<R: Records>(
     sets: &mut UnionFind,
     found: &mut Clusters,
 ) -> Result<(), R::Error> {
-    let before: Vec<Ordinal> = (0..records.len()).map(|d| sets.find(d)).collect();
+    let before: Vec<Ordinal> = sets.clone().into_roots();
     let mut edges: Vec<(Ordinal, Ordinal)> = Vec::new();
     for range in passes(u64::from(records.len()) * 32, options.memory_bytes) {
         let mut keys: Vec<(u64, Ordinal)> = Vec::new();
@@ -171,9 +176,14 @@ fn near<R: Records>(
             }
         })?;
         keys.par_sort_unstable();
-        let buckets: Vec<&[(u64, Ordinal)]> = keys.chunk_by(|a, b| a.0 == b.0).filter(|run| run.len() > 1).collect();
-        let joined: Vec<Bucket> =
-            buckets.par_iter().map(|bucket| join(records, options, &before, bucket)).collect::<Result<_, R::Error>>()?;
+        let buckets: Vec<&[(u64, Ordinal)]> = keys
+            .chunk_by(|a, b| a.0 == b.0)
+            .filter(|run| run.len() > 1)
+            .collect();
+        let joined: Vec<Bucket> = buckets
+            .par_iter()
+            .map(|bucket| join(records, options, &before, bucket))
+            .collect::<Result<_, R::Error>>()?;
         for (bucket, members) in joined.into_iter().zip(&buckets) {
             found.largest_bucket = found.largest_bucket.max(members.len() as u64);
             found.compared += bucket.compared;
@@ -203,7 +213,10 @@ fn join<R: Records>(
 ) -> Result<Bucket, R::Error> {
     let mut out = Bucket::default();
     // All of one component already: nothing to learn, nothing to read.
-    if members.iter().all(|(_, d)| before[*d as usize] == before[members[0].1 as usize]) {
+    if members
+        .iter()
+        .all(|(_, d)| before[*d as usize] == before[members[0].1 as usize])
+    {
         return Ok(out);
     }
     let mut heads: Vec<(Ordinal, Vec<u32>)> = Vec::new();
@@ -252,7 +265,14 @@ fn passes(bytes: u64, memory: u64) -> Vec<KeyRange> {
     let parts = bytes.div_ceil(memory.max(1)).clamp(1, 1 << 16);
     let step = u64::MAX / parts;
     (0..parts)
-        .map(|i| KeyRange { first: i * step + u64::from(i > 0), last: if i + 1 == parts { u64::MAX } else { (i + 1) * step } })
+        .map(|i| KeyRange {
+            first: i * step + u64::from(i > 0),
+            last: if i + 1 == parts {
+                u64::MAX
+            } else {
+                (i + 1) * step
+            },
+        })
         .collect()
 }
 
@@ -285,10 +305,15 @@ mod tests {
         fn bands(&self) -> usize {
             4
         }
-        fn band_keys(&self, band: usize, each: &mut dyn FnMut(Ordinal, u64)) -> Result<(), Infallible> {
+        fn band_keys(
+            &self,
+            band: usize,
+            each: &mut dyn FnMut(Ordinal, u64),
+        ) -> Result<(), Infallible> {
             for (d, signature) in self.signatures.iter().enumerate() {
                 if let Some(s) = signature {
-                    let key = (u64::from(s[2 * band]) << 32 | u64::from(s[2 * band + 1])).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                    let key = (u64::from(s[2 * band]) << 32 | u64::from(s[2 * band + 1]))
+                        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
                     each(u32::try_from(d).unwrap(), key);
                 }
             }
@@ -302,7 +327,11 @@ mod tests {
     }
 
     fn run(made: &Made, memory_bytes: u64) -> Clusters {
-        let options = ClusterOptions { exact: true, agreement: 0.5, memory_bytes };
+        let options = ClusterOptions {
+            exact: true,
+            agreement: 0.5,
+            memory_bytes,
+        };
         match clusters(made, &options) {
             Ok(found) => found,
         }
@@ -327,7 +356,11 @@ mod tests {
     fn equal_texts_and_agreeing_signatures_join_and_chance_collisions_do_not() {
         let found = run(&sample(), u64::MAX);
         assert_eq!(found.cluster, [0, 0, 2, 0, 4]);
-        assert_eq!(found.keeper, [1, 1, 2, 1, 4], "the longest of the tier stays");
+        assert_eq!(
+            found.keeper,
+            [1, 1, 2, 1, 4],
+            "the longest of the tier stays"
+        );
         assert_eq!(found.method, [2, 0, 0, 2, 0]);
         assert_eq!(found.agreeing, [6, 0, 0, 6, 0]);
     }
@@ -345,13 +378,21 @@ mod tests {
     fn memory_changes_no_result() {
         let mut state = 7u64;
         let mut next = move |bound: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) % bound
         };
-        let mut made = Made { texts: Vec::new(), signatures: Vec::new(), ranks: Vec::new() };
+        let mut made = Made {
+            texts: Vec::new(),
+            signatures: Vec::new(),
+            ranks: Vec::new(),
+        };
         for _ in 0..500 {
             made.texts.push(next(300));
-            made.signatures.push((next(10) > 0).then(|| (0..8).map(|_| u32::try_from(next(3)).unwrap()).collect()));
+            made.signatures.push(
+                (next(10) > 0).then(|| (0..8).map(|_| u32::try_from(next(3)).unwrap()).collect()),
+            );
             made.ranks.push((u8::try_from(next(2)).unwrap(), next(5)));
         }
         // Equal texts have equal signatures, as they do in life.
@@ -360,7 +401,15 @@ mod tests {
             made.signatures[d] = made.signatures[first].clone();
         }
         let whole = run(&made, u64::MAX);
-        assert!(whole.keeper.iter().enumerate().filter(|(d, k)| *d == **k as usize).count() < 300);
+        assert!(
+            whole
+                .keeper
+                .iter()
+                .enumerate()
+                .filter(|(d, k)| *d == **k as usize)
+                .count()
+                < 300
+        );
         for memory in [1, 100, 4_000] {
             assert_eq!(run(&made, memory), whole, "memory {memory}");
         }
@@ -368,7 +417,11 @@ mod tests {
 
     #[test]
     fn no_documents_are_no_clusters() {
-        let made = Made { texts: vec![], signatures: vec![], ranks: vec![] };
+        let made = Made {
+            texts: vec![],
+            signatures: vec![],
+            ranks: vec![],
+        };
         assert_eq!(run(&made, 1), Clusters::default());
     }
 }

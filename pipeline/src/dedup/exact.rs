@@ -14,7 +14,10 @@ pub struct TextHashes {
 /// Hashes the normalized text, byte for byte: case, spaces and punctuation count. Texts that differ in those alone are near
 /// duplicates.
 pub fn text_hashes(text: &str) -> TextHashes {
-    TextHashes { hash: xxh3::xxh3_128(text.as_bytes()), check: xxh64::xxh64(text.as_bytes(), 0) }
+    TextHashes {
+        hash: xxh3::xxh3_128(text.as_bytes()),
+        check: xxh64::xxh64(text.as_bytes(), 0),
+    }
 }
 
 #[cfg(test)]

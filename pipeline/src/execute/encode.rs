@@ -18,7 +18,7 @@ use crate::progress::{Event, Progress, Stage};
 use crate::tokenize::Tokenizer;
 
 /// The token ids of one block's kept documents.
-pub struct Encoded {
+pub(super) struct Encoded {
     /// The output.
     pub file: SectionFile,
     /// Ordinals of the kept documents, ascending.
@@ -43,17 +43,20 @@ pub struct Encoded {
 
 impl Encoded {
     /// Where in the output the ids of a document begin, and what its bytes hash to.
-    pub fn position(&self, place: u32, width: usize) -> Result<(u64, u64), StoreError> {
+    pub(super) fn position(&self, place: u32, width: usize) -> Result<(u64, u64), StoreError> {
         let at = place as usize;
         match (self.starts.get(at), self.sums.get(at)) {
             (Some(start), Some(sum)) => Ok((self.ids + start * width as u64, *sum)),
-            _ => Err(StoreError::Damaged { file: self.file.path().to_path_buf(), what: "it has too few documents".to_owned() }),
+            _ => Err(StoreError::Damaged {
+                file: self.file.path().to_path_buf(),
+                what: "it has too few documents".to_owned(),
+            }),
         }
     }
 }
 
 /// Runs the stage on the calling rayon pool; one entry a block, in plan order.
-pub fn encode(
+pub(super) fn encode(
     plan: &Plan,
     extracted: &Extracted,
     survivors: &Survivors,
@@ -63,17 +66,28 @@ pub fn encode(
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Vec<Encoded>, StoreError> {
-    let kept_bytes = |documents: &[Ordinal]| documents.iter().map(|d| survivors.lengths[*d as usize]).sum::<u64>();
+    let kept_bytes = |documents: &[Ordinal]| {
+        documents
+            .iter()
+            .map(|d| survivors.lengths[*d as usize])
+            .sum::<u64>()
+    };
     let kept: Vec<Vec<Ordinal>> = (0..survivors.blocks.len())
         .map(|b| {
             let first = survivors.blocks[b].first;
-            let end = survivors.blocks.get(b + 1).map_or(survivors.lengths.len(), |next| next.first as usize);
+            let end = survivors
+                .blocks
+                .get(b + 1)
+                .map_or(survivors.lengths.len(), |next| next.first as usize);
             (first..u32::try_from(end).expect("ordinals are 32 bits"))
                 .filter(|d| clusters.method[*d as usize] == Method::Kept as u8)
                 .collect()
         })
         .collect();
-    progress.event(&Event::Stage { stage: Stage::Tokenize, total: kept.iter().map(|k| kept_bytes(k)).sum() });
+    progress.event(&Event::Stage {
+        stage: Stage::Tokenize,
+        total: kept.iter().map(|k| kept_bytes(k)).sum(),
+    });
     // Blocks are independent; the order of completion is put right by `collect`.
     kept.into_par_iter()
         .zip(&extracted.blocks)
@@ -101,10 +115,19 @@ pub fn encode(
                     run(&survivors_of.file, &local, tokenizer, store, key)?
                 }
             };
-            progress.event(&Event::Advanced { stage: Stage::Tokenize, by: bytes, reused: was });
+            progress.event(&Event::Advanced {
+                stage: Stage::Tokenize,
+                by: bytes,
+                reused: was,
+            });
             let file = SectionFile::open(&store.data(Stage::Tokenize, key))?;
             let lengths = file.read_u32("lengths")?;
-            let starts = lengths.iter().scan(0u64, |at, n| Some(std::mem::replace(at, *at + u64::from(*n)))).collect();
+            let starts = lengths
+                .iter()
+                .scan(0u64, |at, n| {
+                    Some(std::mem::replace(at, *at + u64::from(*n)))
+                })
+                .collect();
             Ok(Encoded {
                 documents,
                 lengths,
@@ -122,7 +145,7 @@ pub fn encode(
 }
 
 /// Texts of kept documents, chosen by the hash of their ids until they make about `most_bytes`.
-pub fn texts(
+pub(super) fn texts(
     survivors: &Survivors,
     clusters: &Clusters,
     identities: &Identities<'_>,
@@ -130,7 +153,10 @@ pub fn texts(
 ) -> Result<Vec<String>, StoreError> {
     let kept = |d: Ordinal| clusters.method[d as usize] == Method::Kept as u8;
     let n = u32::try_from(survivors.lengths.len()).expect("ordinals are 32 bits");
-    let total: u64 = (0..n).filter(|d| kept(*d)).map(|d| survivors.lengths[d as usize]).sum();
+    let total: u64 = (0..n)
+        .filter(|d| kept(*d))
+        .map(|d| survivors.lengths[d as usize])
+        .sum();
     let share = (most_bytes as f64 / total.max(1) as f64).min(1.0);
     let mut chosen = Vec::new();
     for (b, block) in survivors.blocks.iter().enumerate() {
@@ -155,25 +181,41 @@ struct Texts {
 
 impl Texts {
     fn read(block: &SectionFile) -> Result<Self, StoreError> {
-        let damaged = |what: &str| StoreError::Damaged { file: block.path().to_path_buf(), what: what.to_owned() };
+        let damaged = |what: &str| StoreError::Damaged {
+            file: block.path().to_path_buf(),
+            what: what.to_owned(),
+        };
         let mut ends = Vec::new();
         let mut at = 0usize;
         for length in block.read_u64("lengths")? {
             let length = usize::try_from(length).map_err(|_| damaged("its texts are too long"))?;
-            at = at.checked_add(length).ok_or_else(|| damaged("its texts are too long"))?;
+            at = at
+                .checked_add(length)
+                .ok_or_else(|| damaged("its texts are too long"))?;
             ends.push(at);
         }
         // The size is our own record of what was compressed, so a damaged frame cannot ask for more.
         let bytes = zstd::bulk::decompress(&block.read("texts")?, at)?;
         let all = String::from_utf8(bytes).map_err(|_| damaged("its texts are not UTF-8"))?;
-        Ok(Self { path: block.path().to_path_buf(), all, ends })
+        Ok(Self {
+            path: block.path().to_path_buf(),
+            all,
+            ends,
+        })
     }
 
     fn get(&self, document: u32) -> Result<&str, StoreError> {
         let at = document as usize;
-        let start = if at == 0 { Some(0) } else { self.ends.get(at - 1).copied() };
+        let start = if at == 0 {
+            Some(0)
+        } else {
+            self.ends.get(at - 1).copied()
+        };
         let text = start.and_then(|start| self.all.get(start..*self.ends.get(at)?));
-        text.ok_or_else(|| StoreError::Damaged { file: self.path.clone(), what: "it has fewer texts than it says".to_owned() })
+        text.ok_or_else(|| StoreError::Damaged {
+            file: self.path.clone(),
+            what: "it has fewer texts than it says".to_owned(),
+        })
     }
 }
 
@@ -184,7 +226,10 @@ fn run(
     store: &Store,
     key: Digest,
 ) -> Result<super::store::Receipt, StoreError> {
-    let damaged = |what: &str| StoreError::Damaged { file: block.path().to_path_buf(), what: what.to_owned() };
+    let damaged = |what: &str| StoreError::Damaged {
+        file: block.path().to_path_buf(),
+        what: what.to_owned(),
+    };
     let mut watch = Watch::start();
     let texts = Texts::read(block)?;
     let segments: Vec<(u32, u64, bool, bool)> = block.read_json("segments")?;
@@ -204,14 +249,18 @@ fn run(
         input += text.len() as u64;
         ids.clear();
         let first = segments.partition_point(|segment| segment.0 < *document);
-        let own = segments[first..].iter().take_while(|segment| segment.0 == *document);
+        let own = segments[first..]
+            .iter()
+            .take_while(|segment| segment.0 == *document);
         let mut outcome = Ok(());
         let mut from = 0usize;
         let mut any = false;
         for (_, end, trained, ends) in own {
             any = true;
             let end = usize::try_from(*end).map_err(|_| damaged("its texts are too long"))?;
-            let part = text.get(from..end).ok_or_else(|| damaged("a segment ends inside a character"))?;
+            let part = text
+                .get(from..end)
+                .ok_or_else(|| damaged("a segment ends inside a character"))?;
             let before = ids.len();
             outcome = outcome.and_then(|()| tokenizer.encode(part, &mut ids));
             if *ends {

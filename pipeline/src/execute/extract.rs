@@ -18,7 +18,7 @@ use super::cpu::Watch;
 use super::store::{Receipt, SectionFile, Sections, Store, StoreError, column_u32, column_u64};
 use crate::analysis::Scratch;
 use crate::dedup::exact;
-use crate::dedup::signature::{MinHasher, SignScratch};
+use crate::dedup::signature::{MinHasher, Signer};
 use crate::digest::{Digest, Stamp};
 use crate::filter::{Filters, Verdict};
 use crate::normalize::Normalize;
@@ -29,13 +29,13 @@ use crate::render::{Content, Render};
 use crate::source::{Location, PlannedFile};
 
 /// What became of a row, as stored.
-pub mod verdict {
+pub(super) mod verdict {
     /// Passed; it goes on to the search for duplicates.
-    pub const SURVIVED: u8 = 0;
+    pub(crate) const SURVIVED: u8 = 0;
     /// A rule dropped it.
-    pub const DROPPED: u8 = 1;
+    pub(crate) const DROPPED: u8 = 1;
     /// It is no document.
-    pub const QUARANTINED: u8 = 2;
+    pub(crate) const QUARANTINED: u8 = 2;
 }
 
 /// Why a row is no document whose part of the file is damaged.
@@ -47,7 +47,7 @@ const BATCH_BYTES: usize = 256 << 10;
 
 /// What a block counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BlockCounters {
+pub(super) struct BlockCounters {
     /// Number in the file of the first row.
     pub first_row: u64,
     /// Rows, quarantined ones included.
@@ -64,7 +64,7 @@ pub struct BlockCounters {
 
 /// A block that is done.
 #[derive(Debug, Clone)]
-pub struct DoneBlock {
+pub(super) struct DoneBlock {
     /// Index of its dataset in the plan.
     pub dataset: usize,
     /// Index of its unit in the dataset.
@@ -90,7 +90,7 @@ pub struct Fault {
 
 /// Everything extracted, in plan order.
 #[derive(Debug, Default)]
-pub struct Extracted {
+pub(super) struct Extracted {
     /// By dataset, unit and index.
     pub blocks: Vec<DoneBlock>,
     /// In plan order.
@@ -98,10 +98,10 @@ pub struct Extracted {
 }
 
 /// Where the files of a unit are on this machine: one list a dataset, in it one list a unit.
-pub type Places = Vec<Vec<Vec<PathBuf>>>;
+pub(super) type Places = Vec<Vec<Vec<PathBuf>>>;
 
 /// Runs the stage on the calling rayon pool.
-pub fn extract(
+pub(super) fn extract(
     plan: &Plan,
     places: &Places,
     store: &Store,
@@ -111,11 +111,23 @@ pub fn extract(
     let mut jobs: Vec<Job<'_>> = Vec::new();
     for (d, dataset) in plan.datasets.iter().enumerate() {
         for (u, unit) in dataset.units.iter().enumerate() {
-            jobs.push(Job { plan, dataset, unit, at: (d, u), places: &places[d][u] });
+            jobs.push(Job {
+                plan,
+                dataset,
+                unit,
+                at: (d, u),
+                places: &places[d][u],
+            });
         }
     }
-    progress.event(&Event::Stage { stage: Stage::Extract, total: jobs.iter().map(|job| job.unit.bytes()).sum() });
-    let queue = Mutex::new(Queue { next: 0, open: Vec::new() });
+    progress.event(&Event::Stage {
+        stage: Stage::Extract,
+        total: jobs.iter().map(|job| job.unit.bytes()).sum(),
+    });
+    let queue = Mutex::new(Queue {
+        next: 0,
+        open: Vec::new(),
+    });
     let done: Mutex<Extracted> = Mutex::default();
     let failed: Mutex<Option<StoreError>> = Mutex::default();
     let halt = AtomicBool::new(false);
@@ -138,30 +150,48 @@ pub fn extract(
             });
         }
     });
-    if let Some(error) = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+    if let Some(error) = failed
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    {
         return Err(error);
     }
-    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    done.blocks.sort_by_key(|block| (block.dataset, block.unit, block.index));
+    let mut done = done
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    done.blocks
+        .sort_by_key(|block| (block.dataset, block.unit, block.index));
     for block in &done.blocks {
         // Rows that a file has and that cannot be decoded: such a file is as bad as one that ends too soon.
         if block.counters.quarantined.contains_key(UNREADABLE) {
-            let messages: Vec<String> = SectionFile::open(&store.data(Stage::Extract, block.receipt.key))?.read_json("faults")?;
+            let messages: Vec<String> =
+                SectionFile::open(&store.data(Stage::Extract, block.receipt.key))?
+                    .read_json("faults")?;
             let dataset = &plan.datasets[block.dataset];
             let file = &dataset.units[block.unit].files[0].path;
-            let known = done.faults.iter().any(|fault| fault.dataset == dataset.name && fault.file == *file);
+            let known = done
+                .faults
+                .iter()
+                .any(|fault| fault.dataset == dataset.name && fault.file == *file);
             if let (false, Some(message)) = (known, messages.into_iter().next()) {
-                done.faults.push(Fault { dataset: dataset.name.clone(), file: file.clone(), message });
+                done.faults.push(Fault {
+                    dataset: dataset.name.clone(),
+                    file: file.clone(),
+                    message,
+                });
             }
         }
     }
-    done.faults.sort_by(|a, b| (&a.dataset, &a.file).cmp(&(&b.dataset, &b.file)));
+    done.faults
+        .sort_by(|a, b| (&a.dataset, &a.file).cmp(&(&b.dataset, &b.file)));
     Ok(done)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // A worker that panicked left no half-made value behind: values go in whole.
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 struct Job<'a> {
@@ -230,7 +260,6 @@ enum Task {
 #[derive(Default)]
 struct Worker {
     scratch: Scratch,
-    sign: SignScratch,
 }
 
 impl Worker {
@@ -244,16 +273,30 @@ impl Worker {
     ) -> Result<Step, StoreError> {
         let stream = {
             let mut queue = lock(queue);
-            queue.open.retain(|stream| stream.try_lock().map_or(true, |s| !s.ended));
+            queue
+                .open
+                .retain(|stream| stream.try_lock().map_or(true, |s| !s.ended));
             if queue.next < jobs.len() && queue.open.len() < rayon::current_num_threads() {
-                let stream = Stream { job: queue.next, source: None, index: 0, ended: false };
+                let stream = Stream {
+                    job: queue.next,
+                    source: None,
+                    index: 0,
+                    ended: false,
+                };
                 queue.next += 1;
                 queue.open.push(std::sync::Arc::new(Mutex::new(stream)));
             }
-            let free = queue.open.iter().rev().find(|stream| stream.try_lock().is_ok_and(|s| !s.ended)).cloned();
+            let free = queue
+                .open
+                .iter()
+                .rev()
+                .find(|stream| stream.try_lock().is_ok_and(|s| !s.ended))
+                .cloned();
             match free {
                 Some(stream) => stream,
-                None if queue.open.is_empty() && queue.next == jobs.len() => return Ok(Step::NothingLeft),
+                None if queue.open.is_empty() && queue.next == jobs.len() => {
+                    return Ok(Step::NothingLeft);
+                }
                 None => return Ok(Step::Waited),
             }
         };
@@ -267,9 +310,23 @@ impl Worker {
         };
         drop(guard);
         let (counters, receipt) = self.work(job, index, task, watch, store)?;
-        let bytes = if job.unit.is_group() { job.unit.bytes() } else { counters.bytes };
-        progress.event(&Event::Advanced { stage: Stage::Extract, by: bytes, reused: false });
-        lock(done).blocks.push(DoneBlock { dataset: job.at.0, unit: job.at.1, index, receipt, counters });
+        let bytes = if job.unit.is_group() {
+            job.unit.bytes()
+        } else {
+            counters.bytes
+        };
+        progress.event(&Event::Advanced {
+            stage: Stage::Extract,
+            by: bytes,
+            reused: false,
+        });
+        lock(done).blocks.push(DoneBlock {
+            dataset: job.at.0,
+            unit: job.at.1,
+            index,
+            receipt,
+            counters,
+        });
         Ok(Step::Worked)
     }
 
@@ -282,11 +339,15 @@ impl Worker {
         store: &Store,
     ) -> Result<(BlockCounters, Receipt), StoreError> {
         let plan = job.plan;
+        let near = plan.recipe.dedup.near.as_ref();
         let stages = Stages {
-            normalize: Normalize::new(&plan.recipe.normalize),
-            filters: Filters::new(&job.dataset.filter),
-            hasher: plan.recipe.dedup.near.as_ref().map(|n| MinHasher::new(n.bands, n.rows, n.shingle_words)),
+            normalize: plan.recipe.normalize,
+            filters: Filters::new(&job.dataset.filter).expect("the plan checked the profiles"),
+            hasher: near.map(|near| {
+                MinHasher::new(near.minhash()).expect("the plan checked the signature's shape")
+            }),
         };
+        let mut signer = stages.hasher.as_ref().map(MinHasher::signer);
         let render = Render::new(&job.dataset.render).expect("the plan checked the render table");
         let mut out = Output::new(&stages, job.unit.is_group());
         let mut batch: Vec<(u64, Result<Content, &'static str>)> = Vec::new();
@@ -297,14 +358,23 @@ impl Worker {
                 first_row = block.first_row;
                 let decoded = block.decode(&mut |row, fields| {
                     let content = match fields {
-                        Ok(fields) => render.render(fields).map(|r| r.content).map_err(|fault| fault.reason()),
+                        Ok(fields) => render
+                            .render(fields)
+                            .map(|r| r.content)
+                            .map_err(|fault| fault.reason()),
                         Err(fault) => Err(fault.reason()),
                     };
                     weight += content.as_ref().map_or(0, weigh);
                     batch.push((row, content));
                     if weight >= BATCH_BYTES {
                         watch.lap("read");
-                        out.take(&mut batch, &stages, &mut self.scratch, &mut self.sign, &mut watch);
+                        out.take(
+                            &mut batch,
+                            &stages,
+                            &mut self.scratch,
+                            signer.as_mut(),
+                            &mut watch,
+                        );
                         weight = 0;
                     }
                 });
@@ -324,26 +394,47 @@ impl Worker {
                         let mut fields = read::Row::new();
                         fields.insert("path".to_owned(), file.path.clone().into());
                         fields.insert("text".to_owned(), text.into());
-                        render.render(fields).map(|r| r.content).map_err(|fault| fault.reason())
+                        render
+                            .render(fields)
+                            .map(|r| r.content)
+                            .map_err(|fault| fault.reason())
                     });
                     weight += content.as_ref().map_or(0, weigh);
                     batch.push((row as u64, content));
                     if weight >= BATCH_BYTES {
                         watch.lap("read");
-                        out.take(&mut batch, &stages, &mut self.scratch, &mut self.sign, &mut watch);
+                        out.take(
+                            &mut batch,
+                            &stages,
+                            &mut self.scratch,
+                            signer.as_mut(),
+                            &mut watch,
+                        );
                         weight = 0;
                     }
                 }
             }
         }
         watch.lap("read");
-        out.take(&mut batch, &stages, &mut self.scratch, &mut self.sign, &mut watch);
+        out.take(
+            &mut batch,
+            &stages,
+            &mut self.scratch,
+            signer.as_mut(),
+            &mut watch,
+        );
         out.counters.first_row = first_row;
         job.must_be_unchanged()?;
         let mut attempt = store.attempt()?;
         out.write(&mut attempt)?;
         watch.lap("write");
-        let receipt = store.commit(Stage::Extract, job.key("block", index), attempt, &out.counters, watch.seconds())?;
+        let receipt = store.commit(
+            Stage::Extract,
+            job.key("block", index),
+            attempt,
+            &out.counters,
+            watch.seconds(),
+        )?;
         Ok((out.counters, receipt))
     }
 }
@@ -360,7 +451,13 @@ fn next_task(
     let reuse = |index: u64, receipt: Receipt| -> Result<u64, StoreError> {
         let counters: BlockCounters = counters(&receipt, store)?;
         let bytes = counters.bytes;
-        lock(done).blocks.push(DoneBlock { dataset: job.at.0, unit: job.at.1, index, receipt, counters });
+        lock(done).blocks.push(DoneBlock {
+            dataset: job.at.0,
+            unit: job.at.1,
+            index,
+            receipt,
+            counters,
+        });
         Ok(bytes)
     };
     let end = job.key("end", 0);
@@ -371,17 +468,31 @@ fn next_task(
             let blocks: u64 = counters(&receipt, store)?;
             for index in 0..blocks {
                 let key = job.key("block", index);
-                let missing = || StoreError::Damaged { file: store.data(Stage::Extract, key), what: "it is gone".to_owned() };
-                reuse(index, store.receipt(Stage::Extract, key)?.ok_or_else(missing)?)?;
+                let missing = || StoreError::Damaged {
+                    file: store.data(Stage::Extract, key),
+                    what: "it is gone".to_owned(),
+                };
+                reuse(
+                    index,
+                    store.receipt(Stage::Extract, key)?.ok_or_else(missing)?,
+                )?;
             }
-            progress.event(&Event::Advanced { stage: Stage::Extract, by: job.unit.bytes(), reused: true });
+            progress.event(&Event::Advanced {
+                stage: Stage::Extract,
+                by: job.unit.bytes(),
+                reused: true,
+            });
             return Ok(None);
         }
         if job.unit.is_group() {
             stream.ended = true;
             if let Some(receipt) = store.receipt(Stage::Extract, job.key("block", 0))? {
                 reuse(0, receipt)?;
-                progress.event(&Event::Advanced { stage: Stage::Extract, by: job.unit.bytes(), reused: true });
+                progress.event(&Event::Advanced {
+                    stage: Stage::Extract,
+                    by: job.unit.bytes(),
+                    reused: true,
+                });
                 return Ok(None);
             }
             return Ok(Some((0, Task::Group, watch)));
@@ -389,8 +500,16 @@ fn next_task(
     }
     let fault = |message: String| {
         let file = job.unit.files[0].path.clone();
-        progress.event(&Event::Fault { dataset: job.dataset.name.clone(), file: PathBuf::from(&file), message: message.clone() });
-        lock(done).faults.push(Fault { dataset: job.dataset.name.clone(), file, message });
+        progress.event(&Event::Fault {
+            dataset: job.dataset.name.clone(),
+            file: PathBuf::from(&file),
+            message: message.clone(),
+        });
+        lock(done).faults.push(Fault {
+            dataset: job.dataset.name.clone(),
+            file,
+            message,
+        });
     };
     let mut source = match stream.source.take() {
         Some(source) => source,
@@ -398,7 +517,9 @@ fn next_task(
             let mut options = job.dataset.read.clone();
             options.format = Some(job.unit.format);
             options.compression = Some(job.unit.compression);
-            options.fields = Render::new(&job.dataset.render).ok().map(|render| render.fields());
+            options.fields = Render::new(&job.dataset.render)
+                .ok()
+                .map(|render| render.fields());
             match read::open(&job.places[0], &options) {
                 Ok(source) => source,
                 Err(error) => {
@@ -414,7 +535,9 @@ fn next_task(
     let known = store.receipt(Stage::Extract, job.key("block", index))?;
     let next = match &known {
         Some(_) => source.skip_block().map(|head| head.map(|_| None)),
-        None => source.next_block().map(|block| block.map(|block| Some(Task::Rows(Box::new(block))))),
+        None => source
+            .next_block()
+            .map(|block| block.map(|block| Some(Task::Rows(Box::new(block))))),
     };
     match next {
         Ok(Some(task)) => {
@@ -422,14 +545,24 @@ fn next_task(
             stream.source = Some(source);
             if let Some(receipt) = known {
                 let bytes = reuse(index, receipt)?;
-                progress.event(&Event::Advanced { stage: Stage::Extract, by: bytes, reused: true });
+                progress.event(&Event::Advanced {
+                    stage: Stage::Extract,
+                    by: bytes,
+                    reused: true,
+                });
             }
             Ok(task.map(|task| (index, task, watch)))
         }
         Ok(None) => {
             stream.ended = true;
             job.must_be_unchanged()?;
-            store.commit(Stage::Extract, end, store.attempt()?, &index, BTreeMap::new())?;
+            store.commit(
+                Stage::Extract,
+                end,
+                store.attempt()?,
+                &index,
+                BTreeMap::new(),
+            )?;
             Ok(None)
         }
         Err(error) => {
@@ -441,9 +574,14 @@ fn next_task(
     }
 }
 
-fn counters<T: serde::de::DeserializeOwned>(receipt: &Receipt, store: &Store) -> Result<T, StoreError> {
+fn counters<T: serde::de::DeserializeOwned>(
+    receipt: &Receipt,
+    store: &Store,
+) -> Result<T, StoreError> {
     serde_json::from_value(receipt.counters.clone()).map_err(|error| StoreError::Damaged {
-        file: store.data(Stage::Extract, receipt.key).with_extension("json"),
+        file: store
+            .data(Stage::Extract, receipt.key)
+            .with_extension("json"),
         what: error.to_string(),
     })
 }
@@ -452,20 +590,31 @@ fn counters<T: serde::de::DeserializeOwned>(receipt: &Receipt, store: &Store) ->
 fn weigh(content: &Content) -> usize {
     match content {
         Content::Text(text) => text.len(),
-        other => other.segments().iter().map(|segment| segment.text.len()).sum(),
+        other => other
+            .segments()
+            .iter()
+            .map(|segment| segment.text.len())
+            .sum(),
     }
 }
 
 /// A small file that is one document. The outer error is the machine's, the inner one the document's.
-fn read_whole(place: &Path, file: &PlannedFile, options: &ReadOptions) -> Result<Result<String, &'static str>, StoreError> {
+fn read_whole(
+    place: &Path,
+    file: &PlannedFile,
+    options: &ReadOptions,
+) -> Result<Result<String, &'static str>, StoreError> {
     if file.bytes > options.max_row_bytes as u64 {
         return Ok(Err("row-too-long"));
     }
     let mut bytes = Vec::new();
     // One byte more than was planned, so that a file that grew is noticed and not held.
-    fs_err::File::open(place)?.take(file.bytes + 1).read_to_end(&mut bytes)?;
+    fs_err::File::open(place)?
+        .take(file.bytes + 1)
+        .read_to_end(&mut bytes)?;
     if bytes.len() as u64 != file.bytes
-        || (file.digest.starts_with("sha256:") && format!("sha256:{}", Digest::of(&bytes)) != file.digest)
+        || (file.digest.starts_with("sha256:")
+            && format!("sha256:{}", Digest::of(&bytes)) != file.digest)
     {
         return Err(changed(place));
     }
@@ -473,7 +622,10 @@ fn read_whole(place: &Path, file: &PlannedFile, options: &ReadOptions) -> Result
 }
 
 fn changed(place: &Path) -> StoreError {
-    StoreError::Io(std::io::Error::other(format!("{} changed while the build ran; run again when it is at rest", place.display())))
+    StoreError::Io(std::io::Error::other(format!(
+        "{} changed while the build ran; run again when it is at rest",
+        place.display()
+    )))
 }
 
 struct Stages {
@@ -517,7 +669,13 @@ impl Output {
             lengths: Vec::new(),
             signed: Vec::new(),
             signatures: Vec::new(),
-            bands: vec![Vec::new(); stages.hasher.as_ref().map_or(0, MinHasher::bands)],
+            bands: vec![
+                Vec::new();
+                stages
+                    .hasher
+                    .as_ref()
+                    .map_or(0, |hasher| hasher.options().bands)
+            ],
             segments: Vec::new(),
             texts: Vec::new(),
             faults: Vec::new(),
@@ -538,7 +696,7 @@ impl Output {
         batch: &mut Vec<(u64, Result<Content, &'static str>)>,
         stages: &Stages,
         scratch: &mut Scratch,
-        sign: &mut SignScratch,
+        signer: Option<&mut Signer<'_>>,
         watch: &mut Watch,
     ) {
         // Normalized text of each row, and its segments if there are several.
@@ -567,7 +725,11 @@ impl Output {
         watch.lap("normalize");
         let verdicts: Vec<Verdict> = texts
             .iter()
-            .map(|text| text.as_ref().map_or(Verdict::Keep, |(text, _)| stages.filters.judge(text, scratch)))
+            .map(|text| {
+                text.as_ref().map_or(Verdict::Keep, |(text, _)| {
+                    stages.filters.judge(text, scratch)
+                })
+            })
             .collect();
         watch.lap("filter");
         let first = self.lengths.len();
@@ -575,14 +737,27 @@ impl Output {
             self.counters.rows += 1;
             let (code, reason, bytes) = match (text, verdict) {
                 (Err(reason), _) => (verdict::QUARANTINED, *reason, 0),
-                (Ok((text, _)), Verdict::Drop(reason)) => (verdict::DROPPED, *reason, text.len() as u64),
+                (Ok((text, _)), Verdict::Drop(reason)) => {
+                    (verdict::DROPPED, *reason, text.len() as u64)
+                }
                 (Ok((text, _)), Verdict::Keep) => (verdict::SURVIVED, "", text.len() as u64),
             };
-            let count = Count { documents: 1, bytes };
+            let count = Count {
+                documents: 1,
+                bytes,
+            };
             self.counters.bytes += bytes;
             match code {
-                verdict::QUARANTINED => *self.counters.quarantined.entry(reason.to_owned()).or_default() += count,
-                verdict::DROPPED => *self.counters.dropped.entry(reason.to_owned()).or_default() += count,
+                verdict::QUARANTINED => {
+                    *self
+                        .counters
+                        .quarantined
+                        .entry(reason.to_owned())
+                        .or_default() += count
+                }
+                verdict::DROPPED => {
+                    *self.counters.dropped.entry(reason.to_owned()).or_default() += count
+                }
                 _ => self.counters.survivors += count,
             }
             self.verdicts.push(code);
@@ -591,7 +766,10 @@ impl Output {
             self.row_bytes.push(bytes);
         }
         let survivors = || {
-            let passed = texts.iter().zip(&verdicts).filter(|(_, verdict)| **verdict == Verdict::Keep);
+            let passed = texts
+                .iter()
+                .zip(&verdicts)
+                .filter(|(_, verdict)| **verdict == Verdict::Keep);
             passed.filter_map(|(text, _)| text.as_ref().ok())
         };
         for (text, _) in survivors() {
@@ -600,22 +778,31 @@ impl Output {
             self.checks.push(hashes.check);
         }
         watch.lap("exact");
-        if let Some(hasher) = &stages.hasher {
+        if let (Some(hasher), Some(signer)) = (&stages.hasher, signer) {
             for (i, (text, _)) in survivors().enumerate() {
-                if let Some(signature) = hasher.sign(text, sign) {
+                if let Some(signature) = signer.sign(text) {
                     let start = self.signatures.len();
-                    self.signatures.extend(signature.iter().flat_map(|hash| hash.to_le_bytes()));
+                    self.signatures
+                        .extend(signature.iter().flat_map(|hash| hash.to_le_bytes()));
                     let check = xxhash_rust::xxh3::xxh3_64(&self.signatures[start..]);
                     self.signatures.extend_from_slice(&check.to_le_bytes());
-                    hasher.band_keys(signature, |band, key| self.bands[band].push(key));
-                    self.signed.push(u32::try_from(first + i).expect("a block has fewer than 2^32 rows"));
+                    hasher
+                        .band_keys(signature)
+                        .zip(&mut self.bands)
+                        .for_each(|(key, band)| band.push(key));
+                    self.signed
+                        .push(u32::try_from(first + i).expect("a block has fewer than 2^32 rows"));
                 }
             }
         }
         watch.lap("signature");
         for (text, ends) in survivors() {
-            let document = u32::try_from(self.lengths.len()).expect("a block has fewer than 2^32 rows");
-            self.segments.extend(ends.iter().map(|(end, trained, ends)| (document, *end, *trained, *ends)));
+            let document =
+                u32::try_from(self.lengths.len()).expect("a block has fewer than 2^32 rows");
+            self.segments.extend(
+                ends.iter()
+                    .map(|(end, trained, ends)| (document, *end, *trained, *ends)),
+            );
             self.lengths.push(text.len() as u64);
             self.texts.extend_from_slice(text.as_bytes());
         }
@@ -623,10 +810,14 @@ impl Output {
     }
 
     fn reason(&mut self, reason: &str) -> u8 {
-        let at = self.reason_names.iter().position(|known| known == reason).unwrap_or_else(|| {
-            self.reason_names.push(reason.to_owned());
-            self.reason_names.len() - 1
-        });
+        let at = self
+            .reason_names
+            .iter()
+            .position(|known| known == reason)
+            .unwrap_or_else(|| {
+                self.reason_names.push(reason.to_owned());
+                self.reason_names.len() - 1
+            });
         u8::try_from(at).expect("there are far fewer than 256 reasons in the whole program")
     }
 

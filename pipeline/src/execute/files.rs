@@ -12,15 +12,24 @@ const MAX_OPEN: usize = 256;
 
 /// Open files by a number of the caller's.
 #[derive(Debug, Default)]
-pub struct Files {
+pub(super) struct Files {
     open: Mutex<BTreeMap<usize, Arc<File>>>,
 }
 
 impl Files {
     /// Reads `buffer.len()` bytes of the file `number`, which is at `path`, from `offset` on.
-    pub fn read_at(&self, number: usize, path: &Path, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+    pub(super) fn read_at(
+        &self,
+        number: usize,
+        path: &Path,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> std::io::Result<()> {
         let file = {
-            let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut open = self
+                .open
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             match open.get(&number) {
                 Some(file) => Arc::clone(file),
                 None => {
@@ -34,8 +43,8 @@ impl Files {
                 }
             }
         };
-        file.file()
-            .read_exact_at(buffer, offset)
-            .map_err(|error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        file.file().read_exact_at(buffer, offset).map_err(|error| {
+            std::io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        })
     }
 }

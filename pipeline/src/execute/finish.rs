@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use andromeda_format::{
-    Count, DatasetEntry, EndOfText, FileEntry, Funnel, Manifest, ShardEntry, Split, SplitEntry, SplitTokens, TokenizerEntry,
-    TokenWidth,
+    Count, DatasetEntry, EndOfText, FileEntry, Funnel, Manifest, ShardEntry, Split, SplitEntry,
+    SplitTokens, TokenWidth, TokenizerEntry,
 };
 use parquet::errors::ParquetError;
 
@@ -32,7 +32,9 @@ pub enum FinishError {
     #[error("a table of the build could not be written: {0}")]
     Table(#[from] ParquetError),
     /// The counts do not add up: a fault of this program.
-    #[error("the counts of dataset {dataset} do not balance; nothing was published, please report it")]
+    #[error(
+        "the counts of dataset {dataset} do not balance; nothing was published, please report it"
+    )]
     Unbalanced {
         /// The dataset.
         dataset: String,
@@ -61,7 +63,7 @@ impl From<std::io::Error> for FinishError {
 }
 
 /// Every stage's result.
-pub struct Parts<'a> {
+pub(super) struct Parts<'a> {
     /// The plan.
     pub plan: &'a Plan,
     /// Files on this machine.
@@ -92,7 +94,11 @@ struct Tally {
 }
 
 /// Publishes the build in `folder` and returns its manifest.
-pub fn finish(parts: &Parts<'_>, folder: &Path, store: &Store) -> Result<Manifest, FinishError> {
+pub(super) fn finish(
+    parts: &Parts<'_>,
+    folder: &Path,
+    store: &Store,
+) -> Result<Manifest, FinishError> {
     fs_err::create_dir_all(folder)?;
     let aside = folder.join(".tables");
     if aside.exists() {
@@ -102,14 +108,20 @@ pub fn finish(parts: &Parts<'_>, folder: &Path, store: &Store) -> Result<Manifes
     let tallies = write_tables(parts, &aside)?;
     for (dataset, tally) in parts.plan.datasets.iter().zip(&tallies) {
         if !tally.funnel.balances() {
-            return Err(FinishError::Unbalanced { dataset: dataset.name.clone() });
+            return Err(FinishError::Unbalanced {
+                dataset: dataset.name.clone(),
+            });
         }
     }
     let mut names = Vec::new();
     let mut tables = Vec::new();
     for name in ["documents.parquet", "duplicates.parquet"] {
         let path = aside.join(name);
-        tables.push(FileEntry { path: name.to_owned(), bytes: fs_err::metadata(&path)?.len(), sha256: Digest::of_file(&path)?.hex() });
+        tables.push(FileEntry {
+            path: name.to_owned(),
+            bytes: fs_err::metadata(&path)?.len(),
+            sha256: Digest::of_file(&path)?.hex(),
+        });
         fs_err::rename(&path, folder.join(name))?;
         names.push(name.to_owned());
     }
@@ -125,7 +137,10 @@ pub fn finish(parts: &Parts<'_>, folder: &Path, store: &Store) -> Result<Manifes
     // What a dead run of another version may have left here belongs to nobody.
     for entry in fs_err::read_dir(folder)? {
         let entry = entry?;
-        let known = entry.file_name().to_str().is_some_and(|name| names.iter().any(|n| n == name));
+        let known = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| names.iter().any(|n| n == name));
         if !known && entry.file_type()?.is_file() {
             fs_err::remove_file(entry.path())?;
         }
@@ -138,7 +153,7 @@ pub fn finish(parts: &Parts<'_>, folder: &Path, store: &Store) -> Result<Manifes
 }
 
 /// The file name of a shard.
-pub fn shard_name(split: Split, number: u64) -> String {
+pub(super) fn shard_name(split: Split, number: u64) -> String {
     format!("{}-{number:05}.zst", split.name())
 }
 
@@ -157,17 +172,33 @@ fn place(from: &Path, to: &Path) -> Result<(), StoreError> {
 }
 
 fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishError> {
-    let Parts { plan, extracted, survivors, clusters, identities, .. } = *parts;
+    let Parts {
+        plan,
+        extracted,
+        survivors,
+        clusters,
+        identities,
+        ..
+    } = *parts;
     let mut tallies = vec![Tally::default(); plan.datasets.len()];
     let mut documents = DocumentsWriter::create(&folder.join("documents.parquet"))?;
     let mut duplicates = DuplicatesWriter::create(&folder.join("duplicates.parquet"))?;
-    let hashes = plan.recipe.dedup.near.as_ref().map_or(1, |near| near.bands * near.rows) as f32;
+    let hashes = plan
+        .recipe
+        .dedup
+        .near
+        .as_ref()
+        .map_or(1, |near| near.bands * near.rows) as f32;
     let mut sizes = vec![0u32; clusters.cluster.len()];
     for root in &clusters.cluster {
         sizes[*root as usize] += 1;
     }
     // Where each kept document's first token went, by block and place.
-    let mut placed: Vec<Vec<(Split, u64)>> = parts.encoded.iter().map(|e| vec![(Split::Train, u64::MAX); e.documents.len()]).collect();
+    let mut placed: Vec<Vec<(Split, u64)>> = parts
+        .encoded
+        .iter()
+        .map(|e| vec![(Split::Train, u64::MAX); e.documents.len()])
+        .collect();
     for (document, start) in parts.order.placed.iter().zip(&parts.order.starts) {
         placed[document.block as usize][document.place as usize] = (document.split, *start);
     }
@@ -184,13 +215,22 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
         for (row, verdict) in (0u32..).zip(&verdicts) {
             let at = row as usize;
             let id = identities.of_row(b, row);
-            let count = Count { documents: 1, bytes: bytes[at] };
-            let reason = names.get(usize::from(reasons[at])).map_or("", String::as_str);
+            let count = Count {
+                documents: 1,
+                bytes: bytes[at],
+            };
+            let reason = names
+                .get(usize::from(reasons[at]))
+                .map_or("", String::as_str);
             let mut out = DocumentRow {
                 id: &id,
                 dataset: &dataset.name,
                 file: &unit.files[if unit.is_group() { at } else { 0 }].path,
-                file_row: if unit.is_group() { 0 } else { done.counters.first_row + u64::from(row) },
+                file_row: if unit.is_group() {
+                    0
+                } else {
+                    done.counters.first_row + u64::from(row)
+                },
                 bytes: bytes[at],
                 ..DocumentRow::default()
             };
@@ -204,7 +244,11 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
                 }
                 verdict::QUARANTINED => {
                     (out.verdict, out.reason) = ("quarantined", Some(reason));
-                    *tally.funnel.quarantined.entry(reason.to_owned()).or_default() += count;
+                    *tally
+                        .funnel
+                        .quarantined
+                        .entry(reason.to_owned())
+                        .or_default() += count;
                 }
                 _ => {
                     let d = survivor as usize;
@@ -212,12 +256,23 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
                     out.cluster = Some(identities.row(clusters.cluster[d]));
                     out.cluster_documents = Some(size);
                     if clusters.method[d] == Method::Kept as u8 {
-                        let place = encoded.documents.binary_search(&survivor).expect("every kept document was encoded or quarantined");
+                        let place = encoded
+                            .documents
+                            .binary_search(&survivor)
+                            .expect("every kept document was encoded or quarantined");
                         let tokens = encoded.lengths[place];
                         if tokens == 0 {
-                            let reason = encoded.quarantined.iter().find(|(p, _)| *p as usize == place).map_or("", |(_, r)| r);
+                            let reason = encoded
+                                .quarantined
+                                .iter()
+                                .find(|(p, _)| *p as usize == place)
+                                .map_or("", |(_, r)| r);
                             (out.verdict, out.reason) = ("quarantined", Some(reason));
-                            *tally.funnel.quarantined.entry(reason.to_owned()).or_default() += count;
+                            *tally
+                                .funnel
+                                .quarantined
+                                .entry(reason.to_owned())
+                                .or_default() += count;
                         } else {
                             let (split, start) = placed[b][place];
                             shard = shard_name(split, start / plan.recipe.shard.tokens);
@@ -235,13 +290,27 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
                     } else {
                         let exact = clusters.method[d] == Method::Exact as u8;
                         let method = if exact { "exact" } else { "near" };
-                        let similarity = if exact { 1.0 } else { f32::from(clusters.agreeing[d]) / hashes };
+                        let similarity = if exact {
+                            1.0
+                        } else {
+                            f32::from(clusters.agreeing[d]) / hashes
+                        };
                         (out.verdict, out.reason) = ("duplicate", Some(method));
                         out.kept = Some(identities.row(clusters.keeper[d]));
                         out.similarity = Some(similarity);
-                        *tally.funnel.duplicates.entry(method.to_owned()).or_default() += count;
+                        *tally
+                            .funnel
+                            .duplicates
+                            .entry(method.to_owned())
+                            .or_default() += count;
                         let kept = identities.of(clusters.keeper[d]);
-                        duplicates.push(&DuplicateRow { dropped: &id, kept: &kept, similarity, method, cluster_documents: size })?;
+                        duplicates.push(&DuplicateRow {
+                            dropped: &id,
+                            kept: &kept,
+                            similarity,
+                            method,
+                            cluster_documents: size,
+                        })?;
                     }
                     survivor += 1;
                 }
@@ -254,7 +323,11 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
     Ok(tallies)
 }
 
-fn manifest(parts: &Parts<'_>, tallies: Vec<Tally>, tables: Vec<FileEntry>) -> Result<Manifest, FinishError> {
+fn manifest(
+    parts: &Parts<'_>,
+    tallies: Vec<Tally>,
+    tables: Vec<FileEntry>,
+) -> Result<Manifest, FinishError> {
     let plan = parts.plan;
     let mut funnel = Funnel::default();
     let mut splits: BTreeMap<Split, SplitEntry> = BTreeMap::new();
@@ -280,16 +353,22 @@ fn manifest(parts: &Parts<'_>, tallies: Vec<Tally>, tables: Vec<FileEntry>) -> R
         });
     }
     for shard in parts.shards {
-        splits.entry(shard.split).or_default().shards.push(ShardEntry {
-            file: shard_name(shard.split, shard.number),
-            bytes: shard.bytes,
-            sha256: shard.sha256.hex(),
-            tokens: shard.tokens,
-            documents: shard.documents,
-        });
+        splits
+            .entry(shard.split)
+            .or_default()
+            .shards
+            .push(ShardEntry {
+                file: shard_name(shard.split, shard.number),
+                bytes: shard.bytes,
+                sha256: shard.sha256.hex(),
+                tokens: shard.tokens,
+                documents: shard.documents,
+            });
     }
     let mut recipe = plan.recipe.clone();
-    recipe.profile.retain(|name, _| plan.datasets.iter().any(|d| d.profile == *name));
+    recipe
+        .profile
+        .retain(|name, _| plan.datasets.iter().any(|d| d.profile == *name));
     let (id, token) = parts.tokenizer.end_of_text();
     Ok(Manifest {
         format: andromeda_format::BUILD_FORMAT.to_owned(),
@@ -302,7 +381,10 @@ fn manifest(parts: &Parts<'_>, tallies: Vec<Tally>, tables: Vec<FileEntry>) -> R
             sha256: plan.tokenizer_digest.hex(),
             kind: parts.tokenizer.kind().to_owned(),
             vocab_size: parts.tokenizer.vocab_size(),
-            end_of_text: EndOfText { id, token: token.to_owned() },
+            end_of_text: EndOfText {
+                id,
+                token: token.to_owned(),
+            },
         },
         token_width: TokenWidth::for_vocab(parts.tokenizer.vocab_size()),
         frame_tokens: plan.recipe.shard.frame_tokens,
@@ -318,19 +400,30 @@ fn manifest(parts: &Parts<'_>, tallies: Vec<Tally>, tables: Vec<FileEntry>) -> R
 
 /// A dataset's files as the manifest lists them: small files that are read together are one entry, whose hash covers the
 /// paths and hashes of them all.
-fn sources(dataset: &PlannedDataset, places: &[Vec<std::path::PathBuf>]) -> Result<Vec<FileEntry>, StoreError> {
+fn sources(
+    dataset: &PlannedDataset,
+    places: &[Vec<std::path::PathBuf>],
+) -> Result<Vec<FileEntry>, StoreError> {
     let mut entries = Vec::new();
     for (unit, places) in dataset.units.iter().zip(places) {
         let first = &unit.files[0];
         let entry = if unit.is_group() {
             let last = &unit.files[unit.files.len() - 1].path;
-            FileEntry { path: format!("{} .. {last} ({} files)", first.path, unit.files.len()), bytes: unit.bytes(), sha256: unit.digest.hex() }
+            FileEntry {
+                path: format!("{} .. {last} ({} files)", first.path, unit.files.len()),
+                bytes: unit.bytes(),
+                sha256: unit.digest.hex(),
+            }
         } else {
             let sha256 = match first.digest.strip_prefix("sha256:") {
                 Some(hex) => hex.to_owned(),
                 None => Digest::of_file(&places[0])?.hex(),
             };
-            FileEntry { path: first.path.clone(), bytes: first.bytes, sha256 }
+            FileEntry {
+                path: first.path.clone(),
+                bytes: first.bytes,
+                sha256,
+            }
         };
         entries.push(entry);
     }

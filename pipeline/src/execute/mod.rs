@@ -30,7 +30,7 @@ use crate::fetch::{FetchError, FetchEvent, Hub};
 use crate::plan::Plan;
 use crate::progress::{Event, Progress, Stage};
 use crate::source::Location;
-use crate::tokenize::{Tokenizer, TokenizeError};
+use crate::tokenize::{TokenizeError, Tokenizer};
 pub use extract::Fault;
 pub use resolve::ResolveCounters;
 use store::{Store, StoreError};
@@ -139,7 +139,12 @@ impl From<pack::PackError> for BuildError {
 }
 
 /// Makes the build that `plan` describes, or finds it made. `stop` asks the run to end soon; what is done stays done.
-pub fn build(plan: &Plan, options: &BuildOptions, progress: &dyn Progress, stop: &AtomicBool) -> Result<Built, BuildError> {
+pub fn build(
+    plan: &Plan,
+    options: &BuildOptions,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<Built, BuildError> {
     let folder = options.shards.join(&plan.name);
     if folder.join("manifest.json").exists() {
         let there = Build::open(&folder).map_err(|error| error.to_string());
@@ -152,7 +157,10 @@ pub fn build(plan: &Plan, options: &BuildOptions, progress: &dyn Progress, stop:
                 resolve: ResolveCounters::default(),
                 faults: Vec::new(),
             }),
-            Ok(build) => Err(BuildError::InTheWay { folder, why: format!("its fingerprint is {}", build.manifest().fingerprint) }),
+            Ok(build) => Err(BuildError::InTheWay {
+                folder,
+                why: format!("its fingerprint is {}", build.manifest().fingerprint),
+            }),
             Err(why) => Err(BuildError::InTheWay { folder, why }),
         };
     }
@@ -190,16 +198,39 @@ fn run(
     if survivors.lengths.is_empty() {
         return Err(BuildError::Empty(why_empty(&extracted)));
     }
-    let (clusters, resolved) = resolve::resolve(plan, &extracted, &survivors, store, options.memory_bytes, progress)?;
-    let encoded = encode::encode(plan, &extracted, &survivors, &clusters, &tokenizer, store, progress, stop)?;
+    let (clusters, resolved) = resolve::resolve(
+        plan,
+        &extracted,
+        &survivors,
+        store,
+        options.memory_bytes,
+        progress,
+    )?;
+    let encoded = encode::encode(
+        plan, &extracted, &survivors, &clusters, &tokenizer, store, progress, stop,
+    )?;
     let identities = identity::Identities::load(plan, &extracted, &survivors)?;
     let order = pack::order(plan, &identities, &clusters, &encoded);
     if order.tokens(Split::Train) == 0 {
-        return Err(BuildError::Empty("every document that was left went to validation or test".to_owned()));
+        return Err(BuildError::Empty(
+            "every document that was left went to validation or test".to_owned(),
+        ));
     }
     let spec = pack::spec(plan, &tokenizer);
-    let shards = pack::pack(plan, &spec, &identities, &order, &encoded, store, progress, stop)?;
-    progress.event(&Event::Stage { stage: Stage::Finish, total: 1 });
+    let shards = pack::pack(
+        plan,
+        &spec,
+        &identities,
+        &order,
+        &encoded,
+        store,
+        progress,
+        stop,
+    )?;
+    progress.event(&Event::Stage {
+        stage: Stage::Finish,
+        total: 1,
+    });
     let parts = finish::Parts {
         plan,
         places: &places,
@@ -215,10 +246,24 @@ fn run(
     // Before the manifest, which is last: a build that is there has its note.
     note_uses(store, &plan.name)?;
     let manifest = finish::finish(&parts, folder, store)?;
-    progress.event(&Event::Advanced { stage: Stage::Finish, by: 1, reused: false });
-    progress.event(&Event::Finished { folder: folder.to_path_buf(), root: manifest.root.clone() });
+    progress.event(&Event::Advanced {
+        stage: Stage::Finish,
+        by: 1,
+        reused: false,
+    });
+    progress.event(&Event::Finished {
+        folder: folder.to_path_buf(),
+        root: manifest.root.clone(),
+    });
     let rates = rates(&extracted, &encoded, &shards, &manifest);
-    Ok(Built { folder: folder.to_path_buf(), manifest, was_there: false, rates, resolve: resolved, faults: extracted.faults })
+    Ok(Built {
+        folder: folder.to_path_buf(),
+        manifest,
+        was_there: false,
+        rates,
+        resolve: resolved,
+        faults: extracted.faults,
+    })
 }
 
 /// Texts of the documents that a build of `plan` would keep, spread over all of them, of about `most_bytes` together.
@@ -244,20 +289,49 @@ pub fn texts(
             return Err(BuildError::BadFiles(extracted.faults));
         }
         let survivors = resolve::Survivors::load(plan, &extracted, &store, options.memory_bytes)?;
-        let (clusters, _) = resolve::resolve(plan, &extracted, &survivors, &store, options.memory_bytes, progress)?;
+        let (clusters, _) = resolve::resolve(
+            plan,
+            &extracted,
+            &survivors,
+            &store,
+            options.memory_bytes,
+            progress,
+        )?;
         let identities = identity::Identities::load(plan, &extracted, &survivors)?;
-        Ok(encode::texts(&survivors, &clusters, &identities, most_bytes)?)
+        Ok(encode::texts(
+            &survivors,
+            &clusters,
+            &identities,
+            most_bytes,
+        )?)
     })
 }
 
 /// Brings remote files to this machine; local ones are where they are.
-fn fetch(plan: &Plan, progress: &dyn Progress, stop: &AtomicBool) -> Result<extract::Places, BuildError> {
+fn fetch(
+    plan: &Plan,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<extract::Places, BuildError> {
     let is_remote = |location: &Location| matches!(location, Location::Hub { .. });
-    let files = plan.datasets.iter().flat_map(|d| &d.units).flat_map(|u| &u.files);
-    let total: u64 = files.filter(|f| is_remote(&f.location)).map(|f| f.bytes).sum();
+    let files = plan
+        .datasets
+        .iter()
+        .flat_map(|d| &d.units)
+        .flat_map(|u| &u.files);
+    let total: u64 = files
+        .filter(|f| is_remote(&f.location))
+        .map(|f| f.bytes)
+        .sum();
     let hub = if total > 0 {
-        progress.event(&Event::Stage { stage: Stage::Fetch, total });
-        Some(Hub::from_env().map_err(|error| BuildError::Fetch { dataset: plan.datasets[0].name.clone(), error })?)
+        progress.event(&Event::Stage {
+            stage: Stage::Fetch,
+            total,
+        });
+        Some(Hub::from_env().map_err(|error| BuildError::Fetch {
+            dataset: plan.datasets[0].name.clone(),
+            error,
+        })?)
     } else {
         None
     };
@@ -272,18 +346,32 @@ fn fetch(plan: &Plan, progress: &dyn Progress, stop: &AtomicBool) -> Result<extr
                 }
                 of_unit.push(match &file.location {
                     Location::Local { path, .. } => path.clone(),
-                    Location::Hub { repository, commit, file } => {
-                        let hub = hub.as_ref().expect("a remote file has bytes, or its repository is never asked");
+                    Location::Hub {
+                        repository,
+                        commit,
+                        file,
+                    } => {
+                        let hub = hub
+                            .as_ref()
+                            .expect("a remote file has bytes, or its repository is never asked");
                         let on_event = |event: FetchEvent<'_>| {
                             let (by, reused) = match event {
                                 FetchEvent::Received { bytes } => (bytes, false),
-                                FetchEvent::Cached { bytes } | FetchEvent::Started { kept: bytes, .. } => (bytes, true),
+                                FetchEvent::Cached { bytes }
+                                | FetchEvent::Started { kept: bytes, .. } => (bytes, true),
                                 _ => return,
                             };
-                            progress.event(&Event::Advanced { stage: Stage::Fetch, by, reused });
+                            progress.event(&Event::Advanced {
+                                stage: Stage::Fetch,
+                                by,
+                                reused,
+                            });
                         };
                         hub.fetch(repository, commit, file, &on_event)
-                            .map_err(|error| BuildError::Fetch { dataset: dataset.name.clone(), error })?
+                            .map_err(|error| BuildError::Fetch {
+                                dataset: dataset.name.clone(),
+                                error,
+                            })?
                     }
                 });
             }
@@ -297,16 +385,28 @@ fn fetch(plan: &Plan, progress: &dyn Progress, stop: &AtomicBool) -> Result<extr
 fn why_empty(extracted: &extract::Extracted) -> String {
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     for block in &extracted.blocks {
-        for (reason, count) in block.counters.dropped.iter().chain(&block.counters.quarantined) {
+        for (reason, count) in block
+            .counters
+            .dropped
+            .iter()
+            .chain(&block.counters.quarantined)
+        {
             *reasons.entry(reason.clone()).or_default() += count.documents;
         }
     }
-    let mut most: Vec<(u64, String)> = reasons.into_iter().map(|(reason, count)| (count, reason)).collect();
+    let mut most: Vec<(u64, String)> = reasons
+        .into_iter()
+        .map(|(reason, count)| (count, reason))
+        .collect();
     most.sort_by(|a, b| b.cmp(a));
     if most.is_empty() {
         return "the files hold no rows".to_owned();
     }
-    let most: Vec<String> = most.into_iter().take(3).map(|(count, reason)| format!("{count} for {reason}")).collect();
+    let most: Vec<String> = most
+        .into_iter()
+        .take(3)
+        .map(|(count, reason)| format!("{count} for {reason}"))
+        .collect();
     format!("the rules took {}", most.join(", "))
 }
 
@@ -341,11 +441,29 @@ fn rates(
         ("signature", "signature"),
         ("write", "store"),
     ];
-    extracted.blocks.iter().for_each(|block| book(&block.receipt.seconds, &extract));
-    encoded.iter().for_each(|block| book(&block.seconds, &[("tokenize", "tokenize"), ("write", "store")]));
-    shards.iter().for_each(|shard| book(&shard.seconds, &[("write", "write")]));
-    let all: u64 = extracted.blocks.iter().map(|block| block.counters.bytes).sum();
-    let survivors: u64 = extracted.blocks.iter().map(|block| block.counters.survivors.bytes).sum();
+    extracted
+        .blocks
+        .iter()
+        .for_each(|block| book(&block.receipt.seconds, &extract));
+    encoded.iter().for_each(|block| {
+        book(
+            &block.seconds,
+            &[("tokenize", "tokenize"), ("write", "store")],
+        )
+    });
+    shards
+        .iter()
+        .for_each(|shard| book(&shard.seconds, &[("write", "write")]));
+    let all: u64 = extracted
+        .blocks
+        .iter()
+        .map(|block| block.counters.bytes)
+        .sum();
+    let survivors: u64 = extracted
+        .blocks
+        .iter()
+        .map(|block| block.counters.survivors.bytes)
+        .sum();
     let kept = manifest.funnel.kept.bytes;
     [
         ("read", all),
@@ -358,6 +476,12 @@ fn rates(
         ("write", kept),
     ]
     .into_iter()
-    .filter_map(|(part, bytes)| Some(Rate { part: part.to_owned(), bytes, seconds: *seconds.get(part)? }))
+    .filter_map(|(part, bytes)| {
+        Some(Rate {
+            part: part.to_owned(),
+            bytes,
+            seconds: *seconds.get(part)?,
+        })
+    })
     .collect()
 }

@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use andromeda_format::{DocumentEntry, FormatError, Frame, ShardFlags, ShardSpec, ShardWriter, Split, TokenWidth, encode_frame};
+use andromeda_format::{
+    DocumentEntry, FormatError, Frame, ShardFlags, ShardSpec, ShardWriter, Split, TokenWidth,
+    encode_frame,
+};
 use rayon::prelude::*;
 use serde::Serialize;
 use sha2::Digest as _;
@@ -27,7 +30,7 @@ use crate::tokenize::Tokenizer;
 
 /// A kept document in the order of its split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Placed {
+pub(super) struct Placed {
     /// The split it is in.
     pub split: Split,
     /// Hash of its id: decides its place.
@@ -43,7 +46,7 @@ pub struct Placed {
 }
 
 /// All kept documents in the order of their splits.
-pub struct Order {
+pub(super) struct Order {
     /// Sorted: by split, then by key.
     pub placed: Vec<Placed>,
     /// First token of each in its split.
@@ -52,7 +55,7 @@ pub struct Order {
 
 /// A finished shard.
 #[derive(Debug, Clone)]
-pub struct PackedShard {
+pub(super) struct PackedShard {
     /// Its split.
     pub split: Split,
     /// Its number in the split.
@@ -89,27 +92,39 @@ impl From<std::io::Error> for PackError {
 }
 
 /// Gives every kept document its split and place.
-pub fn order(plan: &Plan, identities: &Identities<'_>, clusters: &Clusters, encoded: &[Encoded]) -> Order {
+pub(super) fn order(
+    plan: &Plan,
+    identities: &Identities<'_>,
+    clusters: &Clusters,
+    encoded: &[Encoded],
+) -> Order {
     let seed = plan.recipe.seed;
     let (val, test) = (plan.recipe.split.val, plan.recipe.split.test);
     let mut placed: Vec<Placed> = encoded
         .par_iter()
         .enumerate()
         .flat_map_iter(|(block, encoded)| {
-            (0u32..).zip(&encoded.documents).zip(&encoded.lengths).filter(|(_, tokens)| **tokens > 0).map(
-                move |((place, document), tokens)| {
+            (0u32..)
+                .zip(&encoded.documents)
+                .zip(&encoded.lengths)
+                .filter(|(_, tokens)| **tokens > 0)
+                .map(move |((place, document), tokens)| {
                     let cluster = identities.of(clusters.cluster[*document as usize]);
-                    let key = xxh3_64_with_seed(identities.of(*document).as_bytes(), seed ^ ORDER_SALT);
+                    let key =
+                        xxh3_64_with_seed(identities.of(*document).as_bytes(), seed ^ ORDER_SALT);
                     Placed {
-                        split: split_of(xxh3_64_with_seed(cluster.as_bytes(), seed ^ SPLIT_SALT), val, test),
+                        split: split_of(
+                            xxh3_64_with_seed(cluster.as_bytes(), seed ^ SPLIT_SALT),
+                            val,
+                            test,
+                        ),
                         key,
                         block: u32::try_from(block).expect("there are fewer blocks than documents"),
                         place,
                         tokens: *tokens,
                         document: *document,
                     }
-                },
-            )
+                })
         })
         .collect();
     placed.par_sort_unstable();
@@ -143,21 +158,25 @@ fn split_of(hash: u64, val: f64, test: f64) -> Split {
 
 impl Order {
     /// The documents of a split, as a range of `placed`.
-    pub fn of(&self, split: Split) -> Range<usize> {
+    pub(super) fn of(&self, split: Split) -> Range<usize> {
         let first = self.placed.partition_point(|d| d.split < split);
         let end = self.placed.partition_point(|d| d.split <= split);
         first..end
     }
 
     /// Tokens of a split.
-    pub fn tokens(&self, split: Split) -> u64 {
+    pub(super) fn tokens(&self, split: Split) -> u64 {
         let range = self.of(split);
-        if range.is_empty() { 0 } else { self.starts[range.end - 1] + u64::from(self.placed[range.end - 1].tokens) }
+        if range.is_empty() {
+            0
+        } else {
+            self.starts[range.end - 1] + u64::from(self.placed[range.end - 1].tokens)
+        }
     }
 }
 
 /// What every shard of a build shares.
-pub fn spec(plan: &Plan, tokenizer: &Tokenizer) -> ShardSpec {
+pub(super) fn spec(plan: &Plan, tokenizer: &Tokenizer) -> ShardSpec {
     ShardSpec {
         width: TokenWidth::for_vocab(tokenizer.vocab_size()),
         vocab_size: tokenizer.vocab_size(),
@@ -170,7 +189,7 @@ pub fn spec(plan: &Plan, tokenizer: &Tokenizer) -> ShardSpec {
 
 /// Runs the stage on the calling rayon pool.
 #[expect(clippy::too_many_arguments, reason = "each is another stage's result")]
-pub fn pack(
+pub(super) fn pack(
     plan: &Plan,
     spec: &ShardSpec,
     identities: &Identities<'_>,
@@ -181,10 +200,16 @@ pub fn pack(
     stop: &AtomicBool,
 ) -> Result<Vec<PackedShard>, PackError> {
     let total: u64 = Split::ALL.iter().map(|split| order.tokens(*split)).sum();
-    progress.event(&Event::Stage { stage: Stage::Shards, total });
+    progress.event(&Event::Stage {
+        stage: Stage::Shards,
+        total,
+    });
     let mut hash = sha2::Sha256::new();
     for document in &order.placed {
-        let (source, row) = (identities.source(document.document), identities.row(document.document));
+        let (source, row) = (
+            identities.source(document.document),
+            identities.row(document.document),
+        );
         hash.update(document.key.to_le_bytes());
         hash.update([document.split as u8]);
         for number in [document.block, document.place, document.tokens, source] {
@@ -213,12 +238,24 @@ pub fn pack(
             let first = number * plan.recipe.shard.tokens;
             let range = first..tokens.min(first + plan.recipe.shard.tokens);
             let key = Digest::of_value(&(stage_digest, split, number));
-            let shard = Shard { spec, order, encoded, identities, files: &files, documents: order.overlapping(split, &range), range };
+            let shard = Shard {
+                spec,
+                order,
+                encoded,
+                identities,
+                files: &files,
+                documents: order.overlapping(split, &range),
+                range,
+            };
             let reused = store.receipt(Stage::Shards, key)?;
             let mut was = true;
             let receipt = match reused {
                 // A published shard is a link to this file: what happened to the one happened to the other.
-                Some(receipt) if Digest::of_file(&store.data(Stage::Shards, key))? == receipt.sha256 => receipt,
+                Some(receipt)
+                    if Digest::of_file(&store.data(Stage::Shards, key))? == receipt.sha256 =>
+                {
+                    receipt
+                }
                 damaged_or_none => {
                     if damaged_or_none.is_some() {
                         store.forget(Stage::Shards, key)?;
@@ -231,7 +268,11 @@ pub fn pack(
                 }
             };
             let tokens = shard.range.end - shard.range.start;
-            progress.event(&Event::Advanced { stage: Stage::Shards, by: tokens, reused: was });
+            progress.event(&Event::Advanced {
+                stage: Stage::Shards,
+                by: tokens,
+                reused: was,
+            });
             packed.push(PackedShard {
                 split,
                 number,
@@ -252,7 +293,9 @@ impl Order {
     fn overlapping(&self, split: Split, tokens: &Range<u64>) -> Range<usize> {
         let all = self.of(split);
         let starts = &self.starts[all.clone()];
-        let first = starts.partition_point(|start| *start <= tokens.start).saturating_sub(1);
+        let first = starts
+            .partition_point(|start| *start <= tokens.start)
+            .saturating_sub(1);
         let end = starts.partition_point(|start| *start < tokens.end);
         all.start + first..all.start + end
     }
@@ -274,7 +317,8 @@ impl Shard<'_> {
     fn write(&self, store: &Store, key: Digest) -> Result<super::store::Receipt, PackError> {
         let split = self.order.placed[self.documents.start].split;
         let step = u64::from(self.spec.frame_tokens);
-        let frames: Vec<(Frame, BTreeMap<String, f64>)> = (0..(self.range.end - self.range.start).div_ceil(step))
+        let frames: Vec<(Frame, BTreeMap<String, f64>)> = (0..(self.range.end - self.range.start)
+            .div_ceil(step))
             .into_par_iter()
             .map(|frame| {
                 let mut watch = Watch::start();
@@ -292,7 +336,8 @@ impl Shard<'_> {
         for d in self.documents.clone() {
             let document = &self.order.placed[d];
             let start = self.order.starts[d];
-            let inside = |token: u64| token.clamp(self.range.start, self.range.end) - self.range.start;
+            let inside =
+                |token: u64| token.clamp(self.range.start, self.range.end) - self.range.start;
             documents.push(DocumentEntry {
                 end: inside(start + u64::from(document.tokens)),
                 source: self.identities.source(document.document),
@@ -300,7 +345,10 @@ impl Shard<'_> {
             });
             let spans = &self.encoded[document.block as usize].masked;
             let first = spans.partition_point(|span| span.0 < document.place);
-            for span in spans[first..].iter().take_while(|span| span.0 == document.place) {
+            for span in spans[first..]
+                .iter()
+                .take_while(|span| span.0 == document.place)
+            {
                 let span = inside(start + u64::from(span.1))..inside(start + u64::from(span.2));
                 match masked.last_mut() {
                     Some(last) if last.end == span.start => last.end = span.end,
@@ -341,18 +389,34 @@ impl Shard<'_> {
             let block = &self.encoded[document.block as usize];
             let (offset, sum) = block.position(document.place, width)?;
             buffer.resize(document.tokens as usize * width, 0);
-            self.files.read_at(document.block as usize, block.file.path(), offset, &mut buffer)?;
+            self.files.read_at(
+                document.block as usize,
+                block.file.path(),
+                offset,
+                &mut buffer,
+            )?;
             if xxh3_64(&buffer) != sum {
                 let file = block.file.path().to_path_buf();
-                return Err(StoreError::Damaged { file, what: format!("tokens of document {}", document.place) }.into());
+                return Err(StoreError::Damaged {
+                    file,
+                    what: format!("tokens of document {}", document.place),
+                }
+                .into());
             }
             let end = start + u64::from(document.tokens);
-            let from = usize::try_from(range.start.saturating_sub(start)).expect("within a document");
+            let from =
+                usize::try_from(range.start.saturating_sub(start)).expect("within a document");
             let to = usize::try_from(end.min(range.end) - start).expect("within a document");
             let part = &buffer[from * width..to * width];
             match self.spec.width {
-                TokenWidth::U16 => ids.extend(part.chunks_exact(2).map(|b| u32::from(u16::from_le_bytes([b[0], b[1]])))),
-                TokenWidth::U32 => ids.extend(part.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))),
+                TokenWidth::U16 => ids.extend(
+                    part.chunks_exact(2)
+                        .map(|b| u32::from(u16::from_le_bytes([b[0], b[1]]))),
+                ),
+                TokenWidth::U32 => ids.extend(
+                    part.chunks_exact(4)
+                        .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+                ),
             }
         }
         Ok(ids)

@@ -14,7 +14,7 @@ use crate::progress::{Event, Progress, Stage};
 use crate::recipe::Keep;
 
 /// The documents that passed the rules, of all blocks, in plan order.
-pub struct Survivors {
+pub(super) struct Survivors {
     /// The blocks, in plan order.
     pub blocks: Vec<BlockSurvivors>,
     /// By ordinal: the 128-bit hash of the text.
@@ -31,7 +31,7 @@ pub struct Survivors {
 }
 
 /// One block's part of it.
-pub struct BlockSurvivors {
+pub(super) struct BlockSurvivors {
     /// Its output.
     pub file: SectionFile,
     /// The ordinal of its first survivor.
@@ -55,7 +55,12 @@ pub struct ResolveCounters {
 
 impl Survivors {
     /// Reads the columns that clustering needs of every block.
-    pub fn load(plan: &Plan, extracted: &Extracted, store: &Store, memory: u64) -> Result<Self, StoreError> {
+    pub(super) fn load(
+        plan: &Plan,
+        extracted: &Extracted,
+        store: &Store,
+        memory: u64,
+    ) -> Result<Self, StoreError> {
         let near = plan.recipe.dedup.near.as_ref();
         let mut all = Self {
             blocks: Vec::with_capacity(extracted.blocks.len()),
@@ -71,26 +76,45 @@ impl Survivors {
         };
         for block in &extracted.blocks {
             let file = SectionFile::open(&store.data(Stage::Extract, block.receipt.key))?;
-            let first = Ordinal::try_from(all.lengths.len())
-                .map_err(|_| std::io::Error::other("more than 2^32 documents passed the rules; build the datasets apart"))?;
+            let first = Ordinal::try_from(all.lengths.len()).map_err(|_| {
+                std::io::Error::other(
+                    "more than 2^32 documents passed the rules; build the datasets apart",
+                )
+            })?;
             all.hashes.extend(
-                file.read("hashes")?.chunks_exact(16).map(|b| u128::from_le_bytes(b.try_into().expect("sixteen bytes"))),
+                file.read("hashes")?
+                    .chunks_exact(16)
+                    .map(|b| u128::from_le_bytes(b.try_into().expect("sixteen bytes"))),
             );
             all.checks.extend(file.read_u64("checks")?);
             all.lengths.extend(file.read_u64("lengths")?);
-            all.ranks.resize(all.lengths.len(), plan.datasets[block.dataset].tier as u8);
+            all.ranks
+                .resize(all.lengths.len(), plan.datasets[block.dataset].tier as u8);
             let signed = file.read_u32("signed")?;
-            all.blocks.push(BlockSurvivors { file, first, signed });
+            all.blocks.push(BlockSurvivors {
+                file,
+                first,
+                signed,
+            });
         }
-        let signatures: u64 = all.blocks.iter().map(|b| (b.signed.len() * (all.signature_bytes + 8)) as u64).sum();
+        let signatures: u64 = all
+            .blocks
+            .iter()
+            .map(|b| (b.signed.len() * (all.signature_bytes + 8)) as u64)
+            .sum();
         if near.is_some() && signatures <= memory / 4 {
-            all.in_memory = Some(all.blocks.iter().map(|b| b.file.read("signatures")).collect::<Result<_, _>>()?);
+            all.in_memory = Some(
+                all.blocks
+                    .iter()
+                    .map(|b| b.file.read("signatures"))
+                    .collect::<Result<_, _>>()?,
+            );
         }
         Ok(all)
     }
 
     /// The block of a document, and its number within the block.
-    pub fn locate(&self, document: Ordinal) -> (usize, u32) {
+    pub(super) fn locate(&self, document: Ordinal) -> (usize, u32) {
         // The last block that begins at or before it; blocks without survivors share their beginning with the next.
         let block = self.blocks.partition_point(|block| block.first <= document) - 1;
         (block, document - self.blocks[block].first)
@@ -105,7 +129,10 @@ impl Records for Survivors {
     }
 
     fn text_hashes(&self, document: Ordinal) -> (u128, u64) {
-        (self.hashes[document as usize], self.checks[document as usize])
+        (
+            self.hashes[document as usize],
+            self.checks[document as usize],
+        )
     }
 
     fn rank(&self, document: Ordinal) -> (u8, Reverse<u64>) {
@@ -133,8 +160,14 @@ impl Records for Survivors {
     fn signature(&self, document: Ordinal, into: &mut Vec<u32>) -> Result<(), StoreError> {
         let (number, local) = self.locate(document);
         let block = &self.blocks[number];
-        let damaged = |what: &str| StoreError::Damaged { file: block.file.path().to_path_buf(), what: what.to_owned() };
-        let at = block.signed.binary_search(&local).map_err(|_| damaged("a document in a bucket has no signature"))?;
+        let damaged = |what: &str| StoreError::Damaged {
+            file: block.file.path().to_path_buf(),
+            what: what.to_owned(),
+        };
+        let at = block
+            .signed
+            .binary_search(&local)
+            .map_err(|_| damaged("a document in a bucket has no signature"))?;
         let record = self.signature_bytes + 8;
         let mut buffer;
         let bytes: &[u8] = match &self.in_memory {
@@ -142,7 +175,12 @@ impl Records for Survivors {
             None => {
                 buffer = vec![0; record];
                 let (offset, _) = block.file.extent("signatures")?;
-                self.files.read_at(number, block.file.path(), offset + (at * record) as u64, &mut buffer)?;
+                self.files.read_at(
+                    number,
+                    block.file.path(),
+                    offset + (at * record) as u64,
+                    &mut buffer,
+                )?;
                 &buffer
             }
         };
@@ -151,13 +189,17 @@ impl Records for Survivors {
             return Err(damaged("a signature"));
         }
         into.clear();
-        into.extend(hashes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().expect("four bytes"))));
+        into.extend(
+            hashes
+                .chunks_exact(4)
+                .map(|b| u32::from_le_bytes(b.try_into().expect("four bytes"))),
+        );
         Ok(())
     }
 }
 
 /// Runs the stage: finds clusters, or takes those that an earlier run found.
-pub fn resolve(
+pub(super) fn resolve(
     plan: &Plan,
     extracted: &Extracted,
     survivors: &Survivors,
@@ -165,10 +207,21 @@ pub fn resolve(
     memory: u64,
     progress: &dyn Progress,
 ) -> Result<(Clusters, ResolveCounters), StoreError> {
-    let inputs: Vec<(usize, Digest)> =
-        extracted.blocks.iter().map(|b| (plan.datasets[b.dataset].tier as usize, b.receipt.sha256)).collect();
-    let key = Digest::of_value(&("resolve", BYTES_VERSION, inputs, plan.recipe.resolve_options()));
-    progress.event(&Event::Stage { stage: Stage::Resolve, total: 1 });
+    let inputs: Vec<(usize, Digest)> = extracted
+        .blocks
+        .iter()
+        .map(|b| (plan.datasets[b.dataset].tier as usize, b.receipt.sha256))
+        .collect();
+    let key = Digest::of_value(&(
+        "resolve",
+        BYTES_VERSION,
+        inputs,
+        plan.recipe.resolve_options(),
+    ));
+    progress.event(&Event::Stage {
+        stage: Stage::Resolve,
+        total: 1,
+    });
     if let Some(receipt) = store.receipt(Stage::Resolve, key)? {
         let path = store.data(Stage::Resolve, key);
         let file = SectionFile::open(&path)?;
@@ -176,18 +229,34 @@ pub fn resolve(
             cluster: file.read_u32("cluster")?,
             keeper: file.read_u32("keeper")?,
             method: file.read("method")?,
-            agreeing: file.read_u32("agreeing")?.into_iter().map(|n| u16::try_from(n).unwrap_or(u16::MAX)).collect(),
+            agreeing: file
+                .read_u32("agreeing")?
+                .into_iter()
+                .map(|n| u16::try_from(n).unwrap_or(u16::MAX))
+                .collect(),
             ..Clusters::default()
         };
-        let counters = serde_json::from_value(receipt.counters)
-            .map_err(|error| StoreError::Damaged { file: path.with_extension("json"), what: error.to_string() })?;
-        progress.event(&Event::Advanced { stage: Stage::Resolve, by: 1, reused: true });
+        let counters =
+            serde_json::from_value(receipt.counters).map_err(|error| StoreError::Damaged {
+                file: path.with_extension("json"),
+                what: error.to_string(),
+            })?;
+        progress.event(&Event::Advanced {
+            stage: Stage::Resolve,
+            by: 1,
+            reused: true,
+        });
         return Ok((found, counters));
     }
     let mut watch = super::cpu::Watch::start();
     let options = ClusterOptions {
         exact: plan.recipe.dedup.exact,
-        agreement: plan.recipe.dedup.near.as_ref().map_or(1.0, |near| near.agreement),
+        agreement: plan
+            .recipe
+            .dedup
+            .near
+            .as_ref()
+            .map_or(1.0, |near| near.agreement),
         memory_bytes: memory / 4,
     };
     let found = cluster::clusters(survivors, &options)?;
@@ -202,10 +271,17 @@ pub fn resolve(
     sections.push("cluster", column_u32(found.cluster.iter().copied()));
     sections.push("keeper", column_u32(found.keeper.iter().copied()));
     sections.push("method", found.method.clone());
-    sections.push("agreeing", column_u32(found.agreeing.iter().map(|n| u32::from(*n))));
+    sections.push(
+        "agreeing",
+        column_u32(found.agreeing.iter().map(|n| u32::from(*n))),
+    );
     let mut attempt = store.attempt()?;
     sections.write(&mut attempt)?;
     store.commit(Stage::Resolve, key, attempt, &counters, watch.seconds())?;
-    progress.event(&Event::Advanced { stage: Stage::Resolve, by: 1, reused: false });
+    progress.event(&Event::Advanced {
+        stage: Stage::Resolve,
+        by: 1,
+        reused: false,
+    });
     Ok((found, counters))
 }

@@ -15,8 +15,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use fs_err::File;
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,9 @@ use crate::progress::Stage;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process builds in this folder.
-    #[error("{folder} is in use by another run (process {owner}); wait for it, or name another folder with --work")]
+    #[error(
+        "{folder} is in use by another run (process {owner}); wait for it, or name another folder with --work"
+    )]
     Busy {
         /// The work folder.
         folder: PathBuf,
@@ -48,7 +50,9 @@ pub enum StoreError {
         what: String,
     },
     /// Two runs of one task gave different bytes.
-    #[error("task {key} of stage {stage} gave other bytes than before: the build is not deterministic, please report it")]
+    #[error(
+        "task {key} of stage {stage} gave other bytes than before: the build is not deterministic, please report it"
+    )]
     NotDeterministic {
         /// The stage.
         stage: &'static str,
@@ -99,16 +103,36 @@ impl Store {
     /// Opens the folder, takes its lock and clears what a dead run left behind.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         fs_err::create_dir_all(root)?;
-        let lock = fs_err::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(root.join("lock"))?;
+        let lock = fs_err::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(root.join("lock"))?;
         // The kernel drops the lock with the process, however it dies.
-        if rustix::fs::flock(lock.file(), rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        if rustix::fs::flock(
+            lock.file(),
+            rustix::fs::FlockOperation::NonBlockingLockExclusive,
+        )
+        .is_err()
+        {
             let owner = fs_err::read_to_string(root.join("lock")).unwrap_or_default();
-            return Err(StoreError::Busy { folder: root.to_path_buf(), owner: owner.trim().to_owned() });
+            return Err(StoreError::Busy {
+                folder: root.to_path_buf(),
+                owner: owner.trim().to_owned(),
+            });
         }
         let mut lock = lock;
         lock.set_len(0)?;
         lock.write_all(format!("{}\n", std::process::id()).as_bytes())?;
-        let store = Self { root: root.to_path_buf(), _lock: lock, next: AtomicU64::new(0), used: Mutex::default(), committing: Mutex::default(), committed: Condvar::new() };
+        let store = Self {
+            root: root.to_path_buf(),
+            _lock: lock,
+            next: AtomicU64::new(0),
+            used: Mutex::default(),
+            committing: Mutex::default(),
+            committed: Condvar::new(),
+        };
         let attempts = store.root.join("attempts");
         if attempts.exists() {
             fs_err::remove_dir_all(&attempts)?;
@@ -122,7 +146,13 @@ impl Store {
     fn sweep(&self) -> Result<(), StoreError> {
         let mut found: Vec<PathBuf> = self.objects()?.into_iter().map(|(path, _)| path).collect();
         for folder in [self.root.clone(), self.root.join("builds")] {
-            found.extend(fs_err::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()));
+            found.extend(
+                fs_err::read_dir(folder)
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .map(|entry| entry.path()),
+            );
         }
         for path in found {
             let is = |extension: &str| path.extension().is_some_and(|e| e == extension);
@@ -151,7 +181,10 @@ impl Store {
 
     fn path(&self, stage: Stage, key: Digest, extension: &str) -> PathBuf {
         let name = key.hex();
-        self.root.join(stage.name()).join(&name[..2]).join(format!("{name}.{extension}"))
+        self.root
+            .join(stage.name())
+            .join(&name[..2])
+            .join(format!("{name}.{extension}"))
     }
 
     /// Where the output of a task is.
@@ -167,32 +200,54 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let receipt: Receipt = serde_json::from_slice(&bytes)
-            .map_err(|error| StoreError::Damaged { file: path.clone(), what: error.to_string() })?;
+        let receipt: Receipt =
+            serde_json::from_slice(&bytes).map_err(|error| StoreError::Damaged {
+                file: path.clone(),
+                what: error.to_string(),
+            })?;
         let data = self.data(stage, key);
         let there = fs_err::metadata(&data).map(|m| m.len()).ok();
         if receipt.key != key || receipt.stage != stage.name() || there != Some(receipt.bytes) {
-            return Err(StoreError::Damaged { file: data, what: "its receipt does not fit it".to_owned() });
+            return Err(StoreError::Damaged {
+                file: data,
+                what: "its receipt does not fit it".to_owned(),
+            });
         }
         self.mark(stage, key);
         Ok(Some(receipt))
     }
 
     fn mark(&self, stage: Stage, key: Digest) {
-        self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert((stage.name(), key));
+        self.used
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .insert((stage.name(), key));
     }
 
     /// The tasks that this process asked for or did: what a build needs of the folder.
     pub fn used(&self) -> Vec<(String, Digest)> {
-        let used = self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        used.iter().map(|(stage, key)| ((*stage).to_owned(), *key)).collect()
+        let used = self
+            .used
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        used.iter()
+            .map(|(stage, key)| ((*stage).to_owned(), *key))
+            .collect()
     }
 
     /// Begins to write the output of a task.
     pub fn attempt(&self) -> Result<Attempt, StoreError> {
-        let path = self.root.join("attempts").join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        let path = self
+            .root
+            .join("attempts")
+            .join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
         let file = File::create(&path)?;
-        Ok(Attempt { file, path, sha256: sha2::Digest::new(), bytes: 0 })
+        Ok(Attempt {
+            file,
+            path,
+            sha256: sha2::Digest::new(),
+            bytes: 0,
+        })
     }
 
     /// Commits an attempt: from here on the task is done.
@@ -205,27 +260,48 @@ impl Store {
         seconds: BTreeMap<String, f64>,
     ) -> Result<Receipt, StoreError> {
         let counters = serde_json::to_value(counters).expect("counters are plain data");
-        let Attempt { file, path, sha256, bytes } = attempt;
+        let Attempt {
+            file,
+            path,
+            sha256,
+            bytes,
+        } = attempt;
         file.sync_all()?;
         drop(file);
         let sha256 = Digest(sha2::Digest::finalize(sha256).into());
-        let receipt = Receipt { stage: stage.name().to_owned(), key, bytes, sha256, counters, seconds };
+        let receipt = Receipt {
+            stage: stage.name().to_owned(),
+            key,
+            bytes,
+            sha256,
+            counters,
+            seconds,
+        };
         let _turn = Turn::take(self, stage, key);
         let data = self.data(stage, key);
-        let folder = data.parent().expect("every output is in a folder of its stage");
+        let folder = data
+            .parent()
+            .expect("every output is in a folder of its stage");
         fs_err::create_dir_all(folder)?;
         if let Some(there) = self.receipt(stage, key)? {
             fs_err::remove_file(&path)?;
-            return if there.sha256 == sha256 { Ok(there) } else { Err(StoreError::NotDeterministic { stage: stage.name(), key }) };
+            return if there.sha256 == sha256 {
+                Ok(there)
+            } else {
+                Err(StoreError::NotDeterministic {
+                    stage: stage.name(),
+                    key,
+                })
+            };
         }
         fs_err::rename(&path, &data)?;
         File::open(folder)?.sync_all()?;
         let text = serde_json::to_vec(&receipt).expect("a receipt is plain data");
-        andromeda_format::write_atomic(&data.with_extension("json"), &text).map_err(std::io::Error::other)?;
+        andromeda_format::write_atomic(&data.with_extension("json"), &text)
+            .map_err(std::io::Error::other)?;
         self.mark(stage, key);
         Ok(receipt)
     }
-
 }
 
 /// The right to commit a task, until it is dropped.
@@ -238,8 +314,14 @@ impl<'a> Turn<'a> {
     /// Waits until nobody else is committing the task.
     fn take(store: &'a Store, stage: Stage, key: Digest) -> Self {
         let task = (stage.name(), key);
-        let tasks = store.committing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut tasks = store.committed.wait_while(tasks, |tasks| tasks.contains(&task)).unwrap_or_else(PoisonError::into_inner);
+        let tasks = store
+            .committing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = store
+            .committed
+            .wait_while(tasks, |tasks| tasks.contains(&task))
+            .unwrap_or_else(PoisonError::into_inner);
         tasks.insert(task);
         Self { store, task }
     }
@@ -247,7 +329,11 @@ impl<'a> Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.store.committing.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.task);
+        self.store
+            .committing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.task);
         self.store.committed.notify_all();
     }
 }
@@ -255,7 +341,11 @@ impl Drop for Turn<'_> {
 impl Drop for Store {
     fn drop(&mut self) {
         // What a failed run was writing gives its room back; what cannot be removed now is removed by the next run.
-        for entry in fs_err::read_dir(self.root.join("attempts")).into_iter().flatten().flatten() {
+        for entry in fs_err::read_dir(self.root.join("attempts"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let _ = fs_err::remove_file(entry.path());
         }
     }
@@ -264,8 +354,21 @@ impl Drop for Store {
 /// Process id of whoever builds in a work folder now.
 pub fn owner(root: &Path) -> Option<String> {
     let lock = File::open(root.join("lock")).ok()?;
-    let free = rustix::fs::flock(lock.file(), rustix::fs::FlockOperation::NonBlockingLockShared).is_ok();
-    if free { None } else { Some(fs_err::read_to_string(root.join("lock")).ok()?.trim().to_owned()) }
+    let free = rustix::fs::flock(
+        lock.file(),
+        rustix::fs::FlockOperation::NonBlockingLockShared,
+    )
+    .is_ok();
+    if free {
+        None
+    } else {
+        Some(
+            fs_err::read_to_string(root.join("lock"))
+                .ok()?
+                .trim()
+                .to_owned(),
+        )
+    }
 }
 
 /// What one stage's outputs weigh.
@@ -283,7 +386,11 @@ pub struct Usage {
 pub fn usage(root: &Path) -> Result<Vec<Usage>, StoreError> {
     let mut by_stage: BTreeMap<String, Usage> = BTreeMap::new();
     for (path, stage) in objects(root)? {
-        let entry = by_stage.entry(stage.clone()).or_insert(Usage { stage, tasks: 0, bytes: 0 });
+        let entry = by_stage.entry(stage.clone()).or_insert(Usage {
+            stage,
+            tasks: 0,
+            bytes: 0,
+        });
         entry.tasks += u64::from(path.extension().is_some_and(|e| e == "json"));
         // A running build may move a file between the listing and this look.
         entry.bytes += fs_err::metadata(&path).map_or(0, |m| m.len());
@@ -293,7 +400,12 @@ pub fn usage(root: &Path) -> Result<Vec<Usage>, StoreError> {
 
 fn objects(root: &Path) -> Result<Vec<(PathBuf, String)>, StoreError> {
     let mut found = Vec::new();
-    for stage in [Stage::Extract, Stage::Resolve, Stage::Tokenize, Stage::Shards] {
+    for stage in [
+        Stage::Extract,
+        Stage::Resolve,
+        Stage::Tokenize,
+        Stage::Shards,
+    ] {
         let folder = root.join(stage.name());
         if !folder.exists() {
             continue;
@@ -360,7 +472,11 @@ impl Sections {
     pub fn write(&self, to: &mut impl Write) -> std::io::Result<()> {
         let mut head = Vec::with_capacity(20 + self.named.len() * ENTRY);
         head.extend_from_slice(MAGIC);
-        head.extend_from_slice(&u32::try_from(self.named.len()).map_err(std::io::Error::other)?.to_le_bytes());
+        head.extend_from_slice(
+            &u32::try_from(self.named.len())
+                .map_err(std::io::Error::other)?
+                .to_le_bytes(),
+        );
         let mut offset = (12 + self.named.len() * ENTRY + 8) as u64;
         for (name, bytes) in &self.named {
             let mut padded = [0u8; 16];
@@ -373,7 +489,9 @@ impl Sections {
         }
         head.extend_from_slice(&xxh3_64(&head).to_le_bytes());
         to.write_all(&head)?;
-        self.named.iter().try_for_each(|(_, bytes)| to.write_all(bytes))
+        self.named
+            .iter()
+            .try_for_each(|(_, bytes)| to.write_all(bytes))
     }
 }
 
@@ -387,35 +505,47 @@ pub struct SectionFile {
 impl SectionFile {
     /// Reads and checks the table.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let damaged = |what: &str| StoreError::Damaged { file: path.to_path_buf(), what: what.to_owned() };
+        let damaged = |what: &str| StoreError::Damaged {
+            file: path.to_path_buf(),
+            what: what.to_owned(),
+        };
         let file = File::open(path)?;
         let length = file.metadata()?.len();
         let mut file = BufReader::new(file);
         let mut start = [0u8; 12];
-        file.read_exact(&mut start).map_err(|_| damaged("it is too short"))?;
+        file.read_exact(&mut start)
+            .map_err(|_| damaged("it is too short"))?;
         let (magic, count) = start.split_at(8);
         let count = u32::from_le_bytes(count.try_into().expect("four bytes")) as usize;
         if magic != MAGIC || (12 + count * ENTRY + 8) as u64 > length {
             return Err(damaged("its head is wrong"));
         }
         let mut rest = vec![0u8; count * ENTRY + 8];
-        file.read_exact(&mut rest).map_err(|_| damaged("it is too short"))?;
+        file.read_exact(&mut rest)
+            .map_err(|_| damaged("it is too short"))?;
         let (entries, hash) = rest.split_at(count * ENTRY);
         let head = [&start[..], entries].concat();
         if xxh3_64(&head).to_le_bytes() != hash {
             return Err(damaged("its head does not hash to what it says"));
         }
-        let word = |entry: &[u8], at: usize| u64::from_le_bytes(entry[at..at + 8].try_into().expect("eight bytes"));
+        let word = |entry: &[u8], at: usize| {
+            u64::from_le_bytes(entry[at..at + 8].try_into().expect("eight bytes"))
+        };
         let mut table = BTreeMap::new();
         for entry in entries.chunks_exact(ENTRY) {
-            let name = String::from_utf8_lossy(&entry[..16]).trim_end_matches('\0').to_owned();
+            let name = String::from_utf8_lossy(&entry[..16])
+                .trim_end_matches('\0')
+                .to_owned();
             let (offset, bytes, hash) = (word(entry, 16), word(entry, 24), word(entry, 32));
             if offset.checked_add(bytes).is_none_or(|end| end > length) {
                 return Err(damaged("a section ends outside the file"));
             }
             table.insert(name, (offset, bytes, hash));
         }
-        Ok(Self { path: path.to_path_buf(), table })
+        Ok(Self {
+            path: path.to_path_buf(),
+            table,
+        })
     }
 
     /// The file.
@@ -430,7 +560,10 @@ impl SectionFile {
     }
 
     fn entry(&self, name: &str) -> Result<(u64, u64, u64), StoreError> {
-        let missing = || StoreError::Damaged { file: self.path.clone(), what: format!("it has no section {name}") };
+        let missing = || StoreError::Damaged {
+            file: self.path.clone(),
+            what: format!("it has no section {name}"),
+        };
         self.table.get(name).copied().ok_or_else(missing)
     }
 
@@ -442,25 +575,38 @@ impl SectionFile {
         let mut buffer = vec![0u8; usize::try_from(bytes).map_err(std::io::Error::other)?];
         file.read_exact(&mut buffer)?;
         if xxh3_64(&buffer) != hash {
-            return Err(StoreError::Damaged { file: self.path.clone(), what: format!("section {name}") });
+            return Err(StoreError::Damaged {
+                file: self.path.clone(),
+                what: format!("section {name}"),
+            });
         }
         Ok(buffer)
     }
 
     /// A section of little-endian `u32`.
     pub fn read_u32(&self, name: &str) -> Result<Vec<u32>, StoreError> {
-        Ok(self.read(name)?.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().expect("four bytes"))).collect())
+        Ok(self
+            .read(name)?
+            .chunks_exact(4)
+            .map(|b| u32::from_le_bytes(b.try_into().expect("four bytes")))
+            .collect())
     }
 
     /// A section of little-endian `u64`.
     pub fn read_u64(&self, name: &str) -> Result<Vec<u64>, StoreError> {
-        Ok(self.read(name)?.chunks_exact(8).map(|b| u64::from_le_bytes(b.try_into().expect("eight bytes"))).collect())
+        Ok(self
+            .read(name)?
+            .chunks_exact(8)
+            .map(|b| u64::from_le_bytes(b.try_into().expect("eight bytes")))
+            .collect())
     }
 
     /// A section of JSON.
     pub fn read_json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, StoreError> {
-        serde_json::from_slice(&self.read(name)?)
-            .map_err(|error| StoreError::Damaged { file: self.path.clone(), what: format!("section {name}: {error}") })
+        serde_json::from_slice(&self.read(name)?).map_err(|error| StoreError::Damaged {
+            file: self.path.clone(),
+            what: format!("section {name}: {error}"),
+        })
     }
 }
 
@@ -488,7 +634,13 @@ mod tests {
         sections.push("content", content.to_vec());
         sections.push("numbers", column_u32([1, 2, 3]));
         sections.write(&mut attempt)?;
-        store.commit(Stage::Extract, key(name), attempt, &serde_json::json!({"in": 1}), BTreeMap::new())
+        store.commit(
+            Stage::Extract,
+            key(name),
+            attempt,
+            &serde_json::json!({"in": 1}),
+            BTreeMap::new(),
+        )
     }
 
     #[test]
@@ -515,7 +667,12 @@ mod tests {
         drop(store);
         let store = Store::open(folder.path()).unwrap();
         assert!(!lost.exists());
-        assert!(fs_err::read_dir(folder.path().join("attempts")).unwrap().next().is_none());
+        assert!(
+            fs_err::read_dir(folder.path().join("attempts"))
+                .unwrap()
+                .next()
+                .is_none()
+        );
         assert!(store.receipt(Stage::Extract, key("a")).unwrap().is_some());
     }
 
@@ -524,7 +681,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let _held = Store::open(folder.path()).unwrap();
         let error = Store::open(folder.path()).unwrap_err();
-        assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+        assert!(
+            error.to_string().contains(&std::process::id().to_string()),
+            "{error}"
+        );
     }
 
     #[test]
@@ -533,7 +693,10 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         put(&store, "a", b"x").unwrap();
         put(&store, "a", b"x").unwrap();
-        assert!(matches!(put(&store, "a", b"y"), Err(StoreError::NotDeterministic { .. })));
+        assert!(matches!(
+            put(&store, "a", b"y"),
+            Err(StoreError::NotDeterministic { .. })
+        ));
     }
 
     #[test]
@@ -549,7 +712,12 @@ mod tests {
             });
             assert!(store.receipt(Stage::Extract, key(&name)).unwrap().is_some());
         }
-        assert!(fs_err::read_dir(folder.path().join("attempts")).unwrap().next().is_none());
+        assert!(
+            fs_err::read_dir(folder.path().join("attempts"))
+                .unwrap()
+                .next()
+                .is_none()
+        );
     }
 
     #[test]

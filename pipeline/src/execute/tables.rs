@@ -6,7 +6,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::builder::{Float32Builder, StringBuilder, StringDictionaryBuilder, UInt32Builder, UInt64Builder};
+use arrow_array::builder::{
+    Float32Builder, StringBuilder, StringDictionaryBuilder, UInt32Builder, UInt64Builder,
+};
 use arrow_array::types::Int32Type;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
@@ -18,7 +20,7 @@ use parquet::file::properties::WriterProperties;
 
 /// One input document.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct DocumentRow<'a> {
+pub(super) struct DocumentRow<'a> {
     /// Its id.
     pub id: &'a str,
     /// Its dataset.
@@ -53,7 +55,7 @@ pub struct DocumentRow<'a> {
 
 /// One duplicate.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct DuplicateRow<'a> {
+pub(super) struct DuplicateRow<'a> {
     /// Id of the document that was dropped.
     pub dropped: &'a str,
     /// Id of the one that was kept.
@@ -71,7 +73,9 @@ const BATCH_ROWS: usize = 1 << 14;
 
 fn properties() -> WriterProperties {
     WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).expect("level 3 exists")))
+        .set_compression(Compression::ZSTD(
+            ZstdLevel::try_new(3).expect("level 3 exists"),
+        ))
         .set_max_row_group_row_count(Some(8 * BATCH_ROWS))
         .set_created_by(format!("andromeda {}", env!("CARGO_PKG_VERSION")))
         .build()
@@ -84,7 +88,7 @@ fn word() -> DataType {
 }
 
 /// Writes `documents.parquet`.
-pub struct DocumentsWriter {
+pub(super) struct DocumentsWriter {
     writer: ArrowWriter<File>,
     schema: Arc<Schema>,
     rows: usize,
@@ -107,7 +111,7 @@ pub struct DocumentsWriter {
 
 impl DocumentsWriter {
     /// Creates the file.
-    pub fn create(path: &Path) -> Result<Self, ParquetError> {
+    pub(super) fn create(path: &Path) -> Result<Self, ParquetError> {
         let field = |name: &str, kind: DataType, nullable: bool| Field::new(name, kind, nullable);
         let schema = Arc::new(Schema::new(vec![
             field("id", DataType::Utf8, false),
@@ -150,7 +154,7 @@ impl DocumentsWriter {
     }
 
     /// Adds a row.
-    pub fn push(&mut self, row: &DocumentRow<'_>) -> Result<(), ParquetError> {
+    pub(super) fn push(&mut self, row: &DocumentRow<'_>) -> Result<(), ParquetError> {
         self.id.append_value(row.id);
         self.dataset.append_value(row.dataset);
         self.file.append_value(row.file);
@@ -167,7 +171,11 @@ impl DocumentsWriter {
         self.token.append_option(row.token);
         self.tokens.append_option(row.tokens);
         self.rows += 1;
-        if self.rows == BATCH_ROWS { self.flush() } else { Ok(()) }
+        if self.rows == BATCH_ROWS {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self) -> Result<(), ParquetError> {
@@ -189,18 +197,19 @@ impl DocumentsWriter {
             Arc::new(self.token.finish()),
             Arc::new(self.tokens.finish()),
         ];
-        self.writer.write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+        self.writer
+            .write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
 
     /// Writes the rest, the footer, and syncs.
-    pub fn finish(mut self) -> Result<(), ParquetError> {
+    pub(super) fn finish(mut self) -> Result<(), ParquetError> {
         self.flush()?;
         Ok(self.writer.into_inner()?.sync_all()?)
     }
 }
 
 /// Writes `duplicates.parquet`.
-pub struct DuplicatesWriter {
+pub(super) struct DuplicatesWriter {
     writer: ArrowWriter<File>,
     schema: Arc<Schema>,
     rows: usize,
@@ -213,7 +222,7 @@ pub struct DuplicatesWriter {
 
 impl DuplicatesWriter {
     /// Creates the file.
-    pub fn create(path: &Path) -> Result<Self, ParquetError> {
+    pub(super) fn create(path: &Path) -> Result<Self, ParquetError> {
         let schema = Arc::new(Schema::new(vec![
             Field::new("dropped", DataType::Utf8, false),
             Field::new("kept", DataType::Utf8, false),
@@ -222,7 +231,11 @@ impl DuplicatesWriter {
             Field::new("cluster_documents", DataType::UInt32, false),
         ]));
         Ok(Self {
-            writer: ArrowWriter::try_new(File::create(path)?, Arc::clone(&schema), Some(properties()))?,
+            writer: ArrowWriter::try_new(
+                File::create(path)?,
+                Arc::clone(&schema),
+                Some(properties()),
+            )?,
             schema,
             rows: 0,
             dropped: StringBuilder::new(),
@@ -234,14 +247,18 @@ impl DuplicatesWriter {
     }
 
     /// Adds a row.
-    pub fn push(&mut self, row: &DuplicateRow<'_>) -> Result<(), ParquetError> {
+    pub(super) fn push(&mut self, row: &DuplicateRow<'_>) -> Result<(), ParquetError> {
         self.dropped.append_value(row.dropped);
         self.kept.append_value(row.kept);
         self.similarity.append_value(row.similarity);
         self.method.append_value(row.method);
         self.cluster_documents.append_value(row.cluster_documents);
         self.rows += 1;
-        if self.rows == BATCH_ROWS { self.flush() } else { Ok(()) }
+        if self.rows == BATCH_ROWS {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self) -> Result<(), ParquetError> {
@@ -253,11 +270,12 @@ impl DuplicatesWriter {
             Arc::new(self.method.finish()),
             Arc::new(self.cluster_documents.finish()),
         ];
-        self.writer.write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+        self.writer
+            .write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
 
     /// Writes the rest, the footer, and syncs.
-    pub fn finish(mut self) -> Result<(), ParquetError> {
+    pub(super) fn finish(mut self) -> Result<(), ParquetError> {
         self.flush()?;
         Ok(self.writer.into_inner()?.sync_all()?)
     }

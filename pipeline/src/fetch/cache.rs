@@ -7,13 +7,15 @@
 //!     blobs/<hash>.incomplete                what has come so far; <hash>.etag beside it is the storage's own tag
 //!     snapshots/<commit>/<path>              relative link into blobs
 //!     refs/<revision>                        the commit a branch or tag stood for when last asked
-//!     trees/<commit>.json                    ours: the listing, so that offline runs know what they lack
+//!     trees/<commit>.json                    the commit's whole listing, so that offline runs know what they lack
 //! <cache>/.locks/datasets--owner--name/<hash>.lock
 //! ```
 //!
 //! Locks are kernel locks (`flock`), so none outlives its process; the Python library takes the same ones.
 
 use fs_err as fs;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::TryLockError;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -26,6 +28,26 @@ use super::{Commit, FetchError, RemoteFile, RepoId};
 const MAX_LISTING_BYTES: u64 = 1 << 30;
 /// Deepest folder that is searched when a snapshot of another client is listed.
 const MAX_DEPTH: usize = 64;
+
+/// The one version of `trees/*.json` there is (`_tree_cache.py` of the Python library).
+const TREE_VERSION: u32 = 1;
+
+/// A kept listing. What other clients add to an entry is not ours to refuse.
+#[derive(Serialize, Deserialize)]
+struct Tree {
+    format_version: u32,
+    files: BTreeMap<String, TreeEntry>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TreeEntry {
+    size: u64,
+    blob_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lfs_sha256: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lfs_size: Option<u64>,
+}
 
 /// The folder of one repository in the cache.
 pub(super) struct RepoCache<'a> {
@@ -130,32 +152,63 @@ impl<'a> RepoCache<'a> {
         write_aside(&path, commit.as_str().as_bytes())
     }
 
+    /// Keeps a whole listing, unless one is there: another client's may know more of each file than we do.
     pub(super) fn write_listing(
         &self,
         commit: &Commit,
         files: &[RemoteFile],
     ) -> Result<(), FetchError> {
+        if self.read_tree(commit)?.is_some() {
+            return Ok(());
+        }
         // Without it the Python library takes the folder for a damaged cache.
         fs::create_dir_all(self.folder.join("snapshots"))
             .map_err(FetchError::io("make the folder of snapshots"))?;
-        let text = serde_json::to_vec(files)
+        let entry = |file: &RemoteFile| TreeEntry {
+            size: file.bytes,
+            blob_id: file.git_sha1.clone(),
+            lfs_sha256: file.sha256.clone(),
+            lfs_size: file.sha256.as_ref().map(|_| file.bytes),
+        };
+        let files = files
+            .iter()
+            .map(|file| (file.path.clone(), entry(file)))
+            .collect();
+        let tree = Tree {
+            format_version: TREE_VERSION,
+            files,
+        };
+        let text = serde_json::to_vec_pretty(&tree)
             .map_err(|error| FetchError::io("write a listing")(error.into()))?;
-        write_aside(&self.listing(commit), &text)
+        write_aside(&self.tree(commit), &text)
     }
 
-    /// The listing kept by an earlier run of ours, or else the files of the snapshot that another client left, sorted.
+    fn read_tree(&self, commit: &Commit) -> Result<Option<Vec<RemoteFile>>, FetchError> {
+        let text = match read_capped(&self.tree(commit), MAX_LISTING_BYTES) {
+            Ok(text) => text,
+            Err(error) if absent(&error) => return Ok(None),
+            Err(error) => return Err(FetchError::io("read a listing in the cache")(error)),
+        };
+        // As the library does, a damaged or newer one counts as absent: it can be had again.
+        let tree = serde_json::from_slice::<Tree>(&text)
+            .ok()
+            .filter(|tree| tree.format_version == TREE_VERSION);
+        let file = |(path, entry): (String, TreeEntry)| RemoteFile {
+            path,
+            bytes: entry.lfs_size.unwrap_or(entry.size),
+            sha256: entry.lfs_sha256,
+            git_sha1: entry.blob_id,
+        };
+        Ok(tree.map(|tree| tree.files.into_iter().map(file).collect()))
+    }
+
+    /// The listing that this or another client kept, or else the files of the snapshot that another client left, sorted.
     pub(super) fn read_listing(
         &self,
         commit: &Commit,
     ) -> Result<Option<Vec<RemoteFile>>, FetchError> {
-        match read_capped(&self.listing(commit), MAX_LISTING_BYTES) {
-            Ok(text) => {
-                let files: Vec<RemoteFile> = serde_json::from_slice(&text)
-                    .map_err(|error| FetchError::io("read a listing in the cache")(error.into()))?;
-                return Ok(Some(files));
-            }
-            Err(error) if absent(&error) => {}
-            Err(error) => return Err(FetchError::io("read a listing in the cache")(error)),
+        if let Some(files) = self.read_tree(commit)? {
+            return Ok(Some(files));
         }
         let root = self.folder.join("snapshots").join(commit.as_str());
         let mut files = Vec::new();
@@ -188,7 +241,7 @@ impl<'a> RepoCache<'a> {
         Ok((!files.is_empty()).then_some(files))
     }
 
-    fn listing(&self, commit: &Commit) -> PathBuf {
+    fn tree(&self, commit: &Commit) -> PathBuf {
         self.folder.join("trees").join(format!("{commit}.json"))
     }
 }

@@ -134,27 +134,9 @@ impl Client {
             match status.as_u16() {
                 200 | 206 | 416 => return self.open(&url, response),
                 301 | 302 | 303 | 307 | 308 => {
-                    let location = response
-                        .headers()
-                        .get(header::LOCATION)
-                        .and_then(|value| value.to_str().ok());
-                    let location = location.ok_or_else(|| {
-                        protocol(&url, "redirects without a readable Location".into())
-                    })?;
-                    let next = url.join(location).map_err(|rule| {
-                        protocol(
-                            &url,
-                            format!("redirects to an address that is not followed: {rule}"),
-                        )
-                    })?;
-                    if url.origin().is_https() && !next.origin().is_https() {
-                        return Err(protocol(
-                            &url,
-                            format!("redirects from https to {}; not followed", next.origin()),
-                        )
-                        .into());
-                    }
-                    url = next;
+                    let location = response.headers().get(header::LOCATION);
+                    let next = redirect(&url, location.and_then(|value| value.to_str().ok()));
+                    url = next.map_err(|reason| protocol(&url, reason))?;
                 }
                 _ => return Err(self.refusal(&url, &response, token.is_some(), subject)),
             }
@@ -278,6 +260,21 @@ impl Client {
             },
         })
     }
+}
+
+/// Where a redirect leads, if it may be followed.
+fn redirect(from: &Url, location: Option<&str>) -> Result<Url, String> {
+    let location = location.ok_or("redirects without a readable Location")?;
+    let next = from.join(location);
+    let next =
+        next.map_err(|rule| format!("redirects to an address that is not followed: {rule}"))?;
+    if from.origin().is_https() && !next.origin().is_https() {
+        return Err(format!(
+            "redirects from https to {}; not followed",
+            next.origin()
+        ));
+    }
+    Ok(next)
 }
 
 /// The time that a busy server asks for: `Retry-After` in seconds or as a date (taken relative to the answer's own `Date`, so
@@ -544,6 +541,32 @@ mod tests {
                 "{endpoint}"
             );
         }
+    }
+
+    #[test]
+    fn no_redirect_leads_from_https_to_http() {
+        let from = Url::parse("https://hub.example/a/b").unwrap();
+        for good in [
+            "/c",
+            "c",
+            "https://storage.example/x",
+            "//storage.example/x",
+            "HTTPS://hub.example:443/",
+        ] {
+            redirect(&from, Some(good)).unwrap_or_else(|reason| panic!("{good}: {reason}"));
+        }
+        for bad in [
+            None,
+            Some(""),
+            Some("http://hub.example/a"),
+            Some("HTTP://127.0.0.1/"),
+            Some("ftp://hub.example/"),
+            Some("https://user@hub.example/"),
+        ] {
+            assert!(redirect(&from, bad).is_err(), "{bad:?} was followed");
+        }
+        let from = Url::parse("http://127.0.0.1:1/a").unwrap();
+        assert!(redirect(&from, Some("https://hub.example/")).is_ok());
     }
 
     #[test]

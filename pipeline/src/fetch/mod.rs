@@ -235,7 +235,7 @@ impl Hub {
         Ok(commit)
     }
 
-    /// All files of a commit, sorted by path, each name checked. Offline, the listing of an earlier run, or else the files of
+    /// All files of a commit, sorted by path, each name checked. Offline, the listing that was kept, or else the files of
     /// the commit that any client left in the cache.
     ///
     /// # Errors

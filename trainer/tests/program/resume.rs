@@ -180,3 +180,24 @@ fn a_run_in_use_is_busy() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let world = World::new();
+    for threads in ["1", "3"] {
+        let arguments = ["run", "--config", "test.toml", "--run", threads];
+        let mut program = world.program(&arguments);
+        assert!(
+            program
+                .env("RAYON_NUM_THREADS", threads)
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+    assert!(
+        world.last_checkpoint("1") == world.last_checkpoint("3"),
+        "the last checkpoints differ"
+    );
+    assert_eq!(world.metrics("1"), world.metrics("3"));
+}
