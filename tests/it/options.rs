@@ -181,7 +181,12 @@ fn sensitive(root: &Path) {
     let plain: Vec<String> = (0..40).map(|_| text(&mut random, 160)).collect();
     plain.iter().for_each(|text| out.push_str(&json_line(text)));
     // Repairs of the text.
-    for odd in ["caf\u{65}\u{301}", "line\rend", "bell\u{7}"] {
+    for odd in [
+        "caf\u{65}\u{301}",
+        "line\rend",
+        "bell\u{7}",
+        "a\u{feff}mark",
+    ] {
         out.push_str(&json_line(&format!("{odd} {}", text(&mut random, 160))));
     }
     // A near copy, a longer near copy, an exact copy that is too short for a signature, and what is just long enough.
@@ -206,7 +211,8 @@ fn recipe_options() -> Vec<(&'static str, Option<toml::Value>, &'static [&'stati
     vec![
         ("seed", Some(8.into()), &["shards"]),
         ("normalize.nfc", Some(false.into()), ALL),
-        ("normalize.newlines", Some(false.into()), ALL),
+        ("normalize.line-ends", Some(false.into()), ALL),
+        ("normalize.byte-order-marks", Some(false.into()), ALL),
         ("normalize.control-characters", Some(false.into()), ALL),
         (
             "dedup.exact",
@@ -606,7 +612,7 @@ fn row_of_all_forms(random: &mut Random) -> Value {
         "bytes": format!("b'{}'", answer.replace('\n', " ")),
         "label": "0",
         "conversations": [{"from": "human", "value": question}, {"from": "gpt", "value": answer}],
-        "transcript": format!("### Human: {question}### Assistant: {answer}"),
+        "transcript": format!("\n\nHuman: {question}\n\nAssistant: {answer}"),
         "prompt": {"role": "prompter", "text": question, "rank": 0, "deleted": false, "replies": [reply]},
         "question": question, "answer": answer,
         "instruction": question, "input": "", "output": answer,

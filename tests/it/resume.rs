@@ -78,7 +78,7 @@ fn is_as_undisturbed(root: &Path, expected: &BTreeMap<String, String>) {
 fn twenty_kills_at_random_moments_leave_no_trace() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
-    plant(root, 40, 8192);
+    plant(root, 24, 8192);
     let (expected, spent) = undisturbed(root);
     let mut random = Random(20);
     let mut kills = 0;
@@ -183,7 +183,7 @@ fn kills_at_chosen_system_calls_leave_no_trace() {
 fn an_interrupt_ends_with_130_and_the_same_command_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
-    plant(root, 40, 8192);
+    plant(root, 24, 8192);
     let (expected, _) = undisturbed(root);
     for signal in [Signal::INT, Signal::TERM] {
         let mut child = andromeda(root, BUILD)
@@ -219,7 +219,7 @@ fn an_interrupt_ends_with_130_and_the_same_command_goes_on() {
 fn a_second_run_is_told_who_builds_and_ends_with_40() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
-    plant(root, 40, 8192);
+    plant(root, 24, 8192);
     let (expected, _) = undisturbed(root);
     let mut child = andromeda(root, BUILD)
         .stdout(Stdio::piped())
