@@ -94,7 +94,11 @@ struct Tally {
 }
 
 /// Publishes the build in `folder` and returns its manifest.
-pub(super) fn finish(parts: &Parts<'_>, folder: &Path, store: &Store) -> Result<Manifest, FinishError> {
+pub(super) fn finish(
+    parts: &Parts<'_>,
+    folder: &Path,
+    store: &Store,
+) -> Result<Manifest, FinishError> {
     fs_err::create_dir_all(folder)?;
     let aside = folder.join(".tables");
     if aside.exists() {
