@@ -94,8 +94,9 @@ pub struct Remembered {
     changed: bool,
 }
 
+/// What a file system says of a file and changes whenever the file is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp {
+pub struct Stamp {
     bytes: u64,
     modified: (i64, i64),
     changed: (i64, i64),
@@ -130,8 +131,8 @@ impl Remembered {
         Ok((stamp.bytes, digest))
     }
 
-    /// Reads the files that are not known and remembers them. Returns size and digest in the order of `files`.
-    pub fn digest_all(&mut self, files: &[PathBuf]) -> std::io::Result<Vec<(u64, Digest)>> {
+    /// Reads the files that are not known and remembers them. Returns stamp and digest in the order of `files`.
+    pub fn digest_all(&mut self, files: &[PathBuf]) -> std::io::Result<Vec<(Stamp, Digest)>> {
         use rayon::prelude::*;
         let found: Vec<(Stamp, Digest, bool)> = files
             .par_iter()
@@ -159,7 +160,7 @@ impl Remembered {
         }
         Ok(found
             .into_iter()
-            .map(|(stamp, digest, _)| (stamp.bytes, digest))
+            .map(|(stamp, digest, _)| (stamp, digest))
             .collect())
     }
 
@@ -179,7 +180,8 @@ impl Remembered {
 }
 
 impl Stamp {
-    fn of(file: &Path) -> std::io::Result<Self> {
+    /// Of a file as it is now.
+    pub fn of(file: &Path) -> std::io::Result<Self> {
         use std::os::unix::fs::MetadataExt;
         let meta = fs_err::metadata(file)?;
         Ok(Self {
@@ -188,6 +190,11 @@ impl Stamp {
             changed: (meta.ctime(), meta.ctime_nsec()),
             inode: meta.ino(),
         })
+    }
+
+    /// Size of the file.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     fn at_rest(&self) -> bool {

@@ -16,7 +16,7 @@ use serde::Serialize;
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     /// The operating system refused; the message names the file.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] std::io::Error),
     /// It is no table of documents.
     #[error(

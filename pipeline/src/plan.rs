@@ -115,7 +115,7 @@ impl Unit {
 
     /// Whether its files are whole documents read together.
     pub fn is_group(&self) -> bool {
-        self.format == FileFormat::Text
+        self.format == FileFormat::Text && self.compression == Compression::None
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::catalogue::{CargoSource, Dataset, FolderSource, HubSource};
-use crate::digest::{Digest, Remembered};
+use crate::digest::{Digest, Remembered, Stamp};
 use crate::fetch::{Commit, FetchError, Hub, RemoteFile, RepoId};
 use crate::lock::Lock;
 use crate::written::Problem;
@@ -30,7 +30,12 @@ pub struct PlannedFile {
 #[derive(Debug, Clone)]
 pub enum Location {
     /// On this machine.
-    Local(PathBuf),
+    Local {
+        /// Where.
+        path: PathBuf,
+        /// What the file system said of it when it was hashed.
+        stamp: Stamp,
+    },
     /// On the hub.
     Hub {
         /// `owner/name`.
@@ -199,11 +204,11 @@ fn pin(
     let files: Vec<PlannedFile> = found
         .into_iter()
         .zip(digests)
-        .map(|((path, local), (bytes, digest))| PlannedFile {
+        .map(|((path, local), (stamp, digest))| PlannedFile {
             path,
-            bytes,
+            bytes: stamp.bytes(),
             digest: format!("sha256:{digest}"),
-            location: Location::Local(local),
+            location: Location::Local { path: local, stamp },
         })
         .collect();
     let revision = Digest::of_value(

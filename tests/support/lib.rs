@@ -4,6 +4,7 @@
 //! [`Repository`]s from folders or from memory, and misbehaves on request ([`Fault`]). The program `andromeda-hub` is the same
 //! hub for people and other programs.
 
+pub mod corpus;
 mod hub;
 mod repository;
 mod server;

@@ -51,7 +51,6 @@ pub(super) fn run(place: &Place, all: bool, yes: bool, as_json: bool) -> anyhow:
         if yes {
             stale.iter().try_for_each(fs_err::remove_file)?;
         }
-        store.close();
     }
     if as_json {
         return print_json(&json!({ "files": files, "bytes": bytes, "removed": yes }));

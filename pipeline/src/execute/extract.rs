@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,17 +15,18 @@ use andromeda_format::Count;
 use serde::{Deserialize, Serialize};
 
 use super::cpu::Watch;
-use super::store::{Receipt, Sections, Store, StoreError, column_u32, column_u64};
+use super::store::{Receipt, SectionFile, Sections, Store, StoreError, column_u32, column_u64};
 use crate::analysis::Scratch;
 use crate::dedup::exact;
 use crate::dedup::signature::{MinHasher, Signer};
-use crate::digest::Digest;
+use crate::digest::{Digest, Stamp};
 use crate::filter::{Filters, Verdict};
 use crate::normalize::Normalize;
 use crate::plan::{BYTES_VERSION, Plan, PlannedDataset, Unit};
 use crate::progress::{Event, Progress, Stage};
 use crate::read::{self, Block, BlockSource, ReadOptions};
 use crate::render::{Content, Render};
+use crate::source::{Location, PlannedFile};
 
 /// What became of a row, as stored.
 pub(super) mod verdict {
@@ -35,6 +37,9 @@ pub(super) mod verdict {
     /// It is no document.
     pub(crate) const QUARANTINED: u8 = 2;
 }
+
+/// Why a row is no document whose part of the file is damaged.
+const UNREADABLE: &str = "unreadable";
 
 /// Documents are worked on in batches of about this many bytes: small enough for the second-level cache, large enough
 /// that looking at the clock costs nothing.
@@ -156,6 +161,27 @@ pub(super) fn extract(
         .unwrap_or_else(std::sync::PoisonError::into_inner);
     done.blocks
         .sort_by_key(|block| (block.dataset, block.unit, block.index));
+    for block in &done.blocks {
+        // Rows that a file has and that cannot be decoded: such a file is as bad as one that ends too soon.
+        if block.counters.quarantined.contains_key(UNREADABLE) {
+            let messages: Vec<String> =
+                SectionFile::open(&store.data(Stage::Extract, block.receipt.key))?
+                    .read_json("faults")?;
+            let dataset = &plan.datasets[block.dataset];
+            let file = &dataset.units[block.unit].files[0].path;
+            let known = done
+                .faults
+                .iter()
+                .any(|fault| fault.dataset == dataset.name && fault.file == *file);
+            if let (false, Some(message)) = (known, messages.into_iter().next()) {
+                done.faults.push(Fault {
+                    dataset: dataset.name.clone(),
+                    file: file.clone(),
+                    message,
+                });
+            }
+        }
+    }
     done.faults
         .sort_by(|a, b| (&a.dataset, &a.file).cmp(&(&b.dataset, &b.file)));
     Ok(done)
@@ -190,6 +216,19 @@ impl Job<'_> {
             &self.dataset.render,
             options,
         ))
+    }
+
+    /// What was read of a file that was written to since it was planned belongs to no content that has a digest. Asked after
+    /// reading and before anything is committed.
+    fn must_be_unchanged(&self) -> Result<(), StoreError> {
+        for file in &self.unit.files {
+            if let Location::Local { path, stamp } = &file.location
+                && Stamp::of(path)? != *stamp
+            {
+                return Err(changed(path));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -343,14 +382,14 @@ impl Worker {
                     // Only a parquet file that changed or is damaged inside fails here; its rows are all accounted for.
                     out.fault(&error.to_string());
                     for row in out.rows() + batch.len() as u64..block.rows() {
-                        batch.push((first_row + row, Err("unreadable")));
+                        batch.push((first_row + row, Err(UNREADABLE)));
                     }
                 }
             }
             Task::Group => {
                 for (row, (file, place)) in job.unit.files.iter().zip(job.places).enumerate() {
                     out.names.push(file.path.clone());
-                    let content = read_whole(place, &file.digest, &job.dataset.read)?;
+                    let content = read_whole(place, file, &job.dataset.read)?;
                     let content = content.and_then(|text| {
                         let mut fields = read::Row::new();
                         fields.insert("path".to_owned(), file.path.clone().into());
@@ -385,6 +424,7 @@ impl Worker {
             &mut watch,
         );
         out.counters.first_row = first_row;
+        job.must_be_unchanged()?;
         let mut attempt = store.attempt()?;
         out.write(&mut attempt)?;
         watch.lap("write");
@@ -483,6 +523,7 @@ fn next_task(
             match read::open(&job.places[0], &options) {
                 Ok(source) => source,
                 Err(error) => {
+                    job.must_be_unchanged()?;
                     fault(error.to_string());
                     stream.ended = true;
                     return Ok(None);
@@ -514,6 +555,7 @@ fn next_task(
         }
         Ok(None) => {
             stream.ended = true;
+            job.must_be_unchanged()?;
             store.commit(
                 Stage::Extract,
                 end,
@@ -524,6 +566,7 @@ fn next_task(
             Ok(None)
         }
         Err(error) => {
+            job.must_be_unchanged()?;
             fault(error.to_string());
             stream.ended = true;
             Ok(None)
@@ -558,20 +601,31 @@ fn weigh(content: &Content) -> usize {
 /// A small file that is one document. The outer error is the machine's, the inner one the document's.
 fn read_whole(
     place: &Path,
-    digest: &str,
+    file: &PlannedFile,
     options: &ReadOptions,
 ) -> Result<Result<String, &'static str>, StoreError> {
-    let bytes = fs_err::read(place)?;
-    if format!("sha256:{}", Digest::of(&bytes)) != digest && digest.starts_with("sha256:") {
-        return Err(StoreError::Io(std::io::Error::other(format!(
-            "{} changed while the build ran; run again when it is at rest",
-            place.display()
-        ))));
-    }
-    if bytes.len() > options.max_row_bytes {
+    if file.bytes > options.max_row_bytes as u64 {
         return Ok(Err("row-too-long"));
     }
+    let mut bytes = Vec::new();
+    // One byte more than was planned, so that a file that grew is noticed and not held.
+    fs_err::File::open(place)?
+        .take(file.bytes + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 != file.bytes
+        || (file.digest.starts_with("sha256:")
+            && format!("sha256:{}", Digest::of(&bytes)) != file.digest)
+    {
+        return Err(changed(place));
+    }
     Ok(String::from_utf8(bytes).map_err(|_| "invalid-utf-8"))
+}
+
+fn changed(place: &Path) -> StoreError {
+    StoreError::Io(std::io::Error::other(format!(
+        "{} changed while the build ran; run again when it is at rest",
+        place.display()
+    )))
 }
 
 struct Stages {

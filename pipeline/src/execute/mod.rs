@@ -243,8 +243,9 @@ fn run(
         shards: &shards,
         tokenizer: &tokenizer,
     };
-    let manifest = finish::finish(&parts, folder, store)?;
+    // Before the manifest, which is last: a build that is there has its note.
     note_uses(store, &plan.name)?;
+    let manifest = finish::finish(&parts, folder, store)?;
     progress.event(&Event::Advanced {
         stage: Stage::Finish,
         by: 1,
@@ -344,7 +345,7 @@ fn fetch(
                     return Err(BuildError::Interrupted);
                 }
                 of_unit.push(match &file.location {
-                    Location::Local(path) => path.clone(),
+                    Location::Local { path, .. } => path.clone(),
                     Location::Hub {
                         repository,
                         commit,

@@ -248,10 +248,19 @@ pub(super) fn pack(
                 range,
             };
             let reused = store.receipt(Stage::Shards, key)?;
-            let was = reused.is_some();
+            let mut was = true;
             let receipt = match reused {
-                Some(receipt) => receipt,
-                None => {
+                // A published shard is a link to this file: what happened to the one happened to the other.
+                Some(receipt)
+                    if Digest::of_file(&store.data(Stage::Shards, key))? == receipt.sha256 =>
+                {
+                    receipt
+                }
+                damaged_or_none => {
+                    if damaged_or_none.is_some() {
+                        store.forget(Stage::Shards, key)?;
+                    }
+                    was = false;
                     if stop.load(Ordering::Relaxed) {
                         return Err(std::io::Error::from(std::io::ErrorKind::Interrupted).into());
                     }

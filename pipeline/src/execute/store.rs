@@ -15,8 +15,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use fs_err::File;
 use serde::{Deserialize, Serialize};
@@ -39,10 +39,10 @@ pub enum StoreError {
         owner: String,
     },
     /// The operating system refused; the message names the file.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] std::io::Error),
     /// Bytes are not what was written.
-    #[error("{file} is damaged ({what}); remove it with `andromeda gc --all` and run again")]
+    #[error("{file} is damaged ({what}); remove it with `andromeda gc --all --yes` and run again")]
     Damaged {
         /// The file.
         file: PathBuf,
@@ -90,9 +90,13 @@ pub struct Receipt {
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
-    lock: File,
+    /// Held for its lock.
+    _lock: File,
     next: AtomicU64,
     used: Mutex<BTreeSet<(&'static str, Digest)>>,
+    /// Tasks that a thread is just committing. Equal inputs make equal tasks, so two threads may be at one of them.
+    committing: Mutex<BTreeSet<(&'static str, Digest)>>,
+    committed: Condvar,
 }
 
 impl Store {
@@ -123,9 +127,11 @@ impl Store {
         lock.write_all(format!("{}\n", std::process::id()).as_bytes())?;
         let store = Self {
             root: root.to_path_buf(),
-            lock,
+            _lock: lock,
             next: AtomicU64::new(0),
             used: Mutex::default(),
+            committing: Mutex::default(),
+            committed: Condvar::new(),
         };
         let attempts = store.root.join("attempts");
         if attempts.exists() {
@@ -136,16 +142,31 @@ impl Store {
         Ok(store)
     }
 
-    /// Removes outputs that have no receipt: their task was killed between the two.
+    /// Removes outputs that have no receipt and files that never got their name: their writer was killed before.
     fn sweep(&self) -> Result<(), StoreError> {
-        for (path, _) in self.objects()? {
-            if path.extension().is_some_and(|e| e == "data")
-                && !path.with_extension("json").exists()
-            {
+        let mut found: Vec<PathBuf> = self.objects()?.into_iter().map(|(path, _)| path).collect();
+        for folder in [self.root.clone(), self.root.join("builds")] {
+            found.extend(
+                fs_err::read_dir(folder)
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .map(|entry| entry.path()),
+            );
+        }
+        for path in found {
+            let is = |extension: &str| path.extension().is_some_and(|e| e == extension);
+            if is("part") || (is("data") && !path.with_extension("json").exists()) {
                 fs_err::remove_file(&path)?;
             }
         }
         Ok(())
+    }
+
+    /// Removes a task's receipt and output, so that it is done again.
+    pub fn forget(&self, stage: Stage, key: Digest) -> Result<(), StoreError> {
+        fs_err::remove_file(self.path(stage, key, "json"))?;
+        Ok(fs_err::remove_file(self.data(stage, key))?)
     }
 
     /// Every output and receipt in the folder, with its stage's name.
@@ -256,6 +277,7 @@ impl Store {
             counters,
             seconds,
         };
+        let _turn = Turn::take(self, stage, key);
         let data = self.data(stage, key);
         let folder = data
             .parent()
@@ -280,10 +302,52 @@ impl Store {
         self.mark(stage, key);
         Ok(receipt)
     }
+}
 
-    /// Releases the lock; dropping the store does the same.
-    pub fn close(self) {
-        drop(self.lock);
+/// The right to commit a task, until it is dropped.
+struct Turn<'a> {
+    store: &'a Store,
+    task: (&'static str, Digest),
+}
+
+impl<'a> Turn<'a> {
+    /// Waits until nobody else is committing the task.
+    fn take(store: &'a Store, stage: Stage, key: Digest) -> Self {
+        let task = (stage.name(), key);
+        let tasks = store
+            .committing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = store
+            .committed
+            .wait_while(tasks, |tasks| tasks.contains(&task))
+            .unwrap_or_else(PoisonError::into_inner);
+        tasks.insert(task);
+        Self { store, task }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.store
+            .committing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.task);
+        self.store.committed.notify_all();
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // What a failed run was writing gives its room back; what cannot be removed now is removed by the next run.
+        for entry in fs_err::read_dir(self.root.join("attempts"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let _ = fs_err::remove_file(entry.path());
+        }
     }
 }
 
@@ -633,6 +697,27 @@ mod tests {
             put(&store, "a", b"y"),
             Err(StoreError::NotDeterministic { .. })
         ));
+    }
+
+    #[test]
+    fn threads_that_do_the_same_task_at_once_all_find_it_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        for round in 0..20 {
+            let name = round.to_string();
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| put(&store, &name, b"x").unwrap());
+                }
+            });
+            assert!(store.receipt(Stage::Extract, key(&name)).unwrap().is_some());
+        }
+        assert!(
+            fs_err::read_dir(folder.path().join("attempts"))
+                .unwrap()
+                .next()
+                .is_none()
+        );
     }
 
     #[test]
