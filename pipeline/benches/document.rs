@@ -10,7 +10,7 @@
 use std::hint::black_box;
 
 use andromeda_pipeline::analysis::{Analysis, Scratch};
-use andromeda_pipeline::dedup::exact::exact_hash;
+use andromeda_pipeline::dedup::exact::text_hashes;
 use andromeda_pipeline::dedup::signature::{MinHashOptions, MinHasher};
 use andromeda_pipeline::dedup::words::for_each_word;
 use andromeda_pipeline::filter::{FilterOptions, Filters, Verdict};
@@ -56,7 +56,7 @@ fn main() -> anyhow::Result<()> {
     );
     report(
         "exact hash",
-        Box::new(|text| _ = black_box(exact_hash(text))),
+        Box::new(|text| _ = black_box(text_hashes(text))),
     );
     report(
         "words",

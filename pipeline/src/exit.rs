@@ -16,12 +16,15 @@ pub const PERMANENT: u8 = 20;
 pub const INTEGRITY: u8 = 30;
 /// Another run owns the folder.
 pub const BUSY: u8 = 40;
-/// Interrupted from the keyboard.
+/// Interrupted from the keyboard; 143 when asked to terminate.
 pub const INTERRUPTED: u8 = 130;
 
 /// The exit code of whatever ended a command.
 pub fn code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
+        if let Some(Interrupted(code)) = cause.downcast_ref() {
+            return *code;
+        }
         if let Some(error) = cause.downcast_ref::<BuildError>() {
             return of_build(error);
         }
@@ -45,6 +48,11 @@ pub fn code(error: &anyhow::Error) -> u8 {
     }
     PERMANENT
 }
+
+/// A signal asked the command to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted; run the same command again to go on")]
+pub struct Interrupted(pub u8);
 
 /// Something on the command line that cannot be.
 #[derive(Debug, thiserror::Error)]

@@ -67,20 +67,3 @@ pub mod commands;
 pub mod documents;
 pub mod exit;
 pub mod screen;
-
-/// A folder of real data that lies beside the repository on the maintainers' machines, or where `ANDROMEDA_TEST_DATA` says.
-/// Tests that want it say so and pass where it is not.
-#[cfg(test)]
-fn test_data(part: &str) -> Option<std::path::PathBuf> {
-    let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    let root = std::env::var_os("ANDROMEDA_TEST_DATA").map_or(beside, std::path::PathBuf::from);
-    let folder = root.join(part);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    println!(
-        "skipped: {} is not there; set ANDROMEDA_TEST_DATA",
-        folder.display()
-    );
-    None
-}

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    grouped, interruption, megabytes, memory, plan_options, print, print_json, say, table, threads,
+    Interruption, grouped, megabytes, memory, plan_options, print, print_json, say, table, threads,
 };
 use crate::cli::{Limits, Place, What};
 use crate::execute::{self, BuildError, BuildOptions, Built, Rate};
@@ -28,12 +28,12 @@ pub(super) fn run(
     if !there {
         plan.must_fit(options.threads, options.memory_bytes, &place.work)?;
     }
-    let stop = interruption()?;
+    let interruption = Interruption::listen()?;
     let built = if as_json {
-        execute::build(&plan, &options, &JsonLines, &stop)
+        execute::build(&plan, &options, &JsonLines, &interruption.stop)
     } else {
         let screen = Screen::new();
-        let built = execute::build(&plan, &options, &screen, &stop);
+        let built = execute::build(&plan, &options, &screen, &interruption.stop);
         screen.clear();
         built
     };
@@ -47,7 +47,7 @@ pub(super) fn run(
             }
             return Err(BuildError::BadFiles(faults).into());
         }
-        other => other?,
+        other => other.map_err(|error| interruption.name(error))?,
     };
     if as_json {
         return print_json(&json!({

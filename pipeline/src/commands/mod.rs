@@ -12,14 +12,16 @@ mod why;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::Context as _;
 use serde::Serialize;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::catalogue::{Selection, Tier};
 use crate::cli::{Budget, Command, Limits, Place, Priority, TokenizerCommand, What};
-use crate::exit::Usage;
+use crate::execute::BuildError;
+use crate::exit::{Interrupted, Usage};
 use crate::plan::PlanOptions;
 
 /// Runs a command.
@@ -208,17 +210,43 @@ fn builds(shards: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// A flag that Ctrl-C and SIGTERM raise. A second one ends the process at once; nothing is lost by that either.
-fn interruption() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if seen.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(crate::exit::INTERRUPTED));
+/// A flag that Ctrl-C and SIGTERM raise, and which of them it was.
+struct Interruption {
+    stop: Arc<AtomicBool>,
+    signal: Arc<AtomicUsize>,
+}
+
+impl Interruption {
+    /// Listens. A second signal ends the process at once; nothing is lost by that either.
+    fn listen() -> anyhow::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let signal = Arc::new(AtomicUsize::new(0));
+        for number in [SIGINT, SIGTERM] {
+            let code = 128 + number;
+            let listen = || {
+                signal_hook::flag::register_conditional_shutdown(number, code, Arc::clone(&stop))?;
+                signal_hook::flag::register(number, Arc::clone(&stop))?;
+                signal_hook::flag::register_usize(
+                    number,
+                    Arc::clone(&signal),
+                    code.unsigned_abs() as usize,
+                )
+            };
+            listen().context("signals cannot be caught")?;
         }
-    })
-    .context("signals cannot be caught")?;
-    Ok(stop)
+        Ok(Self { stop, signal })
+    }
+
+    /// The error of a command that was stopped, with the signal's exit code in it.
+    fn name(&self, error: BuildError) -> anyhow::Error {
+        match error {
+            BuildError::Interrupted => {
+                let code = self.signal.load(Ordering::Relaxed);
+                Interrupted(u8::try_from(code).unwrap_or(crate::exit::INTERRUPTED)).into()
+            }
+            other => other.into(),
+        }
+    }
 }
 
 /// `1,234,567`.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{grouped, interruption, memory, plan_options, print, say, threads};
+use super::{Interruption, grouped, memory, plan_options, print, say, threads};
 use crate::cli::{Limits, Place, What};
 use crate::execute::{self, BuildOptions};
 use crate::screen::Screen;
@@ -30,9 +30,10 @@ pub(super) fn train(
         memory_bytes: memory(&limits),
         skip_bad_files: false,
     };
-    let stop = interruption()?;
+    let interruption = Interruption::listen()?;
     let screen = Screen::new();
-    let texts = execute::texts(&plan, &options, text_bytes, &screen, &stop)?;
+    let texts = execute::texts(&plan, &options, text_bytes, &screen, &interruption.stop)
+        .map_err(|error| interruption.name(error))?;
     screen.clear();
     let total: usize = texts.iter().map(String::len).sum();
     say(format!(
