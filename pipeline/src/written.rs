@@ -301,7 +301,7 @@ mod tests {
             .map(|p| p.place.as_ref().unwrap().line)
             .collect();
         assert_eq!(problems.len(), 4, "{problems:#?}");
-        let mut sorted = lines.clone();
+        let mut sorted = lines;
         sorted.sort_unstable();
         assert_eq!(sorted, [1, 2, 4, 5]);
         let hints: Vec<_> = problems.iter().filter_map(|p| p.hint.clone()).collect();

@@ -180,12 +180,12 @@ fn kills_at_chosen_system_calls_leave_no_trace() {
 }
 
 #[test]
-fn an_interrupt_ends_with_130_and_the_same_command_goes_on() {
+fn an_interrupt_ends_with_130_a_termination_with_143_and_the_same_command_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     plant(root, 24, 8192);
     let (expected, _) = undisturbed(root);
-    for signal in [Signal::INT, Signal::TERM] {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let mut child = andromeda(root, BUILD)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -196,7 +196,7 @@ fn an_interrupt_ends_with_130_and_the_same_command_goes_on() {
         }
         kill_process(Pid::from_child(&child), signal).unwrap();
         let interrupted = of_output(child.wait_with_output().unwrap())
-            .with(130, &["interrupted", "run the same command again"]);
+            .with(code, &["interrupted", "run the same command again"]);
         assert_eq!(interrupted.stdout, "");
         let done = files(&root.join("work/extract"));
         assert!(!done.is_empty());
