@@ -128,6 +128,17 @@ impl std::error::Error for Problems {}
 
 /// Reads `source` as a `T`, or says everything that is wrong with it.
 pub fn parse<T: DeserializeOwned>(file: &Path, source: &str) -> Result<T, Vec<Problem>> {
+    // Broken syntax hides what stands behind it: its first place is told, and nothing that follows from it.
+    let (_, faults) = DeTable::parse_recoverable(source);
+    let start = |fault: &toml::de::Error| fault.span().map_or(0, |span| span.start);
+    if let Some(fault) = faults.iter().min_by_key(|fault| start(fault)) {
+        return Err(vec![Problem {
+            file: file.to_path_buf(),
+            place: fault.span().map(|span| place(source, span)),
+            message: fault.message().trim().replace('\n', "; "),
+            hint: None,
+        }]);
+    }
     let mut text = source.to_owned();
     let mut problems: Vec<Problem> = Vec::new();
     let mut blanked: Vec<String> = Vec::new();
@@ -296,14 +307,13 @@ mod tests {
     fn every_problem_of_a_file_is_reported_at_once() {
         let source = "name = 7\nbudjet-bytes = 3\n[source]\npaht = \"x\"\nfiles = \"a\"\n";
         let problems = parse::<Written>(Path::new("d.toml"), source).unwrap_err();
-        let lines: Vec<usize> = problems
+        let mut lines: Vec<usize> = problems
             .iter()
             .map(|p| p.place.as_ref().unwrap().line)
             .collect();
         assert_eq!(problems.len(), 4, "{problems:#?}");
-        let mut sorted = lines;
-        sorted.sort_unstable();
-        assert_eq!(sorted, [1, 2, 4, 5]);
+        lines.sort_unstable();
+        assert_eq!(lines, [1, 2, 4, 5]);
         let hints: Vec<_> = problems.iter().filter_map(|p| p.hint.clone()).collect();
         assert!(
             hints.contains(&"did you mean `budget-bytes`?".to_owned()),

@@ -46,7 +46,9 @@ fn every_row_meets_its_planted_fate() {
     assert_eq!(ids.len(), made.rows.len());
     for (row, document) in made.rows.iter().zip(&made.documents) {
         assert_eq!(document.id, row.id, "all rows are there, in plan order");
-        let kept = document.kept.map(|row| ids[row as usize].to_owned());
+        let kept = document
+            .kept
+            .map(|row| ids[usize::try_from(row).unwrap()].to_owned());
         let fate = match (document.verdict.as_str(), document.reason.as_deref()) {
             ("kept", None) => Fate::Kept,
             ("dropped", Some("too-short")) => Fate::TooShort,

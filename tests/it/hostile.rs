@@ -139,8 +139,7 @@ fn what_is_not_there_is_named_with_the_way_out() {
     );
     for bad in [&b"{}"[..], b"", b"\x00\xff", &good[..good.len() / 2]] {
         fs::write(&tokenizer, bad).unwrap();
-        ended(&mut andromeda(folder.path(), BUILD))
-            .with(2, &["andromeda-16k.json is no usable tokenizer.json"]);
+        ended(&mut andromeda(folder.path(), BUILD)).with(2, &["andromeda-16k.json"]);
     }
     fs::write(&tokenizer, &good).unwrap();
     ended(&mut andromeda(
@@ -428,6 +427,7 @@ fn a_damaged_intermediate_is_named_and_gc_clears_the_way() {
 }
 
 /// Runs a script as root of a mount namespace of its own, if the system lets us. `$PROGRAM` is the program.
+#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 fn in_namespace(root: &Path, script: &str) -> Option<Ended> {
     let allowed = Command::new("unshare")
         .args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"])
@@ -547,7 +547,7 @@ fn a_file_that_changes_between_plan_and_run_is_noticed() {
                 && error.to_string().contains("changed while the build ran"),
             "{name}: {error}"
         );
-        assert_eq!(exit::code(&error.into()), exit::RETRIABLE);
+        assert_eq!(exit::code(&error), exit::RETRIABLE);
         let built = build(root, &plan_of(root, "planted"), 2, 1 << 30).unwrap();
         // The intermediates of the failed run change nothing.
         let hash = root_hash(root);

@@ -18,7 +18,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
 
 use andromeda_pipeline::catalogue::{Selection, Tier};
-use andromeda_pipeline::execute::{self, BuildError, BuildOptions, Built};
+use andromeda_pipeline::execute::{self, BuildOptions, Built};
 use andromeda_pipeline::plan::{self, Plan, PlanOptions};
 use andromeda_pipeline::progress::Silent;
 use fs_err as fs;
@@ -40,7 +40,7 @@ fn plan_of(root: &Path, recipe: &str) -> Plan {
 }
 
 /// Runs a plan in `root/work` and `root/shards`.
-fn build(root: &Path, plan: &Plan, threads: usize, memory_bytes: u64) -> Result<Built, BuildError> {
+fn build(root: &Path, plan: &Plan, threads: usize, memory_bytes: u64) -> anyhow::Result<Built> {
     let options = BuildOptions {
         work: root.join("work"),
         shards: root.join("shards"),
@@ -48,7 +48,12 @@ fn build(root: &Path, plan: &Plan, threads: usize, memory_bytes: u64) -> Result<
         memory_bytes,
         skip_bad_files: false,
     };
-    execute::build(plan, &options, &Silent, &AtomicBool::new(false))
+    Ok(execute::build(
+        plan,
+        &options,
+        &Silent,
+        &AtomicBool::new(false),
+    )?)
 }
 
 /// The program, to be run in the folder `root`: its manifests, work and shards are there by default.
