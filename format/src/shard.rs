@@ -364,7 +364,10 @@ impl ShardIndex {
         );
         out.extend_from_slice(INDEX_MAGIC);
         out.extend_from_slice(&u16::try_from(VERSION).map_err(many)?.to_le_bytes());
-        out.push(self.width.bytes() as u8);
+        out.push(match self.width {
+            TokenWidth::U16 => 2,
+            TokenWidth::U32 => 4,
+        });
         out.push(
             if self.continues_from_previous {
                 CONTINUES_FROM_PREVIOUS

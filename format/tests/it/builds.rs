@@ -138,12 +138,9 @@ fn shards_hold_the_split_cut_at_the_same_length() {
     let shards = &made.manifest.splits[&Split::Train].shards;
     assert!(shards.len() > 1, "the corpus is to need several shards");
     let mut ids = Vec::new();
-    for number in 0..shards.len() {
-        build
-            .shard(Split::Train, number)
-            .unwrap()
-            .read_tokens(0..shards[number].tokens, &mut ids)
-            .unwrap();
+    for (number, entry) in shards.iter().enumerate() {
+        let mut shard = build.shard(Split::Train, number).unwrap();
+        shard.read_tokens(0..entry.tokens, &mut ids).unwrap();
     }
     assert_eq!(ids, corpus.tokens(Split::Train));
     let error = build.shard(Split::Train, shards.len()).unwrap_err();
@@ -430,7 +427,8 @@ fn what_is_no_manifest_says_why() {
     manifest("\"shard_tokens\": 300", "\"shard_tokens\": 0", "no size");
     manifest("train-00001.zst", "train-00000.zst", "twice");
     manifest("documents.parquet", "tokenizer.json", "twice");
-    manifest("0.005", &"[".repeat(100_000), "recursion limit");
+    let deep = ["[".repeat(100_000), "]".repeat(100_000)].concat();
+    manifest("0.005", &deep, "recursion limit");
     manifest(&sha256(TOKENIZER), "none", "tokenizer's sha256");
     for outside in [
         "../train-00000.zst",
@@ -523,7 +521,7 @@ fn a_shard_of_another_build_is_foreign() {
         made.replace_shard(Split::Val, 0, |_| bytes);
         match made.open().unwrap().shard(Split::Val, 0).unwrap_err() {
             FormatError::Foreign { file, what: found } => {
-                assert!(file.ends_with("val-00000.zst") && found == what, "{found}")
+                assert!(file.ends_with("val-00000.zst") && found == what, "{found}");
             }
             other => panic!("{other:?}"),
         }

@@ -1,5 +1,7 @@
 //! Every fault of a shard has its own error, and no changed bit gets through.
 
+use std::sync::LazyLock;
+
 use andromeda_format::{
     DocumentEntry, FormatError, ShardFlags, ShardReader, ShardSpec, write_shard,
 };
@@ -50,6 +52,8 @@ fn check(bytes: &[u8]) -> Result<(), FormatError> {
 
 fn check_in(folder: &std::path::Path, bytes: &[u8]) -> Result<(), FormatError> {
     let path = folder.join("train-00000.zst");
+    // A new file each time: some file systems sync one that is cut to nothing and written again.
+    let _ = std::fs::remove_file(&path);
     std::fs::write(&path, bytes).unwrap();
     ShardReader::open(&path)?.verify()
 }
@@ -61,10 +65,11 @@ fn word(bytes: &[u8], at: usize) -> usize {
 /// Takes the index out, lets `change` have it, and makes hash, frame and seek table suit again: what only somebody who
 /// knows the format could write.
 fn forge(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let bytes = shard();
-    let entries = word(&bytes, bytes.len() - 9);
+    static SHARD: LazyLock<Vec<u8>> = LazyLock::new(shard);
+    let bytes: &[u8] = &SHARD;
+    let entries = word(bytes, bytes.len() - 9);
     let table = bytes.len() - (17 + 8 * entries);
-    let index_frame = word(&bytes, bytes.len() - 17);
+    let index_frame = word(bytes, bytes.len() - 17);
     let index = table - index_frame;
     let mut payload = bytes[index + 8..table - 8].to_vec();
     change(&mut payload);

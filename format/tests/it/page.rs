@@ -65,7 +65,8 @@ fn the_bytes_of_the_page_are_read() {
     );
     assert_eq!(index.tokenizer_sha256, NOTHING);
     assert_eq!(index.documents, DOCUMENTS);
-    assert_eq!(index.masked, [0..2]);
+    let masked = 0..2;
+    assert_eq!(index.masked, std::slice::from_ref(&masked));
 }
 
 #[test]
