@@ -7,8 +7,10 @@
 )]
 
 mod builds;
+mod by_hand;
 mod corpus;
 mod damage;
+mod edits;
 mod golden;
 mod loader;
 mod page;
