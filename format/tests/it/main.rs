@@ -11,6 +11,7 @@ mod by_hand;
 mod corpus;
 mod damage;
 mod edits;
+mod errors;
 mod golden;
 mod loader;
 mod page;
