@@ -359,6 +359,18 @@ fn counts_that_do_not_add_up_are_noticed_even_under_a_root_that_suits() {
         "\"documents\": 4,",
         "dataset prose: in is not kept",
     );
+    for bytes_in in [
+        prose.funnel.bytes_in - 1,
+        prose.funnel.bytes_in + 1,
+        u64::MAX,
+    ] {
+        let from = format!("\"bytes_in\": {}", prose.funnel.bytes_in);
+        counts(
+            &from,
+            &format!("\"bytes_in\": {bytes_in}"),
+            "dataset prose: in is not kept",
+        );
+    }
     let train = &made.manifest.splits[&Split::Train];
     let part = |split: Split| format!("\"tokens\": {}", prose.splits[&split].tokens);
     counts(
