@@ -6,6 +6,8 @@ PRIORITY ?= sample
 # make shards PRIORITY=high|medium|low|all · DATASET=name · MANIFEST=my.toml · RECIPE=name · BUDGET=full · ARGS="--memory 2G"
 WHAT = $(if $(MANIFEST),--manifest $(MANIFEST),$(if $(DATASET),--dataset $(DATASET),--priority $(PRIORITY))) $(if $(RECIPE),--recipe $(RECIPE)) $(if $(BUDGET),--budget $(BUDGET))
 PIPELINE = $(CARGO) run --release --quiet --package andromeda-pipeline --
+# A run belongs to the build it was trained on, so it is named after it.
+RUN ?= tiny-$(notdir $(patsubst %/manifest.json,%,$(firstword $(shell ls -t shards/*/manifest.json 2>/dev/null))))
 TRAINER = $(CARGO) run --release --quiet --package andromeda-trainer --
 
 help: ## this list
@@ -21,7 +23,8 @@ verify: ## read every byte of the newest build again
 	@$(PIPELINE) verify $(BUILD) $(ARGS)
 
 train: ## train the tiny preset on the newest build
-	$(TRAINER) run --config trainer/configs/tiny.toml $(ARGS)
+	@ls shards/*/manifest.json >/dev/null 2>&1 || $(MAKE) shards
+	$(TRAINER) run --config trainer/configs/tiny.toml --run $(RUN) $(ARGS)
 
 test: ## every test
 	$(CARGO) test --release --workspace
@@ -33,8 +36,8 @@ check: ## formatting, lints, documentation, licences and advisories
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; else echo "cargo-deny is not installed: licences and advisories were not checked"; fi
 
 bench: ## rates of every stage, on text that is already on this machine
-	$(CARGO) bench --package andromeda-pipeline
-	@$(PIPELINE) build --priority sample --work target/bench/work --shards target/bench/shards $(ARGS)
+	$(CARGO) bench --profile release --package andromeda-pipeline
+	rm -rf target/bench && $(PIPELINE) build --priority sample --work target/bench/work --shards target/bench/shards $(ARGS)
 
 hub: ## a hub on this machine that serves ROOT=folder/owner/name/... in the hub's own protocol
 	$(CARGO) run --release --quiet --package andromeda-tests --bin andromeda-hub -- --root $(ROOT) $(ARGS)

@@ -18,7 +18,8 @@
 //! };
 //! let documents = [DocumentEntry { end: 3, source: 0, row: 0 }, DocumentEntry { end: 5, source: 0, row: 1 }];
 //! let (bytes, _) = write_shard(&spec, &[11, 12, 0, 13, 0], &documents, &[], ShardFlags::default(), Vec::new())?;
-//! let path = std::env::temp_dir().join("andromeda-doc-example.zst");
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("train-00000.zst");
 //! andromeda_format::write_atomic(&path, &bytes)?;
 //!
 //! let mut shard = ShardReader::open(&path)?;

@@ -262,6 +262,10 @@ fn bytes(text: &str) -> Result<u64, String> {
         .map_err(|_| format!("`{number}` is no number"))?;
     let bytes = number * (1u64 << shift) as f64;
     if (1.0..9e18).contains(&bytes) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "it is in range, and a fraction of a byte is none"
+        )]
         Ok(bytes as u64)
     } else {
         Err(format!("{text} is no usable size"))

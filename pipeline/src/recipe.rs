@@ -16,6 +16,7 @@ use crate::written::{self, Problem, Problems};
 /// A whole recipe, as in `manifests/recipes/<name>.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[derive(Default)]
 pub struct Recipe {
     /// Decides splits and the order of documents.
     pub seed: u64,
@@ -99,20 +100,6 @@ pub struct ShardOptions {
     pub frame_tokens: u32,
     /// zstd level.
     pub level: i32,
-}
-
-impl Default for Recipe {
-    fn default() -> Self {
-        Self {
-            seed: 0,
-            normalize: Normalize::default(),
-            profile: BTreeMap::new(),
-            dedup: DedupOptions::default(),
-            tokenize: TokenizeOptions::default(),
-            split: SplitOptions::default(),
-            shard: ShardOptions::default(),
-        }
-    }
 }
 
 impl Default for DedupOptions {

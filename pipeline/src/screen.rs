@@ -101,9 +101,9 @@ impl Progress for Screen {
             } => {
                 let text = format!("warning: {dataset}/{}: {message}", file.display());
                 if state.terminal {
-                    state.bar.println(text)
+                    state.bar.println(text);
                 } else {
-                    tell(&text)
+                    tell(&text);
                 }
             }
             Event::Finished { .. } => {}
@@ -152,9 +152,9 @@ impl State {
             self.begun.elapsed().as_secs_f64()
         );
         if self.terminal {
-            self.bar.println(text)
+            self.bar.println(text);
         } else {
-            tell(&text)
+            tell(&text);
         }
     }
 

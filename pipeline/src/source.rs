@@ -159,10 +159,10 @@ fn walk(root: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
             let path = entry.path();
             if kind.is_dir() {
                 folders.push(path);
-            } else if kind.is_file() || (kind.is_symlink() && path.is_file()) {
-                if let Some(relative) = portable(&path, root) {
-                    found.push((relative, path));
-                }
+            } else if (kind.is_file() || (kind.is_symlink() && path.is_file()))
+                && let Some(relative) = portable(&path, root)
+            {
+                found.push((relative, path));
             }
         }
     }

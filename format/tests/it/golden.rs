@@ -49,6 +49,24 @@ fn builds_of_version_1_are_read() {
     }
 }
 
+/// One number for every byte: what is read from a build of version 1 has these roots for ever.
+#[test]
+fn the_golden_builds_are_those_that_were_written() {
+    for (name, root) in [
+        (
+            "narrow",
+            "fa7c52a9b63881c0e64e8009dd4e06376156ade222567663927858eb01cc1680",
+        ),
+        (
+            "wide",
+            "44ddb217f1e48641290199f4a5d80740a1b47ef120f6e1226c2f16724118eb9a",
+        ),
+    ] {
+        let build = Build::open(&golden(name)).unwrap();
+        assert_eq!(build.manifest().root, root);
+    }
+}
+
 /// The numbers are those of a Python program written from `SPEC.md` alone, with the `xxhash` package.
 #[test]
 fn the_order_of_sequences_is_the_specified_one() {

@@ -288,5 +288,8 @@ proptest! {
             let window = sequence.first_token / sequence_tokens as u64;
             prop_assert_eq!(sequence, expected(&made.corpus, Split::Train, sequence_tokens, window));
         }
+        let beyond = loader.read_in_order(loader.sequences(), &mut Sequence::default()).unwrap_err();
+        let out_of_range = matches!(beyond, FormatError::OutOfRange { .. });
+        prop_assert!(out_of_range, "{:?}", beyond);
     }
 }

@@ -7,8 +7,11 @@
 )]
 
 mod builds;
+mod by_hand;
 mod corpus;
 mod damage;
+mod edits;
+mod errors;
 mod golden;
 mod loader;
 mod page;

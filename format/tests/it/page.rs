@@ -6,7 +6,7 @@ use andromeda_format::{
 
 /// The example's bytes, which were put together by a Python program from the page's words alone; its hashes are those of the
 /// `xxhash` package.
-fn example() -> Vec<u8> {
+pub(crate) fn example() -> Vec<u8> {
     let page = include_str!("../../SPEC.md");
     let example = page
         .split("### Example")
@@ -23,7 +23,7 @@ fn example() -> Vec<u8> {
 }
 
 /// sha256 of the empty string.
-const NOTHING: [u8; 32] = [
+pub(crate) const NOTHING: [u8; 32] = [
     0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24,
     0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
 ];

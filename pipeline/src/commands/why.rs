@@ -122,7 +122,7 @@ fn life(
             let how = if reason == "exact" { "its text equals".to_owned() } else { format!("{:.0} % of its signature agrees with", 100.0 * similarity) };
             lines.push(format!("  verdict  passed every rule; dropped as {reason} duplicate"));
             if let Some(twin) = twin {
-                let via = if reason == "near" && similarity < threshold(build) { " (joined over others of the cluster)" } else { "" };
+                let via = if reason == "near" && f64::from(similarity) < threshold(build) { " (joined over others of the cluster)" } else { "" };
                 lines.push(format!("  kept     {how} {}{via}", super::inspect::safe(&twin.id)));
                 lines.push(format!("           which is {}", stored(twin)));
             }
@@ -132,24 +132,24 @@ fn life(
             lines.push(format!("  stored   {}", stored(document)));
         }
     }
-    if let (Some(size), Some(root)) = (document.cluster_documents, document.cluster) {
-        if size > 1 {
-            let first = twins.get(&root).map_or_else(String::new, |d| {
-                format!(", first {}", super::inspect::safe(&d.id))
-            });
-            lines.push(format!("  cluster  {size} documents{first}"));
-        }
+    if let (Some(size), Some(root)) = (document.cluster_documents, document.cluster)
+        && size > 1
+    {
+        let first = twins.get(&root).map_or_else(String::new, |d| {
+            format!(", first {}", super::inspect::safe(&d.id))
+        });
+        lines.push(format!("  cluster  {size} documents{first}"));
     }
     lines.join("\n")
 }
 
-fn threshold(build: &Build) -> f32 {
+fn threshold(build: &Build) -> f64 {
     let near = build
         .manifest()
         .recipe
         .pointer("/dedup/near/agreement")
         .and_then(serde_json::Value::as_f64);
-    near.unwrap_or(0.0) as f32
+    near.unwrap_or(0.0)
 }
 
 fn stored(document: &Document) -> String {

@@ -56,6 +56,7 @@ impl Encoded {
 }
 
 /// Runs the stage on the calling rayon pool; one entry a block, in plan order.
+#[expect(clippy::too_many_arguments, reason = "each is another stage's result")]
 pub(super) fn encode(
     plan: &Plan,
     extracted: &Extracted,
@@ -301,8 +302,8 @@ fn run(
     let mut sections = Sections::default();
     sections.push("lengths", column_u32(counts));
     sections.push("sums", column_u64(sums));
-    sections.push("masked", super::extract::json(&masked));
-    sections.push("quarantined", super::extract::json(&quarantined));
+    sections.push("masked", super::block::json(&masked));
+    sections.push("quarantined", super::block::json(&quarantined));
     sections.push("ids", bytes);
     let mut attempt = store.attempt()?;
     sections.write(&mut attempt)?;

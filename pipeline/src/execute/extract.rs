@@ -4,39 +4,24 @@
 //! finding duplicates needs. Which thread takes which block, and in what order, leaves no trace: the output of a block
 //! depends on the block, and blocks are put back into order by unit and index.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use andromeda_format::Count;
-use serde::{Deserialize, Serialize};
-
+use super::block::{BlockCounters, Output, Stages};
 use super::cpu::Watch;
-use super::store::{Receipt, SectionFile, Sections, Store, StoreError, column_u32, column_u64};
+use super::store::{Receipt, SectionFile, Store, StoreError};
 use crate::analysis::Scratch;
-use crate::dedup::exact;
-use crate::dedup::signature::{MinHasher, Signer};
+use crate::dedup::signature::MinHasher;
 use crate::digest::{Digest, Stamp};
-use crate::filter::{Filters, Verdict};
-use crate::normalize::Normalize;
+use crate::filter::Filters;
 use crate::plan::{BYTES_VERSION, Plan, PlannedDataset, Unit};
 use crate::progress::{Event, Progress, Stage};
 use crate::read::{self, Block, BlockSource, ReadOptions};
 use crate::render::{Content, Render};
 use crate::source::{Location, PlannedFile};
-
-/// What became of a row, as stored.
-pub(super) mod verdict {
-    /// Passed; it goes on to the search for duplicates.
-    pub(crate) const SURVIVED: u8 = 0;
-    /// A rule dropped it.
-    pub(crate) const DROPPED: u8 = 1;
-    /// It is no document.
-    pub(crate) const QUARANTINED: u8 = 2;
-}
 
 /// Why a row is no document whose part of the file is damaged.
 const UNREADABLE: &str = "unreadable";
@@ -44,23 +29,6 @@ const UNREADABLE: &str = "unreadable";
 /// Documents are worked on in batches of about this many bytes: small enough for the second-level cache, large enough
 /// that looking at the clock costs nothing.
 const BATCH_BYTES: usize = 256 << 10;
-
-/// What a block counted.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct BlockCounters {
-    /// Number in the file of the first row.
-    pub first_row: u64,
-    /// Rows, quarantined ones included.
-    pub rows: u64,
-    /// Bytes of normalized text of all rows that are documents.
-    pub bytes: u64,
-    /// Rows that passed the rules.
-    pub survivors: Count,
-    /// Dropped, by reason.
-    pub dropped: BTreeMap<String, Count>,
-    /// Quarantined, by reason.
-    pub quarantined: BTreeMap<String, Count>,
-}
 
 /// A block that is done.
 #[derive(Debug, Clone)]
@@ -626,226 +594,4 @@ fn changed(place: &Path) -> StoreError {
         "{} changed while the build ran; run again when it is at rest",
         place.display()
     )))
-}
-
-struct Stages {
-    normalize: Normalize,
-    filters: Filters,
-    hasher: Option<MinHasher>,
-}
-
-/// The output of a block, growing.
-struct Output {
-    counters: BlockCounters,
-    verdicts: Vec<u8>,
-    reasons: Vec<u8>,
-    reason_names: Vec<String>,
-    row_bytes: Vec<u64>,
-    names: Vec<String>,
-    group: bool,
-    hashes: Vec<u8>,
-    checks: Vec<u64>,
-    lengths: Vec<u64>,
-    signed: Vec<u32>,
-    signatures: Vec<u8>,
-    bands: Vec<Vec<u64>>,
-    segments: Vec<(u32, u64, bool, bool)>,
-    texts: Vec<u8>,
-    faults: Vec<String>,
-}
-
-impl Output {
-    fn new(stages: &Stages, group: bool) -> Self {
-        Self {
-            counters: BlockCounters::default(),
-            verdicts: Vec::new(),
-            reasons: Vec::new(),
-            reason_names: Vec::new(),
-            row_bytes: Vec::new(),
-            names: Vec::new(),
-            group,
-            hashes: Vec::new(),
-            checks: Vec::new(),
-            lengths: Vec::new(),
-            signed: Vec::new(),
-            signatures: Vec::new(),
-            bands: vec![
-                Vec::new();
-                stages
-                    .hasher
-                    .as_ref()
-                    .map_or(0, |hasher| hasher.options().bands)
-            ],
-            segments: Vec::new(),
-            texts: Vec::new(),
-            faults: Vec::new(),
-        }
-    }
-
-    fn rows(&self) -> u64 {
-        self.verdicts.len() as u64
-    }
-
-    fn fault(&mut self, message: &str) {
-        self.faults.push(message.to_owned());
-    }
-
-    /// Puts a batch through the stages, part by part, so that each part's time is known.
-    fn take(
-        &mut self,
-        batch: &mut Vec<(u64, Result<Content, &'static str>)>,
-        stages: &Stages,
-        scratch: &mut Scratch,
-        signer: Option<&mut Signer<'_>>,
-        watch: &mut Watch,
-    ) {
-        // Normalized text of each row, and its segments if there are several.
-        let texts: Vec<Result<(String, Vec<(u64, bool, bool)>), &'static str>> = batch
-            .drain(..)
-            .map(|(_, content)| {
-                let mut ends = Vec::new();
-                let text = match content? {
-                    Content::Text(text) => match stages.normalize.normalize(&text) {
-                        // Nothing to repair: the row's own string goes on, uncopied.
-                        Cow::Borrowed(_) => text,
-                        Cow::Owned(repaired) => repaired,
-                    },
-                    other => {
-                        let mut text = String::new();
-                        for segment in other.segments() {
-                            text.push_str(&stages.normalize.normalize(&segment.text));
-                            ends.push((text.len() as u64, segment.trained, segment.end_of_text));
-                        }
-                        text
-                    }
-                };
-                Ok((text, ends))
-            })
-            .collect();
-        watch.lap("normalize");
-        let verdicts: Vec<Verdict> = texts
-            .iter()
-            .map(|text| {
-                text.as_ref().map_or(Verdict::Keep, |(text, _)| {
-                    stages.filters.judge(text, scratch)
-                })
-            })
-            .collect();
-        watch.lap("filter");
-        let first = self.lengths.len();
-        for (text, verdict) in texts.iter().zip(&verdicts) {
-            self.counters.rows += 1;
-            let (code, reason, bytes) = match (text, verdict) {
-                (Err(reason), _) => (verdict::QUARANTINED, *reason, 0),
-                (Ok((text, _)), Verdict::Drop(reason)) => {
-                    (verdict::DROPPED, *reason, text.len() as u64)
-                }
-                (Ok((text, _)), Verdict::Keep) => (verdict::SURVIVED, "", text.len() as u64),
-            };
-            let count = Count {
-                documents: 1,
-                bytes,
-            };
-            self.counters.bytes += bytes;
-            match code {
-                verdict::QUARANTINED => {
-                    *self
-                        .counters
-                        .quarantined
-                        .entry(reason.to_owned())
-                        .or_default() += count
-                }
-                verdict::DROPPED => {
-                    *self.counters.dropped.entry(reason.to_owned()).or_default() += count
-                }
-                _ => self.counters.survivors += count,
-            }
-            self.verdicts.push(code);
-            let reason = self.reason(reason);
-            self.reasons.push(reason);
-            self.row_bytes.push(bytes);
-        }
-        let survivors = || {
-            let passed = texts
-                .iter()
-                .zip(&verdicts)
-                .filter(|(_, verdict)| **verdict == Verdict::Keep);
-            passed.filter_map(|(text, _)| text.as_ref().ok())
-        };
-        for (text, _) in survivors() {
-            let hashes = exact::text_hashes(text);
-            self.hashes.extend_from_slice(&hashes.hash.to_le_bytes());
-            self.checks.push(hashes.check);
-        }
-        watch.lap("exact");
-        if let (Some(hasher), Some(signer)) = (&stages.hasher, signer) {
-            for (i, (text, _)) in survivors().enumerate() {
-                if let Some(signature) = signer.sign(text) {
-                    let start = self.signatures.len();
-                    self.signatures
-                        .extend(signature.iter().flat_map(|hash| hash.to_le_bytes()));
-                    let check = xxhash_rust::xxh3::xxh3_64(&self.signatures[start..]);
-                    self.signatures.extend_from_slice(&check.to_le_bytes());
-                    hasher
-                        .band_keys(signature)
-                        .zip(&mut self.bands)
-                        .for_each(|(key, band)| band.push(key));
-                    self.signed
-                        .push(u32::try_from(first + i).expect("a block has fewer than 2^32 rows"));
-                }
-            }
-        }
-        watch.lap("signature");
-        for (text, ends) in survivors() {
-            let document =
-                u32::try_from(self.lengths.len()).expect("a block has fewer than 2^32 rows");
-            self.segments.extend(
-                ends.iter()
-                    .map(|(end, trained, ends)| (document, *end, *trained, *ends)),
-            );
-            self.lengths.push(text.len() as u64);
-            self.texts.extend_from_slice(text.as_bytes());
-        }
-        watch.lap("write");
-    }
-
-    fn reason(&mut self, reason: &str) -> u8 {
-        let at = self
-            .reason_names
-            .iter()
-            .position(|known| known == reason)
-            .unwrap_or_else(|| {
-                self.reason_names.push(reason.to_owned());
-                self.reason_names.len() - 1
-            });
-        u8::try_from(at).expect("there are far fewer than 256 reasons in the whole program")
-    }
-
-    fn write(&mut self, to: &mut impl std::io::Write) -> std::io::Result<()> {
-        let mut sections = Sections::default();
-        sections.push("verdicts", std::mem::take(&mut self.verdicts));
-        sections.push("reasons", std::mem::take(&mut self.reasons));
-        sections.push("reason-names", json(&self.reason_names));
-        sections.push("row-bytes", column_u64(self.row_bytes.drain(..)));
-        if self.group {
-            sections.push("names", json(&self.names));
-        }
-        sections.push("hashes", std::mem::take(&mut self.hashes));
-        sections.push("checks", column_u64(self.checks.drain(..)));
-        sections.push("lengths", column_u64(self.lengths.drain(..)));
-        sections.push("signed", column_u32(self.signed.drain(..)));
-        sections.push("signatures", std::mem::take(&mut self.signatures));
-        for (band, keys) in self.bands.drain(..).enumerate() {
-            sections.push(format!("band-{band}"), column_u64(keys));
-        }
-        sections.push("segments", json(&self.segments));
-        sections.push("faults", json(&self.faults));
-        let texts = zstd::bulk::compress(&self.texts, 1)?;
-        sections.push("texts", texts);
-        sections.write(to)
-    }
-}
-
-pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("plain data has a JSON form")
 }

@@ -9,8 +9,9 @@ use andromeda_format::{
 };
 use parquet::errors::ParquetError;
 
+use super::block::verdict;
 use super::encode::Encoded;
-use super::extract::{Extracted, verdict};
+use super::extract::Extracted;
 use super::identity::Identities;
 use super::pack::{Order, PackedShard};
 use super::resolve::Survivors;

@@ -1,7 +1,7 @@
 //! Who a document is: its id, its dataset, and its row in the build's table of documents.
 
+use super::block::verdict;
 use super::extract::Extracted;
-use super::extract::verdict;
 use super::resolve::Survivors;
 use super::store::StoreError;
 use crate::dedup::cluster::Ordinal;

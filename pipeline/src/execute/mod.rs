@@ -8,6 +8,7 @@
 //! Every stage but the last is made of tasks with receipts ([`store`]): a run that was killed anywhere is continued by
 //! running the same command again, and gives the same bytes.
 
+mod block;
 mod cpu;
 mod encode;
 mod extract;
@@ -449,7 +450,7 @@ fn rates(
         book(
             &block.seconds,
             &[("tokenize", "tokenize"), ("write", "store")],
-        )
+        );
     });
     shards
         .iter()
