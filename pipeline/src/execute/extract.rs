@@ -430,20 +430,18 @@ fn next_task(
     };
     let end = job.key("end", 0);
     if stream.source.is_none() {
-        // A unit that was finished before need not even be opened.
-        if let Some(receipt) = store.receipt(Stage::Extract, end)? {
+        // A unit that was finished before need not even be opened. Its end may have been seen while other threads were
+        // still at its last blocks, and the run killed then: with a block missing, the file is read again.
+        let finished: Option<Vec<Receipt>> = match store.receipt(Stage::Extract, end)? {
+            Some(receipt) => (0..counters(&receipt, store)?)
+                .map(|index: u64| store.receipt(Stage::Extract, job.key("block", index)))
+                .collect::<Result<_, _>>()?,
+            None => None,
+        };
+        if let Some(receipts) = finished {
             stream.ended = true;
-            let blocks: u64 = counters(&receipt, store)?;
-            for index in 0..blocks {
-                let key = job.key("block", index);
-                let missing = || StoreError::Damaged {
-                    file: store.data(Stage::Extract, key),
-                    what: "it is gone".to_owned(),
-                };
-                reuse(
-                    index,
-                    store.receipt(Stage::Extract, key)?.ok_or_else(missing)?,
-                )?;
+            for (index, receipt) in (0u64..).zip(receipts) {
+                reuse(index, receipt)?;
             }
             progress.event(&Event::Advanced {
                 stage: Stage::Extract,
