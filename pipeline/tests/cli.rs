@@ -320,13 +320,11 @@ fn why_tells_the_life_of_documents_of_every_fate() {
     assert!(some.contains("more than 2 documents match"), "{some}");
     let (lines, _) = run(&folder, "why x.jsonl#4 --most 9 --json", 0);
     // 4 and 40 to 44.
-    assert_eq!(
-        lines
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap())
-            .count(),
-        6
-    );
+    let found: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(found.len(), 6);
     assert!(run(&folder, "why nothing-like-it", 2).1.contains("hint"));
 }
 

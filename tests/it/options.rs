@@ -115,7 +115,7 @@ impl Base {
                 &root.join("manifests/datasets").join(format!("{name}.toml")),
                 from,
                 to,
-            )
+            );
         })
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use andromeda_tests::corpus::{Corpus, Random};
+use andromeda_tests::corpus::{Corpus, Random, gzip};
 use fs_err as fs;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -106,6 +106,32 @@ fn twenty_kills_at_random_moments_leave_no_trace() {
         }
         is_as_undisturbed(root, &expected);
         forget(root);
+    }
+}
+
+#[test]
+fn a_file_whose_end_was_seen_before_its_last_block_was_done_is_read_again() {
+    let folder = own("[read]\nblock-bytes = 8192\n");
+    let root = folder.path();
+    put(&folder, "x.jsonl.gz", gzip(&lines(1, 60)));
+    let build = "build --manifest manifests/datasets/own.toml --recipe planted";
+    ended(&mut andromeda(root, build)).with(0, &[]);
+    let expected = tree(&only_build(root));
+    let blocks: Vec<_> = files(&root.join("work/extract"))
+        .into_iter()
+        .filter(|path| {
+            path.extension().is_some_and(|e| e == "json")
+                && fs::read_to_string(path).unwrap().contains("first_row")
+        })
+        .collect();
+    assert!(blocks.len() > 5);
+    for block in blocks {
+        // What a thread had not done yet when another saw the end and the run was killed.
+        fs::remove_dir_all(root.join("shards")).unwrap();
+        fs::remove_file(&block).unwrap();
+        ended(&mut andromeda(root, build)).with(0, &["done before"]);
+        assert!(block.exists());
+        is_as_undisturbed(root, &expected);
     }
 }
 
