@@ -27,7 +27,7 @@ train: ## train the tiny preset on the newest build
 	$(TRAINER) run --config trainer/configs/tiny.toml --run $(RUN) $(ARGS)
 
 test: ## every test
-	$(CARGO) test --release --workspace
+	$(CARGO) test --release --workspace --no-fail-fast
 
 check: ## formatting, lints, documentation, licences and advisories
 	$(CARGO) fmt --all --check
