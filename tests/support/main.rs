@@ -12,7 +12,7 @@ use std::path::PathBuf;
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Folder with one folder per repository: <ROOT>/<owner>/<name>/...
+    /// Folder with one folder per repository: `ROOT/owner/name/...`
     #[arg(long, value_name = "DIR")]
     root: PathBuf,
     /// Port to listen on; 0 takes a free one

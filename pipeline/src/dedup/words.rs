@@ -4,7 +4,7 @@
 //! A word is a stretch between two word boundaries that holds a letter or a digit, which is what
 //! `unicode-segmentation` calls `unicode_words()`; the words here are the same on every input. That crate walks
 //! characters through a binary search each; here the common scripts go through one table
-//! ([`super::word_classes`]) and the rest is handed to the crate, one stretch at a time.
+//! (`word_classes`) and the rest is handed to the crate, one stretch at a time.
 //!
 //! Why the hand-over is exact: the crate's forward iterator keeps nothing across a boundary but the category of
 //! the next character, so it may be started afresh at any boundary. Every stretch handed over starts at one:
