@@ -166,6 +166,24 @@ fn what_is_not_there_is_named_with_the_way_out() {
 }
 
 #[test]
+fn an_unknown_table_hides_no_later_mistake() {
+    let folder = own("");
+    let file = folder.path().join("manifests/datasets/own.toml");
+    let text = fs::read_to_string(&file).unwrap()
+        + "\n[source.floppy]\nside = 1\n[tape]\nreel = 1\n[read]\nblock-bites = 1\n";
+    fs::write(&file, text).unwrap();
+    ended(&mut andromeda(folder.path(), BUILD)).with(
+        2,
+        &[
+            "unknown field `floppy`",
+            "unknown field `tape`",
+            "unknown field `block-bites`",
+            "did you mean `block-bytes`?",
+        ],
+    );
+}
+
+#[test]
 fn files_that_end_too_soon_or_are_damaged_are_named_and_the_rest_is_done() {
     let folder = own("[read]\nblock-bytes = 65536\n");
     put(&folder, "good.jsonl", lines(1, 60));
@@ -235,8 +253,116 @@ fn files_that_end_too_soon_or_are_damaged_are_named_and_the_rest_is_done() {
             kept(cut)
         );
     }
-    assert!(manifest_of(&folder).funnel.balances());
+    let manifest = manifest_of(&folder);
+    assert!(manifest.funnel.balances());
+    // The manifest says which files are not whole, and every row of them that was read has a verdict.
+    let mut named: Vec<&str> = manifest.datasets[0]
+        .faults
+        .iter()
+        .map(|fault| fault.path.as_str())
+        .collect();
+    named.sort_unstable();
+    let mut sorted = bad;
+    sorted.sort_unstable();
+    assert_eq!(named, sorted);
+    let here = folder.path().display().to_string();
+    for fault in &manifest.datasets[0].faults {
+        let verdicts = found.iter().filter(|d| d.file == fault.path);
+        let readable = verdicts.filter(|d| d.reason.as_deref() != Some("unreadable"));
+        assert_eq!(readable.count() as u64, fault.rows_read, "{fault:?}");
+        assert!(!fault.problem.contains(&here), "{fault:?}");
+    }
     ended(&mut andromeda(folder.path(), "verify")).with(0, &[]);
+    let said = ended(&mut andromeda(folder.path(), "inspect")).with(0, &[]);
+    assert!(
+        said.stdout.contains("not read to its end: own/cut.json"),
+        "{said:#?}"
+    );
+
+    // It is no build of the whole: without the flag the files are still bad, with it nothing is done again.
+    ended(&mut andromeda(folder.path(), BUILD)).with(20, &words);
+    ended(&mut andromeda(
+        folder.path(),
+        &format!("{BUILD} --skip-bad-files"),
+    ))
+    .with(0, &["nothing to do", "left out the rest of"]);
+
+    // Mended files make the build that would have been there from the start.
+    for (name, bytes) in [
+        ("cut.jsonl.gz", gzip(&lines(2, 300))),
+        ("garbage.jsonl.gz", gzip(&lines(6, 3))),
+    ] {
+        put(&folder, name, bytes);
+    }
+    for name in [
+        "cut.jsonl.zst",
+        "cut.parquet",
+        "damaged.parquet",
+        "cut.json",
+    ] {
+        fs::remove_file(folder.path().join("corpus/own").join(name)).unwrap();
+    }
+    ended(&mut andromeda(folder.path(), BUILD)).with(0, &["done before"]);
+}
+
+#[test]
+fn a_disk_that_fails_for_a_moment_is_not_taken_for_a_damaged_file() {
+    let folder = own("[read]\nblock-bytes = 65536\n");
+    put(&folder, "good.jsonl", lines(1, 60));
+    put(
+        &folder,
+        "table.parquet",
+        table("text", texts(2, 600).into_iter().map(Some).collect()),
+    );
+    let build = BUILD.replace("--threads 2", "--threads 1");
+    // Reads of the table fail from the third on, which is after its metadata.
+    let table = folder.path().join("corpus/own/table.parquet");
+    let command = andromeda(folder.path(), &build);
+    let failing = |first: usize| {
+        Command::new("strace")
+            .args(["-f", "-qq", "-o", "/dev/null", "-P"])
+            .arg(&table)
+            .args([
+                "-e",
+                &format!("inject=read,pread64:error=EIO:when={first}+"),
+            ])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .current_dir(folder.path())
+            .stdin(std::process::Stdio::null())
+            .output()
+    };
+    match failing(1_000_000) {
+        Ok(output) if output.status.success() => {}
+        other => {
+            println!("skipped: strace does not work here ({other:?})");
+            return;
+        }
+    }
+    let expected = root_hash(folder.path());
+    let mut inside = 0;
+    for first in 1..40 {
+        for made in ["shards", "work"] {
+            fs::remove_dir_all(folder.path().join(made)).unwrap();
+        }
+        let said = super::of_output(failing(first).unwrap());
+        if said.code == Some(0) {
+            break;
+        }
+        assert!(
+            said.code == Some(10) && said.stderr.contains("table.parquet"),
+            "{said:#?}"
+        );
+        inside += usize::from(said.stderr.contains("cannot read at byte"));
+        // The disk is well again: the same command goes on and leaves no trace of what happened.
+        ended(&mut andromeda(folder.path(), &build)).with(0, &[]);
+        assert_eq!(
+            root_hash(folder.path()),
+            expected,
+            "failing from read {first}"
+        );
+    }
+    assert!(inside >= 2, "{inside} failures inside the table");
 }
 
 #[test]

@@ -219,6 +219,7 @@ impl Corpus {
                     bytes: 5,
                     sha256: sha256(b"bytes"),
                 }],
+                faults: Vec::new(),
                 funnel: Funnel {
                     documents_in: kept.documents + 6,
                     bytes_in: kept.text_bytes + 600,

@@ -64,12 +64,12 @@ pub(super) fn run(
         ));
     } else {
         say(summary(&built));
-        for fault in &built.faults {
-            say(format!(
-                "left out the rest of {}/{}: {}",
-                fault.dataset, fault.file, fault.message
-            ));
-        }
+    }
+    for fault in &built.faults {
+        say(format!(
+            "left out the rest of {}/{}: {}",
+            fault.dataset, fault.file, fault.message
+        ));
     }
     print(built.folder.display())
 }

@@ -104,6 +104,17 @@ pub(super) fn run(
         funnel(manifest),
         splits(manifest)
     ))?;
+    for dataset in &manifest.datasets {
+        for fault in &dataset.faults {
+            print(format!(
+                "not read to its end: {}/{}, after {} rows: {}",
+                dataset.name,
+                fault.path,
+                grouped(fault.rows_read),
+                fault.problem
+            ))?;
+        }
+    }
     for (id, _, tokens, masked, text) in &shown {
         let loss = if *masked > 0 {
             format!(", {masked} without loss")

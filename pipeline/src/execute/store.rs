@@ -583,6 +583,11 @@ impl SectionFile {
         Ok(buffer)
     }
 
+    /// Whether there is such a section.
+    pub fn has(&self, name: &str) -> bool {
+        self.entry(name).is_ok()
+    }
+
     /// A section of little-endian `u32`.
     pub fn read_u32(&self, name: &str) -> Result<Vec<u32>, StoreError> {
         Ok(self

@@ -218,6 +218,7 @@ pub(crate) fn make_build(folder: &Path, seed: u64) {
             source: "made up".to_owned(),
             revision: String::new(),
             files: Vec::new(),
+            faults: Vec::new(),
             funnel: funnel.clone(),
             splits: splits
                 .iter()
