@@ -332,7 +332,7 @@ fn a_disk_that_fails_for_a_moment_is_not_taken_for_a_damaged_file() {
             .stdin(std::process::Stdio::null())
             .output()
     };
-    match failing(1_000_000) {
+    match failing(65_535) {
         Ok(output) if output.status.success() => {}
         other => {
             println!("skipped: strace does not work here ({other:?})");
@@ -341,7 +341,7 @@ fn a_disk_that_fails_for_a_moment_is_not_taken_for_a_damaged_file() {
     }
     let expected = root_hash(folder.path());
     let mut inside = 0;
-    for first in 1..40 {
+    for first in [1, 2, 4, 6, 9, 13, 18, 24, 32] {
         for made in ["shards", "work"] {
             fs::remove_dir_all(folder.path().join(made)).unwrap();
         }
