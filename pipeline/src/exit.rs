@@ -103,7 +103,7 @@ fn of_build(error: &BuildError) -> u8 {
         BuildError::Interrupted => INTERRUPTED,
         BuildError::Threads(_) => RETRIABLE,
         BuildError::Tokenize(_) => USAGE,
-        BuildError::BadFiles(faults) if faults.iter().all(|fault| fault.passing) => RETRIABLE,
+        BuildError::BadFiles(faults) if faults.iter().any(|fault| fault.passing) => RETRIABLE,
         BuildError::BadFiles(_) | BuildError::Empty(_) => PERMANENT,
         BuildError::InTheWay { .. } => INTEGRITY,
     }

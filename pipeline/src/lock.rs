@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::fetch::{Commit, FetchError, Hub, RemoteFile, RepoId};
-use crate::written::{self, Problems};
+use crate::written::{self, Problem, Problems};
 
 /// Pinned revisions, and where listings are kept.
 #[derive(Debug, Default)]
@@ -33,7 +33,15 @@ impl Lock {
     pub fn open(file: &Path, listings: &Path) -> Result<Self, Problems> {
         let pins = match fs_err::read_to_string(file) {
             Ok(text) => written::parse(file, &text).map_err(Problems)?,
-            Err(_) => Pins::default(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Pins::default(),
+            // Taken for an empty one, it would be written over and every revision pinned anew.
+            Err(error) => {
+                let problem =
+                    Problem::of_file(file, format!("the lock file cannot be read: {error}"), None);
+                return Err(Problems(vec![
+                    problem.hint("restore it, or delete it to pin every revision anew"),
+                ]));
+            }
         };
         Ok(Self {
             file: file.to_path_buf(),

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::cli::{Limits, Place, What};
 use crate::execute::{self, BuildError, BuildOptions, Built, Rate};
-use crate::screen::{JsonLines, Screen};
+use crate::screen::{JsonLines, Screen, safe};
 
 pub(super) fn run(
     what: &What,
@@ -40,10 +40,10 @@ pub(super) fn run(
     let built = match built {
         Err(BuildError::BadFiles(faults)) => {
             for fault in &faults {
-                say(format!(
+                say(safe(&format!(
                     "{}/{}: {}",
                     fault.dataset, fault.file, fault.message
-                ));
+                )));
             }
             return Err(BuildError::BadFiles(faults).into());
         }
@@ -66,10 +66,10 @@ pub(super) fn run(
         say(summary(&built));
     }
     for fault in &built.faults {
-        say(format!(
+        say(safe(&format!(
             "left out the rest of {}/{}: {}",
             fault.dataset, fault.file, fault.message
-        ));
+        )));
     }
     print(built.folder.display())
 }

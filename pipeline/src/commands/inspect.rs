@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{grouped, megabytes, print, print_json, table};
 use crate::cli::SplitName;
 use crate::documents;
+use crate::screen::safe;
 use crate::tokenize::Tokenizer;
 
 pub(super) fn run(
@@ -106,13 +107,13 @@ pub(super) fn run(
     ))?;
     for dataset in &manifest.datasets {
         for fault in &dataset.faults {
-            print(format!(
+            print(safe(&format!(
                 "not read to its end: {}/{}, after {} rows: {}",
                 dataset.name,
                 fault.path,
                 grouped(fault.rows_read),
                 fault.problem
-            ))?;
+            )))?;
         }
     }
     for (id, _, tokens, masked, text) in &shown {
@@ -122,7 +123,8 @@ pub(super) fn run(
             String::new()
         };
         print(format!(
-            "\n── {id} · {} tokens{loss} ──\n{}",
+            "\n── {} · {} tokens{loss} ──\n{}",
+            safe(id),
             grouped(*tokens as u64),
             safe(&cut(text, characters))
         ))?;
@@ -136,19 +138,6 @@ fn cut(text: &str, characters: usize) -> String {
         out.push_str(" […]");
     }
     out
-}
-
-/// Documents may hold anything, the terminal's own commands too.
-pub(super) fn safe(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() && c != '\n' && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
 }
 
 fn datasets(manifest: &Manifest) -> String {

@@ -144,7 +144,7 @@ pub(super) fn extract(
     for block in &done.blocks {
         // Rows that a file has and that cannot be decoded: such a file is as bad as one that ends too soon.
         if block.counters.quarantined.contains_key(UNREADABLE) {
-            let messages: Vec<String> =
+            let problems: Vec<String> =
                 SectionFile::open(&store.data(Stage::Extract, block.receipt.key))?
                     .read_json("faults")?;
             let dataset = &plan.datasets[block.dataset];
@@ -153,13 +153,14 @@ pub(super) fn extract(
                 .faults
                 .iter()
                 .any(|fault| fault.dataset == dataset.name && fault.file == *file);
-            if let (false, Some(message)) = (known, messages.into_iter().next()) {
+            if let (false, Some(problem)) = (known, problems.into_iter().next()) {
+                let place = places[block.dataset][block.unit][0].display();
                 done.faults.push(Fault {
                     dataset: dataset.name.clone(),
                     file: file.clone(),
-                    problem: problem(&message, &places[block.dataset][block.unit][0]),
+                    message: format!("{place}: {problem}"),
+                    problem,
                     passing: false,
-                    message,
                 });
             }
         }
@@ -391,7 +392,8 @@ impl Worker {
                     }
                     Err(error) => {
                         // Only a parquet file that is damaged inside fails here; its rows are all accounted for.
-                        out.fault(&error.to_string());
+                        // A block depends on its content alone, so its place on this machine is left out.
+                        out.fault(&problem(&error.to_string(), &job.places[0]));
                         batch.extend((next_row..place(block.first_row + block.rows())).map(
                             |row| Entry {
                                 row,

@@ -104,7 +104,7 @@ pub enum BuildError {
     #[error(transparent)]
     Finish(#[from] finish::FinishError),
     /// Files could not be read to their end.
-    #[error("{} of the files could not be read to the end; everything else is done and kept. Mend them and run again, or leave them out with --skip-bad-files", .0.len())]
+    #[error("{} of the files could not be read to the end; everything else is done and kept. {}", .0.len(), way_out(.0))]
     BadFiles(Vec<Fault>),
     /// No document was kept.
     #[error("no document was kept: {0}")]
@@ -123,6 +123,14 @@ pub enum BuildError {
         /// What is wrong with it.
         why: String,
     },
+}
+
+fn way_out(faults: &[Fault]) -> &'static str {
+    if faults.iter().any(|fault| fault.passing) {
+        "Run again when the disk is well; a file that no disk gives back is left out with `exclude` in its dataset's manifest"
+    } else {
+        "Mend them and run again, or leave them out with --skip-bad-files"
+    }
 }
 
 impl From<std::io::Error> for BuildError {
@@ -234,7 +242,8 @@ fn run(
         return Err(BuildError::Interrupted);
     }
     if !extracted.faults.is_empty() {
-        if !options.skip_bad_files {
+        // What a failing disk took away is no property of the input: no build is made of what was left.
+        if !options.skip_bad_files || extracted.faults.iter().any(|fault| fault.passing) {
             return Err(BuildError::BadFiles(extracted.faults));
         }
         title = Title::without(plan, &extracted.faults, &extracted.blocks);
