@@ -9,6 +9,7 @@
 mod end_to_end;
 mod hostile;
 mod hub;
+mod loss;
 mod options;
 mod resume;
 

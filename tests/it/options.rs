@@ -374,6 +374,13 @@ fn every_option_of_every_rule_runs_extract_again_where_its_profile_judges_and_no
         assert_eq!(again.tasks.get("extract"), Some(&2), "{path}: {again:?}");
         assert!(!again.same_build, "{path}");
     }
+    // No published profile has an upper limit, so the recipe's own file does not name the option.
+    let again = base.with_recipe(
+        "profile.plain.length.max-characters",
+        Some(1_000_000.into()),
+    );
+    assert_eq!(again.tasks.get("extract"), Some(&2), "{again:?}");
+    assert!(!again.same_build);
 }
 
 #[test]
