@@ -105,6 +105,9 @@ pub enum BuildError {
     /// Files could not be read to their end.
     #[error("{} of the files could not be read to the end; everything else is done and kept. Mend them and run again, or leave them out with --skip-bad-files", .0.len())]
     BadFiles(Vec<Fault>),
+    /// The render does not fit the rows, found by a look at the first of them.
+    #[error(transparent)]
+    Rows(#[from] crate::written::Problems),
     /// No document was kept.
     #[error("no document was kept: {0}")]
     Empty(String),
@@ -188,6 +191,7 @@ fn run(
 ) -> Result<Built, BuildError> {
     let tokenizer = Tokenizer::load(&plan.tokenizer, plan.recipe.tokenize.end_of_text.as_deref())?;
     let places = fetch(plan, progress, stop)?;
+    plan.look(&places)?;
     let extracted = extract::extract(plan, &places, store, progress, stop)?;
     if stop.load(Ordering::Relaxed) {
         return Err(BuildError::Interrupted);
@@ -282,6 +286,7 @@ pub fn texts(
         .map_err(|error| BuildError::Threads(error.to_string()))?;
     pool.install(|| {
         let places = fetch(plan, progress, stop)?;
+        plan.look(&places)?;
         let extracted = extract::extract(plan, &places, &store, progress, stop)?;
         if stop.load(Ordering::Relaxed) {
             return Err(BuildError::Interrupted);
