@@ -258,6 +258,9 @@ pub struct Manifest {
     pub datasets: Vec<DatasetEntry>,
     /// All datasets together.
     pub funnel: Funnel,
+    /// Benchmarks whose rows are training data of this build: a score on them says nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contaminates: Vec<String>,
     /// Tables beside the shards.
     pub tables: Vec<FileEntry>,
     /// The options it was made with.

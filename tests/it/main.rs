@@ -6,6 +6,7 @@
     reason = "a test fails where something is missing, its helpers too"
 )]
 
+mod catalogue;
 mod end_to_end;
 mod hostile;
 mod hub;

@@ -278,6 +278,7 @@ impl Corpus {
                 })
                 .into(),
             recipe: serde_json::json!({"shard": {"level": 3}, "ratio": 0.005}),
+            contaminates: Vec::new(),
             program: "andromeda test".to_owned(),
         }
     }

@@ -396,6 +396,7 @@ fn manifest(
         funnel,
         tables,
         recipe: serde_json::to_value(&recipe).expect("a recipe is plain data"),
+        contaminates: plan.contaminates.clone(),
         program: format!("andromeda {}", env!("CARGO_PKG_VERSION")),
     })
 }

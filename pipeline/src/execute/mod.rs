@@ -106,6 +106,9 @@ pub enum BuildError {
     /// Files could not be read to their end.
     #[error("{} of the files could not be read to the end; everything else is done and kept. {}", .0.len(), way_out(.0))]
     BadFiles(Vec<Fault>),
+    /// The render does not fit the rows, found by a look at the first of them.
+    #[error(transparent)]
+    Rows(#[from] crate::written::Problems),
     /// No document was kept.
     #[error("no document was kept: {0}")]
     Empty(String),
@@ -237,6 +240,7 @@ fn run(
 ) -> Result<Built, BuildError> {
     let tokenizer = Tokenizer::load(&plan.tokenizer, plan.recipe.tokenize.end_of_text.as_deref())?;
     let places = fetch(plan, progress, stop)?;
+    plan.look(&places)?;
     let extracted = extract::extract(plan, &places, store, progress, stop)?;
     if stop.load(Ordering::Relaxed) {
         return Err(BuildError::Interrupted);
@@ -342,6 +346,7 @@ pub fn texts(
         .map_err(|error| BuildError::Threads(error.to_string()))?;
     pool.install(|| {
         let places = fetch(plan, progress, stop)?;
+        plan.look(&places)?;
         let extracted = extract::extract(plan, &places, &store, progress, stop)?;
         if stop.load(Ordering::Relaxed) {
             return Err(BuildError::Interrupted);

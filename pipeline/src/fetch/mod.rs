@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+mod access;
 mod cache;
 mod download;
 mod error;
