@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::{Plan, PlanError, PlannedDataset, Unit};
+use crate::execute::store;
 use crate::fetch::{HubOptions, free_bytes};
 use crate::read::{Compression, FileFormat};
 use crate::source::Location;
@@ -191,10 +192,16 @@ impl Plan {
                 hint,
             });
         }
+        // An interrupted run left its part of the work there: gone on with, it does not need that room again.
+        let done: u64 = store::usage(work)
+            .into_iter()
+            .flatten()
+            .map(|stage| stage.bytes)
+            .sum();
         let work = existing(work);
         let mut places = vec![(
             work,
-            estimate.disk_bytes,
+            estimate.disk_bytes.saturating_sub(done),
             "free some, name another folder with --work, or take less: a smaller budget-bytes, fewer datasets",
         )];
         // Settings that cannot be read are told by whatever uses the hub first.
