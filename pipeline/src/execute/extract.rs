@@ -563,7 +563,7 @@ fn next_task(
                 .ok()
                 .map(|render| render.fields());
             match read::open(&job.places[0], &options) {
-                Ok(source) => source,
+                Ok(source) => read::sampled(source, job.unit.share),
                 Err(error) => {
                     job.must_be_unchanged()?;
                     note_fault(job, &error, done, progress);
