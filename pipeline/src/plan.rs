@@ -613,10 +613,19 @@ fn list<'a>(part: &'a Part, context: &mut Context<'_>) -> Result<Listed<'a>, Sou
         .collect();
     let asked = files.len();
     files.retain(|file| !held_out.is_match(&file.path));
-    if files.len() < asked {
+    match asked - files.len() {
+        0 => {}
+        1 => notes.push("1 file is held out for evaluation".to_owned()),
+        held_out => notes.push(format!("{held_out} files are held out for evaluation")),
+    }
+    let tests = files
+        .iter()
+        .filter(|file| crate::catalogue::is_held_out(&file.path))
+        .count();
+    if tests > 0 && !part.dataset.manifest.evaluation {
         notes.push(format!(
-            "{} files are held out for evaluation",
-            asked - files.len()
+            "{tests} of its {} files are named after a test or validation split; evaluation-files would hold them out",
+            files.len()
         ));
     }
     if files.is_empty() {

@@ -447,7 +447,19 @@ fn each_config_is_a_dataset_of_the_plan_the_build_and_the_command_line() {
     let plan = bench.json("plan --dataset glue --recipe small");
     assert_eq!(
         plan["datasets"][0]["notes"],
-        json!(["1 files are held out for evaluation"])
+        json!(["1 file is held out for evaluation"])
+    );
+    // Whoever holds nothing out is told what the names say.
+    bench.manifest(
+        "glue",
+        &GLUE.replace("evaluation-files = [\"*/test-*.jsonl\"]\n", ""),
+    );
+    let careless = bench.json("plan --dataset glue --recipe small");
+    assert_eq!(
+        careless["datasets"][0]["notes"],
+        json!([
+            "1 of its 3 files are named after a test or validation split; evaluation-files would hold them out"
+        ])
     );
     // Published rows beat a guess by size.
     assert_eq!(plan["datasets"][1]["documents"], 20);

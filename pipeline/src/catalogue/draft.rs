@@ -267,7 +267,7 @@ fn is_about(path: &str) -> bool {
 }
 
 /// Whether a word of the path names a split that is not trained on.
-fn is_held_out(path: &str) -> bool {
+pub(crate) fn is_held_out(path: &str) -> bool {
     path.split(|c: char| !c.is_ascii_alphanumeric())
         .any(|word| {
             let word = word.trim_end_matches(|c: char| c.is_ascii_digit());
