@@ -1,8 +1,16 @@
 //! The catalogue: one hand-written TOML file a dataset, saying where it is, what it is and how a row becomes a document.
 //!
-//! All files of the folder are read before anything else happens, and every problem of every file is reported at once.
+//! All files of the folder are read before anything else happens, and every problem of every file is reported at once. A
+//! manifest is what was written; its [`Part`]s are what it means: one for the whole, or one a `[[config]]` with all that the
+//! config does not say taken from the dataset.
 
-use std::collections::BTreeSet;
+mod budget;
+mod check;
+mod example;
+mod part;
+pub(crate) mod patterns;
+mod select;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +19,10 @@ use crate::fetch::RepoId;
 use crate::read::ReadOptions;
 use crate::render::RenderOptions;
 use crate::written::{self, Problem, Problems};
+
+pub use budget::BudgetBytes;
+pub use part::Part;
+pub use select::{Chosen, Selected, Selection};
 
 /// How much a dataset matters. A document that is in several tiers belongs to the first of them, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -84,22 +96,91 @@ pub struct DatasetManifest {
     pub kind: Kind,
     /// Name of the recipe's profile whose rules judge its documents.
     pub profile: String,
-    /// The licence's SPDX identifier, or in words what is known of it.
+    /// The licence's SPDX identifier, or in words what is known of it. Required; its absence is told by the checks, which
+    /// say what to write.
+    #[serde(default)]
     pub licence: String,
+    /// What follows from the licence: non-commercial, share-alike, per file, unclear, terms of use.
+    #[serde(default)]
+    pub licence_note: Option<String>,
+    /// What was named but never published, and why this public set stands in for it.
+    #[serde(default)]
+    pub stands_in_for: Option<String>,
+    /// Whether it is a benchmark: its rows are training data only for a person who insists.
+    #[serde(default)]
+    pub evaluation: bool,
+    /// Published size of the chosen files, for people.
+    #[serde(default)]
+    pub size_bytes: Option<u64>,
+    /// Published number of rows, for people.
+    #[serde(default)]
+    pub rows: Option<u64>,
     /// Where it can be read about.
     #[serde(default)]
     pub homepage: Option<String>,
     /// Bytes of files to take at most; chosen spread out over the whole. Everything when absent.
     #[serde(default)]
-    pub budget_bytes: Option<u64>,
+    pub budget_bytes: Option<BudgetBytes>,
     /// Where its files are.
+    #[serde(default)]
     pub source: Source,
     /// How its files are read; everything has a default by file name.
     #[serde(default)]
     pub read: ReadOptions,
-    /// How a row becomes a document.
+    /// How a row becomes a document; may be absent where every config says it.
+    #[serde(default)]
     pub render: RenderOptions,
-    /// Rows and the text they must give.
+    /// Parts that differ in files, kind, profile or render; each is planned, counted and reported by itself.
+    #[serde(default, rename = "config")]
+    pub configs: Vec<Config>,
+    /// Rows and the documents they must give.
+    #[serde(default, rename = "example")]
+    pub examples: Vec<Example>,
+}
+
+/// A part of a dataset, called `dataset/config`: what it does not say is the dataset's.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// Its name, unique in the dataset.
+    pub name: String,
+    /// Glob patterns of its files.
+    #[serde(default)]
+    pub files: Vec<String>,
+    /// Glob patterns of files to leave out all the same, beside the dataset's.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Glob patterns of held-out files, beside the dataset's.
+    #[serde(default)]
+    pub evaluation_files: Vec<String>,
+    /// What its rows are.
+    #[serde(default)]
+    pub kind: Option<Kind>,
+    /// Name of the recipe's profile.
+    #[serde(default)]
+    pub profile: Option<String>,
+    /// Its licence, where it has one of its own.
+    #[serde(default)]
+    pub licence: Option<String>,
+    /// What follows from that licence.
+    #[serde(default)]
+    pub licence_note: Option<String>,
+    /// Published size of its files, for people.
+    #[serde(default)]
+    pub size_bytes: Option<u64>,
+    /// Published number of its rows, for people.
+    #[serde(default)]
+    pub rows: Option<u64>,
+    /// Bytes of its files to take at most, in place of a share of the dataset's budget.
+    #[serde(default)]
+    pub budget_bytes: Option<u64>,
+    /// How its files are read, in place of the dataset's whole table.
+    #[serde(default)]
+    pub read: Option<ReadOptions>,
+    /// How its rows become documents, in place of the dataset's whole table.
+    #[serde(default)]
+    pub render: Option<RenderOptions>,
+    /// Rows and the documents they must give.
     #[serde(default, rename = "example")]
     pub examples: Vec<Example>,
 }
@@ -125,14 +206,21 @@ pub struct HubSource {
     /// Branch, tag or commit; pinned to a commit in the lock file the first time it is used.
     #[serde(default = "main_branch")]
     pub revision: String,
-    /// Glob patterns of the files to take.
+    /// Glob patterns of the files to take; may be absent where every config has its own.
+    #[serde(default)]
     pub files: Vec<String>,
+    /// Glob patterns of held-out files, for evaluation and decontamination: they are never training data.
+    #[serde(default)]
+    pub evaluation_files: Vec<String>,
     /// Glob patterns of files to leave out all the same.
     #[serde(default)]
     pub exclude: Vec<String>,
     /// Whether terms must be accepted on its page before a token opens it.
     #[serde(default)]
     pub gated: bool,
+    /// How to get access, where it is gated.
+    #[serde(default)]
+    pub access: Option<String>,
 }
 
 fn main_branch() -> String {
@@ -170,14 +258,21 @@ pub struct CargoSource {
     pub exclude: Vec<String>,
 }
 
-/// A row and the text it must give: a manifest that tests itself.
+/// A row and what it must give: a manifest that tests itself.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Example {
     /// The row, as the reader gives it.
     pub row: serde_json::Map<String, serde_json::Value>,
-    /// The document's text.
-    pub text: String,
+    /// The text of its one document.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// The texts of its documents, where a row gives several.
+    #[serde(default)]
+    pub texts: Option<Vec<String>>,
+    /// What of all the texts is trained on, one stretch after another.
+    #[serde(default)]
+    pub trained: Option<String>,
 }
 
 /// A manifest with the file it was read from.
@@ -195,17 +290,6 @@ pub struct Catalogue {
     /// Sorted by name.
     pub datasets: Vec<Dataset>,
     folder: PathBuf,
-}
-
-/// What a build is made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selection {
-    /// The datasets of these tiers.
-    Tiers(Vec<Tier>),
-    /// These datasets.
-    Datasets(Vec<String>),
-    /// One dataset manifest that need not be in the catalogue.
-    File(PathBuf),
 }
 
 impl Catalogue {
@@ -242,65 +326,6 @@ impl Catalogue {
             Err(Problems(problems))
         }
     }
-
-    /// The datasets of a selection, each with the tier it is taken in, most important tier first.
-    pub fn select(&self, selection: &Selection) -> Result<Vec<(Tier, Dataset)>, Problems> {
-        let problem = |message: String, hint: Option<String>| {
-            Problems(vec![Problem::of_file(&self.folder, message, hint)])
-        };
-        let mut chosen: Vec<(Tier, Dataset)> = Vec::new();
-        match selection {
-            Selection::Tiers(tiers) => {
-                let tiers: BTreeSet<Tier> = tiers.iter().copied().collect();
-                for dataset in &self.datasets {
-                    if let Some(tier) = dataset
-                        .manifest
-                        .tiers
-                        .iter()
-                        .filter(|t| tiers.contains(t))
-                        .min()
-                    {
-                        chosen.push((*tier, dataset.clone()));
-                    }
-                }
-                if chosen.is_empty() {
-                    let names: Vec<_> = tiers.iter().map(|t| t.name()).collect();
-                    return Err(problem(
-                        format!("no dataset serves the tier {}", names.join(", ")),
-                        None,
-                    ));
-                }
-            }
-            Selection::Datasets(names) => {
-                for name in names {
-                    let Some(dataset) = self.datasets.iter().find(|d| d.manifest.name == *name)
-                    else {
-                        let all = self.datasets.iter().map(|d| d.manifest.name.as_str());
-                        let hint = match written::nearest(name, all.clone()) {
-                            Some(near) => format!("did you mean `{near}`?"),
-                            None => format!("there are {}", all.collect::<Vec<_>>().join(", ")),
-                        };
-                        return Err(problem(
-                            format!("no dataset is called `{name}`"),
-                            Some(hint),
-                        ));
-                    };
-                    let tier = dataset
-                        .manifest
-                        .tiers
-                        .iter()
-                        .min()
-                        .copied()
-                        .unwrap_or(Tier::Own);
-                    chosen.push((tier, dataset.clone()));
-                }
-            }
-            Selection::File(file) => chosen.push((Tier::Own, Dataset::load(file)?)),
-        }
-        chosen.sort_by(|a, b| (a.0, &a.1.manifest.name).cmp(&(b.0, &b.1.manifest.name)));
-        chosen.dedup_by(|a, b| a.1.manifest.name == b.1.manifest.name);
-        Ok(chosen)
-    }
 }
 
 impl Dataset {
@@ -314,7 +339,7 @@ impl Dataset {
             )])
         })?;
         let manifest: DatasetManifest = written::parse(file, &source).map_err(Problems)?;
-        let problems = check(file, &source, &manifest);
+        let problems = check::check(file, &source, &manifest);
         if problems.is_empty() {
             Ok(Self {
                 manifest,
@@ -324,95 +349,6 @@ impl Dataset {
             Err(Problems(problems))
         }
     }
-}
-
-fn check(file: &Path, source: &str, manifest: &DatasetManifest) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let at = |keys: &[&str], message: String| Problem::at(file, source, keys, message);
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    if manifest.name != stem {
-        problems.push(
-            at(
-                &["name"],
-                format!("the name `{}` is not the file's", manifest.name),
-            )
-            .hint(format!(
-                "write name = \"{stem}\", or rename the file to {}.toml",
-                manifest.name
-            )),
-        );
-    }
-    if manifest.licence.trim().is_empty() {
-        problems.push(
-            at(&["licence"], "the licence is empty".to_owned())
-                .hint("write its SPDX identifier, or in words what is known of it"),
-        );
-    }
-    let sources = [
-        manifest.source.hub.is_some(),
-        manifest.source.folder.is_some(),
-        manifest.source.cargo.is_some(),
-    ];
-    if sources.iter().filter(|given| **given).count() != 1 {
-        problems.push(
-            at(&["source"], "a dataset has exactly one source".to_owned())
-                .hint("write one of [source.hub], [source.folder], [source.cargo]"),
-        );
-    }
-    let patterns: Vec<(&str, &Vec<String>)> = [
-        manifest
-            .source
-            .hub
-            .as_ref()
-            .map(|s| ("hub", [&s.files, &s.exclude])),
-        manifest
-            .source
-            .folder
-            .as_ref()
-            .map(|s| ("folder", [&s.files, &s.exclude])),
-        manifest
-            .source
-            .cargo
-            .as_ref()
-            .map(|s| ("cargo", [&s.files, &s.exclude])),
-    ]
-    .into_iter()
-    .flatten()
-    .flat_map(|(name, lists)| lists.map(|list| (name, list)))
-    .collect();
-    for (table, list) in patterns {
-        for pattern in list {
-            if let Err(error) = globset::Glob::new(pattern) {
-                problems.push(at(
-                    &["source", table, "files"],
-                    format!("`{pattern}` is not a glob pattern: {error}"),
-                ));
-            }
-        }
-    }
-    match crate::render::Render::new(&manifest.render) {
-        Err(error) => problems.push(at(&["render"], error.to_string())),
-        Ok(render) => {
-            for example in &manifest.examples {
-                match render.render(example.row.clone()) {
-                    Ok(rendered) if rendered.content.to_text() == example.text => {}
-                    Ok(rendered) => problems.push(at(
-                        &["example"],
-                        format!(
-                            "the example gives {:?}, not {:?}",
-                            rendered.content.to_text(),
-                            example.text
-                        ),
-                    )),
-                    Err(fault) => problems.push(at(
-                        &["example"],
-                        format!("the example gives no document: {}", fault.reason()),
-                    )),
-                }
-            }
-        }
-    }
-    problems
 }
 
 #[cfg(test)]
@@ -463,6 +399,137 @@ text = "hello"
         assert!(problems.iter().all(|p| p.place.is_some()));
     }
 
+    const GLUE: &str = r#"
+name = "glue"
+description = "Sentences and judgements."
+tiers = ["high"]
+profile = "task"
+licence = "per task"
+budget-bytes = { high = 5 }
+[source.hub]
+repository = "nyu-mll/glue"
+evaluation-files = ["*/test-*.parquet"]
+[render]
+template = "{sentence}\n{label?bad|good}"
+[[config]]
+name = "cola"
+files = ["cola/train-*.parquet"]
+[[config.example]]
+row = { sentence = "So be it.", label = 1 }
+text = "So be it.\ngood"
+[[config]]
+name = "qqp"
+files = ["qqp/train-*.parquet"]
+evaluation-files = ["qqp/validation-*.parquet"]
+kind = "chat"
+profile = "chat"
+licence = "non-commercial"
+rows = 7
+[config.render]
+exchange = { prompt = "q", response = "a" }
+[[config.example]]
+row = { q = "Why?", a = "So." }
+texts = ["\n\nHuman: Why?\n\nAssistant: So."]
+trained = " So."
+"#;
+
+    #[test]
+    fn a_config_inherits_what_it_does_not_say() {
+        let parts = load("glue.toml", GLUE).unwrap().parts();
+        let [cola, qqp] = parts.as_slice() else {
+            panic!("{parts:#?}");
+        };
+        let (cola, qqp, of_qqp) = (&cola.dataset.manifest, &qqp.dataset.manifest, qqp);
+        assert_eq!(
+            (cola.name.as_str(), qqp.name.as_str()),
+            ("glue/cola", "glue/qqp")
+        );
+        assert_eq!((cola.kind, qqp.kind), (Kind::Text, Kind::Chat));
+        assert_eq!(
+            (cola.profile.as_str(), qqp.profile.as_str()),
+            ("task", "chat")
+        );
+        assert_eq!(
+            (cola.licence.as_str(), qqp.licence.as_str()),
+            ("per task", "non-commercial")
+        );
+        assert_eq!((cola.rows, qqp.rows), (None, Some(7)));
+        assert!(cola.render.template.is_some() && qqp.render.template.is_none());
+        let hub = qqp.source.hub.as_ref().unwrap();
+        assert_eq!(hub.files, ["qqp/train-*.parquet"]);
+        assert_eq!(
+            of_qqp.held_out,
+            ["*/test-*.parquet", "qqp/validation-*.parquet"]
+        );
+    }
+
+    /// A catalogue of these manifests, in a folder that is gone again.
+    fn catalogue(manifests: &[(&str, &str)]) -> Catalogue {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in manifests {
+            fs_err::write(folder.path().join(format!("{name}.toml")), text).unwrap();
+        }
+        Catalogue::load(folder.path()).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn named(names: &[&str]) -> Selection {
+        Selection::Datasets(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    #[test]
+    fn a_dataset_is_asked_for_whole_or_by_config() {
+        let catalogue = catalogue(&[("glue", GLUE), ("mine", GOOD)]);
+        let parts = |names: &[&str]| -> Vec<String> {
+            let selected = catalogue.select(&named(names), false).unwrap();
+            let parts = selected.chosen.iter().flat_map(|chosen| &chosen.parts);
+            parts
+                .map(|part| part.dataset.manifest.name.clone())
+                .collect()
+        };
+        assert_eq!(parts(&["glue"]), ["glue/cola", "glue/qqp"]);
+        assert_eq!(
+            parts(&["mine", "glue/qqp"]),
+            ["glue/qqp", "mine"],
+            "most important tier first"
+        );
+        assert_eq!(
+            parts(&["glue/qqp", "glue/cola", "glue/qqp"]),
+            ["glue/cola", "glue/qqp"]
+        );
+        for (name, words) in [
+            ("glue/cole", "did you mean `glue/cola`?"),
+            ("glue/x", "it has cola, qqp"),
+            ("mine/x", "`mine` is not divided"),
+            ("nyu-mll/glue", "is called `glue` here"),
+            ("gleu", "did you mean `glue`?"),
+            ("nothing", "there are glue, mine"),
+        ] {
+            let said = catalogue.select(&named(&[name]), false).unwrap_err();
+            assert!(said.to_string().contains(words), "{name}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_benchmark_is_left_out_unless_a_person_insists() {
+        let benchmark = GOOD
+            .replace("\"mine\"", "\"test\"")
+            .replace("profile", "evaluation = true\ntiers = [\"high\"]\nprofile");
+        let catalogue = catalogue(&[("glue", GLUE), ("test", &benchmark)]);
+        let high = Selection::Tiers(vec![Tier::High]);
+        let names = |selected: &Selected| -> Vec<String> {
+            let chosen = selected.chosen.iter();
+            chosen.map(|chosen| chosen.name().to_owned()).collect()
+        };
+        let selected = catalogue.select(&high, false).unwrap();
+        assert_eq!(names(&selected), ["glue"]);
+        assert_eq!(selected.benchmarks, ["test"]);
+        let selected = catalogue.select(&high, true).unwrap();
+        assert_eq!(names(&selected), ["glue", "test"]);
+        assert!(selected.benchmarks.is_empty());
+        let said = catalogue.select(&named(&["test"]), false).unwrap_err();
+        assert!(said.to_string().contains("--with-benchmarks"), "{said}");
+    }
+
     #[test]
     fn a_document_goes_to_the_most_important_tier_of_its_dataset() {
         let folder = tempfile::tempdir().unwrap();
@@ -478,21 +545,15 @@ text = "hello"
         }
         let catalogue = Catalogue::load(folder.path()).unwrap();
         let all = catalogue
-            .select(&Selection::Tiers(vec![Tier::Low, Tier::High]))
+            .select(&Selection::Tiers(vec![Tier::Low, Tier::High]), false)
             .unwrap();
         let names: Vec<_> = all
+            .chosen
             .iter()
-            .map(|(tier, d)| (tier.name(), d.manifest.name.as_str()))
+            .map(|chosen| (chosen.tiers[0].name(), chosen.name()))
             .collect();
         assert_eq!(names, [("high", "a"), ("high", "b"), ("low", "c")]);
-        let wrong = catalogue
-            .select(&Selection::Datasets(vec!["d".into()]))
-            .unwrap_err();
-        assert!(wrong.to_string().contains("no dataset is called `d`"));
-        assert!(
-            catalogue
-                .select(&Selection::Tiers(vec![Tier::Medium]))
-                .is_err()
-        );
+        let medium = Selection::Tiers(vec![Tier::Medium]);
+        assert!(catalogue.select(&medium, false).is_err());
     }
 }

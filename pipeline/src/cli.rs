@@ -163,7 +163,7 @@ pub struct What {
     /// Tiers, most important first
     #[arg(long, value_enum, value_delimiter = ',', conflicts_with_all = ["dataset", "manifest"])]
     pub priority: Vec<Priority>,
-    /// Datasets of the catalogue, by name
+    /// Datasets of the catalogue by name, or single configs of them: glue, glue/cola
     #[arg(long, value_delimiter = ',', conflicts_with = "manifest")]
     pub dataset: Vec<String>,
     /// A dataset manifest outside the catalogue: a corpus of your own
@@ -175,6 +175,12 @@ pub struct What {
     /// `full` lifts the datasets' budgets
     #[arg(long, value_enum, default_value = "default")]
     pub budget: Budget,
+    /// Take benchmarks as training data too; the build is marked with what it contaminates
+    #[arg(long)]
+    pub with_benchmarks: bool,
+    /// Leave out datasets whose terms were not accepted, instead of ending
+    #[arg(long)]
+    pub skip_gated: bool,
 }
 
 /// A tier, or all three of the mission.

@@ -61,8 +61,10 @@ pub struct Usage(pub String);
 
 fn of_plan(error: &PlanError) -> u8 {
     match error {
-        PlanError::Written(_) | PlanError::Source(SourceError::Written(_)) => USAGE,
+        PlanError::Written(_)
+        | PlanError::Source(SourceError::Written(_) | SourceError::Unmatched { .. }) => USAGE,
         PlanError::Source(SourceError::Fetch { error, .. }) => of_fetch(error),
+        PlanError::Gated(_) => PERMANENT,
         PlanError::Source(SourceError::Io { .. })
         | PlanError::Lock { .. }
         | PlanError::DoesNotFit { .. } => RETRIABLE,

@@ -17,6 +17,8 @@
 //!     work: "work".into(),
 //!     lock: "manifests/datasets.lock".into(),
 //!     full: false,
+//!     with_benchmarks: false,
+//!     skip_gated: false,
 //!     needs_tokenizer: true,
 //! })?;
 //! let options = execute::BuildOptions {

@@ -4,13 +4,19 @@
 //! of the build. Files are grouped into units here, by content and never by the number of workers, so that a resumed run,
 //! or one with other threads, finds the same tasks.
 
-use std::path::{Path, PathBuf};
+mod choose;
+mod estimate;
+mod look;
+mod units;
 
+use std::path::PathBuf;
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::Serialize;
 
-use crate::catalogue::{Catalogue, Dataset, Kind, Selection, Tier};
+use crate::catalogue::{Catalogue, Chosen, Kind, Part, Selection, Tier};
 use crate::digest::{Digest, Remembered};
-use crate::fetch::Hub;
+use crate::fetch::{FetchError, Hub};
 use crate::filter::FilterOptions;
 use crate::lock::Lock;
 use crate::read::{Compression, FileFormat, ReadOptions};
@@ -19,11 +25,11 @@ use crate::render::RenderOptions;
 use crate::source::{self, Context, Location, PlannedFile, SourceError};
 use crate::written::{self, Problem, Problems};
 
+pub use estimate::{Estimate, StageTime};
+pub use look::look;
+
 /// Raised whenever the same plan would give other bytes than before: part of every key and fingerprint.
 pub const BYTES_VERSION: u32 = 1;
-
-/// Small files are read together until they weigh about this much.
-const GROUP_BYTES: u64 = 8 << 20;
 
 /// What a plan is made from.
 #[derive(Debug, Clone)]
@@ -40,6 +46,10 @@ pub struct PlanOptions {
     pub lock: PathBuf,
     /// Whether budgets are lifted.
     pub full: bool,
+    /// Whether benchmarks may be training data, which the build is then marked with.
+    pub with_benchmarks: bool,
+    /// Whether datasets that do not open for lack of access are left out, instead of ending without a plan.
+    pub skip_gated: bool,
     /// Whether documents will be tokenized; without, the tokenizer's file need not be there.
     pub needs_tokenizer: bool,
 }
@@ -61,19 +71,53 @@ pub struct Plan {
     pub tokenizer_digest: Digest,
     /// Most important tier first, then by name.
     pub datasets: Vec<PlannedDataset>,
+    /// Benchmarks that are training data of this build: a score on them says nothing.
+    pub contaminates: Vec<String>,
+    /// Datasets that were asked for and left out, with the reason.
+    pub left_out: Vec<LeftOut>,
 }
 
-/// A dataset of a plan.
-#[derive(Debug, Clone)]
-pub struct PlannedDataset {
+/// A dataset that was asked for and left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
     /// Its name.
     pub name: String,
+    /// Why, and how it would be taken in.
+    pub reason: String,
+}
+
+/// A dataset that does not open.
+#[derive(Debug)]
+pub struct Closed {
+    /// Its name.
+    pub name: String,
+    /// How to get access, as its manifest says.
+    pub access: String,
+    /// How the hub refused.
+    pub error: FetchError,
+}
+
+/// A dataset of a plan: a whole one, or one config of one.
+#[derive(Debug, Clone)]
+pub struct PlannedDataset {
+    /// Its name: `dataset` or `dataset/config`.
+    pub name: String,
+    /// Its manifest.
+    pub file: PathBuf,
     /// The tier it is taken in.
     pub tier: Tier,
     /// What its rows are.
     pub kind: Kind,
     /// Its licence.
     pub licence: String,
+    /// What follows from it.
+    pub licence_note: Option<String>,
+    /// What it stands in for, and why.
+    pub stands_in_for: Option<String>,
+    /// Whether its terms had to be accepted; it opens, or there would be no plan.
+    pub gated: bool,
+    /// Published rows of all of it, where they are known.
+    pub rows: Option<u64>,
     /// The place, for people.
     pub source: String,
     /// What it was pinned to.
@@ -92,6 +136,18 @@ pub struct PlannedDataset {
     pub left_out: (usize, u64),
     /// For people.
     pub notes: Vec<String>,
+}
+
+impl PlannedDataset {
+    /// Files that are read.
+    pub fn files(&self) -> usize {
+        self.units.iter().map(|unit| unit.files.len()).sum()
+    }
+
+    /// Bytes of those files.
+    pub fn bytes(&self) -> u64 {
+        self.units.iter().map(Unit::bytes).sum()
+    }
 }
 
 /// One file, or several small text files that are read together.
@@ -119,25 +175,6 @@ impl Unit {
     }
 }
 
-/// What a build is expected to weigh. Guesses, but of the right size; exact numbers are in the manifest afterwards.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Estimate {
-    /// Files to read.
-    pub files: u64,
-    /// Bytes of those files.
-    pub bytes: u64,
-    /// Bytes that must still come over the network.
-    pub download_bytes: u64,
-    /// Documents.
-    pub documents: u64,
-    /// Tokens, if nothing were dropped.
-    pub tokens: u64,
-    /// Memory at the peak.
-    pub memory_bytes: u64,
-    /// Disk for intermediates and shards.
-    pub disk_bytes: u64,
-}
-
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -155,6 +192,9 @@ pub enum PlanError {
         /// Why.
         error: std::io::Error,
     },
+    /// Datasets whose terms nobody accepted, or not the one whose token was sent.
+    #[error("{}", closed(.0))]
+    Gated(Vec<Closed>),
     /// It would not fit.
     #[error("{what} is too small: this build needs about {} MB and {} MB are allowed ({hint})", needed / 1_000_000, available / 1_000_000)]
     DoesNotFit {
@@ -165,8 +205,22 @@ pub enum PlanError {
         /// Bytes there.
         available: u64,
         /// What to do.
-        hint: &'static str,
+        hint: String,
     },
+}
+
+fn closed(datasets: &[Closed]) -> String {
+    let mut lines: Vec<String> = datasets
+        .iter()
+        .map(|dataset| {
+            format!(
+                "dataset {}: {}\n  hint: {}",
+                dataset.name, dataset.error, dataset.access
+            )
+        })
+        .collect();
+    lines.push("  hint: --skip-gated builds the others without".to_owned());
+    lines.join("\n")
 }
 
 /// Resolves a selection and a recipe. Writes nothing but the lock file and the work folder's memory of digests.
@@ -175,7 +229,7 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
         Selection::File(_) => Catalogue::default(),
         _ => Catalogue::load(&options.manifests.join("datasets"))?,
     };
-    let chosen = catalogue.select(&options.selection)?;
+    let selected = catalogue.select(&options.selection, options.with_benchmarks)?;
     let recipe_file = recipe_file(options)?;
     let recipe = Recipe::load(&recipe_file)?;
     let recipe_name = recipe_file
@@ -208,25 +262,7 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
         )])
     })?;
 
-    let mut problems = Vec::new();
-    for (_, dataset) in &chosen {
-        if !recipe.profile.contains_key(&dataset.manifest.profile) {
-            let names = recipe.profile.keys().map(String::as_str);
-            let hint = match written::nearest(&dataset.manifest.profile, names.clone()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!(
-                    "the recipe `{recipe_name}` has {}",
-                    names.collect::<Vec<_>>().join(", ")
-                ),
-            };
-            let text = fs_err::read_to_string(&dataset.file).unwrap_or_default();
-            let message = format!(
-                "the recipe `{recipe_name}` has no profile `{}`",
-                dataset.manifest.profile
-            );
-            problems.push(Problem::at(&dataset.file, &text, &["profile"], message).hint(hint));
-        }
-    }
+    let mut problems = unknown_profiles(&selected.chosen, &recipe, &recipe_name);
     if !problems.is_empty() {
         return Err(Problems(problems).into());
     }
@@ -235,15 +271,24 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
     let mut lock = Lock::open(&options.lock, &options.work.join("listings"))?;
     let mut hub: Option<Hub> = None;
     let mut datasets = Vec::new();
-    for (tier, dataset) in &chosen {
+    let mut closed = Vec::new();
+    for chosen in &selected.chosen {
         let mut context = Context {
             remembered: &mut remembered,
             lock: &mut lock,
             hub: &mut hub,
         };
-        match resolve(*tier, dataset, &recipe, options.full, &mut context) {
-            Ok(planned) => datasets.push(planned),
+        match resolve(chosen, &recipe, options.full, &mut context) {
+            Ok(planned) => datasets.extend(planned),
             Err(SourceError::Written(problem)) => problems.push(problem),
+            Err(SourceError::Fetch {
+                error: error @ FetchError::Gated { .. },
+                ..
+            }) => closed.push(Closed {
+                name: chosen.name().to_owned(),
+                access: access(chosen),
+                error,
+            }),
             Err(other) => return Err(PlanError::Source(other)),
         }
     }
@@ -254,14 +299,41 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
         file: options.lock.clone(),
         error,
     })?;
+    problems.extend(datasets.iter().filter_map(look_at_local));
     if !problems.is_empty() {
         return Err(Problems(problems).into());
     }
+    let mut left_out: Vec<LeftOut> = Vec::new();
+    left_out.extend(selected.benchmarks.into_iter().map(|name| {
+        LeftOut {
+            name,
+            reason:
+                "a benchmark is no training data; --with-benchmarks takes it in and marks the build"
+                    .to_owned(),
+        }
+    }));
+    if !options.skip_gated || datasets.is_empty() {
+        if !closed.is_empty() {
+            return Err(PlanError::Gated(closed));
+        }
+    } else {
+        left_out.extend(closed.into_iter().map(|dataset| LeftOut {
+            name: dataset.name,
+            reason: format!("it does not open ({}); {}", dataset.error, dataset.access),
+        }));
+    }
+    datasets.sort_by(|a, b| (a.tier, &a.name).cmp(&(b.tier, &b.name)));
+    let contaminates: Vec<String> = selected
+        .chosen
+        .iter()
+        .filter(|chosen| chosen.dataset.manifest.evaluation)
+        .map(|chosen| chosen.name().to_owned())
+        .collect();
 
-    let fingerprint = fingerprint(&recipe, tokenizer_digest, &datasets);
+    let fingerprint = fingerprint(&recipe, tokenizer_digest, &datasets, &contaminates);
     let label = match &options.selection {
         Selection::Tiers(tiers) => tiers.iter().map(|t| t.name()).collect::<Vec<_>>().join("-"),
-        Selection::Datasets(names) if names.len() == 1 => names[0].clone(),
+        Selection::Datasets(names) if names.len() == 1 => names[0].replace('/', "-"),
         Selection::Datasets(_) => "mixed".to_owned(),
         Selection::File(_) => datasets
             .first()
@@ -281,7 +353,71 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
         tokenizer,
         tokenizer_digest,
         datasets,
+        contaminates,
+        left_out,
     })
+}
+
+/// Looks at the first rows of a dataset whose files are on this machine; others are looked at when they are.
+fn look_at_local(dataset: &PlannedDataset) -> Option<Problem> {
+    let unit = dataset.units.iter().find(|unit| !unit.is_group())?;
+    match &unit.files.first()?.location {
+        Location::Local { path, .. } => look(dataset, unit, path),
+        _ => None,
+    }
+}
+
+/// What a person must do before a gated dataset opens.
+fn access(chosen: &Chosen) -> String {
+    let hub = chosen.dataset.manifest.source.hub.as_ref();
+    hub.and_then(|hub| hub.access.clone()).unwrap_or_else(|| {
+        "its manifest does not say that it is gated: write gated = true and access = \"...\""
+            .to_owned()
+    })
+}
+
+fn unknown_profiles(chosen: &[Chosen], recipe: &Recipe, recipe_name: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for part in chosen.iter().flat_map(|chosen| &chosen.parts) {
+        let dataset = &part.dataset;
+        let profile = &dataset.manifest.profile;
+        if recipe.profile.contains_key(profile) {
+            continue;
+        }
+        let names = recipe.profile.keys().map(String::as_str);
+        let hint = match written::nearest(profile, names.clone()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!(
+                "the recipe `{recipe_name}` has {}",
+                names.collect::<Vec<_>>().join(", ")
+            ),
+        };
+        let message = format!("the recipe `{recipe_name}` has no profile `{profile}`");
+        let problem = problem_of(part, &["profile"], message).hint(hint);
+        // Configs that inherit it have the same mistake.
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+    problems
+}
+
+/// A problem of a part at the entry `keys` of its config, or else of its dataset.
+fn problem_of(part: &Part, keys: &[&str], message: String) -> Problem {
+    let file = &part.dataset.file;
+    let text = fs_err::read_to_string(file).unwrap_or_default();
+    let whole = Problem::at(file, &text, keys, message.clone());
+    let Some(number) = part.config.map(|number| number.to_string()) else {
+        return whole;
+    };
+    let mut of_config = vec!["config", &number];
+    of_config.extend(keys);
+    let of_config = Problem::at(file, &text, &of_config, message);
+    if of_config.place.is_some() {
+        of_config
+    } else {
+        whole
+    }
 }
 
 fn recipe_file(options: &PlanOptions) -> Result<PathBuf, Problems> {
@@ -320,140 +456,147 @@ fn recipe_file(options: &PlanOptions) -> Result<PathBuf, Problems> {
     )]))
 }
 
+/// A part's files, pinned, and what is told of them.
+struct Listed<'a> {
+    part: &'a Part,
+    source: String,
+    revision: String,
+    notes: Vec<String>,
+    files: Vec<PlannedFile>,
+}
+
+/// The planned datasets of a chosen one: one a part and tier.
 fn resolve(
-    tier: Tier,
-    dataset: &Dataset,
+    chosen: &Chosen,
     recipe: &Recipe,
     full: bool,
     context: &mut Context<'_>,
-) -> Result<PlannedDataset, SourceError> {
-    let manifest = &dataset.manifest;
-    let listing = source::list(dataset, context)?;
-    let mut notes = listing.notes;
-    let all = listing.files.len();
-    let all_bytes: u64 = listing.files.iter().map(|f| f.bytes).sum();
-    let files = match manifest.budget_bytes {
-        Some(budget) if !full && all_bytes > budget => {
-            within_budget(listing.files, budget, &manifest.name)
-        }
-        _ => listing.files,
-    };
-    let kept_bytes: u64 = files.iter().map(|f| f.bytes).sum();
-    let left_out = (all - files.len(), all_bytes - kept_bytes);
-    if left_out.0 > 0 {
-        notes.push(format!("the budget takes {} of {all} files", files.len()));
+) -> Result<Vec<PlannedDataset>, SourceError> {
+    let mut listed = Vec::new();
+    for part in &chosen.parts {
+        listed.push(list(part, context)?);
     }
-    let units = units(files, &manifest.read).map_err(|path| {
-        let text = fs_err::read_to_string(&dataset.file).unwrap_or_default();
-        SourceError::Written(
-            Problem::at(
-                &dataset.file,
-                &text,
-                &["source"],
-                format!("the format of `{path}` is not known by its name"),
-            )
-            .hint("write [read] format = \"jsonl\" (or json, parquet, csv, tsv, text, tar)"),
-        )
+    let shares = choose::shares(chosen, &listed, full);
+    let mut planned = Vec::new();
+    for share in shares {
+        let of = &listed[share.part];
+        let manifest = &of.part.dataset.manifest;
+        let mut notes = of.notes.clone();
+        let bytes = |files: &[PlannedFile]| files.iter().map(|file| file.bytes).sum::<u64>();
+        let left_out = (
+            of.files.len() - share.files.len(),
+            bytes(&of.files) - bytes(&share.files),
+        );
+        if left_out.0 > 0 {
+            notes.push(format!(
+                "the budget takes {} of {} files",
+                share.files.len(),
+                of.files.len()
+            ));
+        }
+        if share.files.is_empty() {
+            continue;
+        }
+        let units =
+            units::units(share.files, &manifest.read).map_err(|path| {
+                let message = format!("the format of `{path}` is not known by its name");
+                let problem = problem_of(of.part, &["source"], message);
+                SourceError::Written(problem.hint(
+                    "write [read] format = \"jsonl\" (or json, parquet, csv, tsv, text, tar)",
+                ))
+            })?;
+        let hub = manifest.source.hub.as_ref();
+        planned.push(PlannedDataset {
+            name: manifest.name.clone(),
+            file: of.part.dataset.file.clone(),
+            tier: share.tier,
+            kind: manifest.kind,
+            licence: manifest.licence.clone(),
+            licence_note: manifest.licence_note.clone(),
+            stands_in_for: manifest.stands_in_for.clone(),
+            gated: hub.is_some_and(|hub| hub.gated),
+            rows: manifest.rows,
+            source: of.source.clone(),
+            revision: of.revision.clone(),
+            profile: manifest.profile.clone(),
+            filter: recipe.profile[&manifest.profile].clone(),
+            read: manifest.read.clone(),
+            render: manifest.render.clone(),
+            units,
+            left_out,
+            notes,
+        });
+    }
+    Ok(planned)
+}
+
+/// Lists a part: the files of its source that its config asks for, without those held out for evaluation.
+fn list<'a>(part: &'a Part, context: &mut Context<'_>) -> Result<Listed<'a>, SourceError> {
+    let listing = source::list(&part.dataset, context).map_err(|error| match error {
+        SourceError::Unmatched { ref like, .. } => {
+            let keys: &[&str] = match part.config {
+                Some(_) => &["files"],
+                None => &["source", "hub", "files"],
+            };
+            let hint = format!("there are {like}");
+            SourceError::Written(problem_of(part, keys, error.to_string()).hint(hint))
+        }
+        other => other,
     })?;
-    Ok(PlannedDataset {
-        name: manifest.name.clone(),
-        tier,
-        kind: manifest.kind,
-        licence: manifest.licence.clone(),
+    let mut notes = listing.notes;
+    let set = |patterns: &[String], keys: &[&str]| -> Result<GlobSet, SourceError> {
+        let mut set = GlobSetBuilder::new();
+        for pattern in patterns {
+            let glob = Glob::new(pattern)
+                .map_err(|error| SourceError::Written(problem_of(part, keys, error.to_string())))?;
+            set.add(glob);
+        }
+        set.build()
+            .map_err(|error| SourceError::Written(problem_of(part, keys, error.to_string())))
+    };
+    let only = set(&part.only, &["files"])?;
+    let exclude = set(&part.exclude, &["exclude"])?;
+    let held_out = set(&part.held_out, &["evaluation-files"])?;
+    let all = listing.files.len();
+    let mut files: Vec<PlannedFile> = listing
+        .files
+        .into_iter()
+        .filter(|file| part.only.is_empty() || only.is_match(&file.path))
+        .filter(|file| !exclude.is_match(&file.path))
+        .collect();
+    let asked = files.len();
+    files.retain(|file| !held_out.is_match(&file.path));
+    if files.len() < asked {
+        notes.push(format!(
+            "{} files are held out for evaluation",
+            asked - files.len()
+        ));
+    }
+    if files.is_empty() {
+        let message = format!(
+            "dataset `{}` takes none of the {all} files at {}",
+            part.dataset.manifest.name, listing.source
+        );
+        let problem = problem_of(part, &["files"], message);
+        return Err(SourceError::Written(problem.hint(
+            "look at the patterns of `files`, `exclude` and `evaluation-files`",
+        )));
+    }
+    Ok(Listed {
+        part,
         source: listing.source,
         revision: listing.revision,
-        profile: manifest.profile.clone(),
-        filter: recipe.profile[&manifest.profile].clone(),
-        read: manifest.read.clone(),
-        render: manifest.render.clone(),
-        units,
-        left_out,
         notes,
+        files,
     })
 }
 
-/// Files in the order of a hash of their paths until the budget is full: spread out, and the same on every machine. A
-/// larger budget takes the same files and more.
-fn within_budget(files: Vec<PlannedFile>, budget: u64, dataset: &str) -> Vec<PlannedFile> {
-    let mut order: Vec<(u64, PlannedFile)> = files
-        .into_iter()
-        .map(|file| {
-            (
-                xxhash_rust::xxh3::xxh3_64(format!("{dataset}/{}", file.path).as_bytes()),
-                file,
-            )
-        })
-        .collect();
-    order.sort_by(|a, b| (a.0, &a.1.path).cmp(&(b.0, &b.1.path)));
-    let mut left = budget;
-    let mut taken: Vec<PlannedFile> = Vec::new();
-    for (_, file) in order {
-        if file.bytes > left && !taken.is_empty() {
-            break;
-        }
-        left = left.saturating_sub(file.bytes);
-        taken.push(file);
-    }
-    taken.sort_by(|a, b| a.path.cmp(&b.path));
-    taken
-}
-
-/// One unit a file, but small whole-document files in groups. A group ends at a file chosen by the hash of its path, so
-/// that one more file changes one group and not all after it. The error is the path whose format is unknown.
-fn units(files: Vec<PlannedFile>, read: &ReadOptions) -> Result<Vec<Unit>, String> {
-    let mut units = Vec::new();
-    let mut group: Vec<PlannedFile> = Vec::new();
-    let mut weight = 0;
-    for file in files {
-        let path = Path::new(&file.path);
-        let format = read
-            .format
-            .or(FileFormat::from_path(path).map(|(format, _)| format))
-            .ok_or_else(|| file.path.clone())?;
-        let compression = read
-            .compression
-            .unwrap_or_else(|| Compression::from_path(path));
-        if format == FileFormat::Text && compression == Compression::None {
-            weight += file.bytes;
-            let ends = xxhash_rust::xxh3::xxh3_64(file.path.as_bytes()).is_multiple_of(16);
-            group.push(file);
-            if (weight >= GROUP_BYTES && ends) || weight >= 4 * GROUP_BYTES {
-                units.push(unit(
-                    std::mem::take(&mut group),
-                    FileFormat::Text,
-                    Compression::None,
-                ));
-                weight = 0;
-            }
-        } else {
-            units.push(unit(vec![file], format, compression));
-        }
-    }
-    if !group.is_empty() {
-        units.push(unit(group, FileFormat::Text, Compression::None));
-    }
-    units.sort_by(|a, b| a.files[0].path.cmp(&b.files[0].path));
-    Ok(units)
-}
-
-fn unit(files: Vec<PlannedFile>, format: FileFormat, compression: Compression) -> Unit {
-    let digest = Digest::of_value(&(
-        files
-            .iter()
-            .map(|file| (&file.path, &file.digest))
-            .collect::<Vec<_>>(),
-        format!("{format:?}"),
-        format!("{compression:?}"),
-    ));
-    Unit {
-        files,
-        format,
-        compression,
-        digest,
-    }
-}
-
-fn fingerprint(recipe: &Recipe, tokenizer: Digest, datasets: &[PlannedDataset]) -> Digest {
+fn fingerprint(
+    recipe: &Recipe,
+    tokenizer: Digest,
+    datasets: &[PlannedDataset],
+    contaminates: &[String],
+) -> Digest {
     #[derive(Serialize)]
     struct Covered<'a> {
         name: &'a str,
@@ -494,94 +637,6 @@ fn fingerprint(recipe: &Recipe, tokenizer: Digest, datasets: &[PlannedDataset]) 
         recipe,
         tokenizer,
         covered,
+        contaminates,
     ))
-}
-
-impl Plan {
-    /// What the build is expected to weigh with `threads` workers.
-    pub fn estimate(&self, threads: usize) -> Estimate {
-        let mut estimate = Estimate::default();
-        let mut text_bytes = 0;
-        for unit in self.datasets.iter().flat_map(|d| &d.units) {
-            let bytes = unit.bytes();
-            let decoded = match (unit.compression, unit.format) {
-                (Compression::None, FileFormat::Parquet) => bytes * 2,
-                (Compression::None, _) => bytes,
-                _ => bytes * 3,
-            };
-            estimate.files += unit.files.len() as u64;
-            estimate.bytes += bytes;
-            estimate.documents += if unit.is_group() {
-                unit.files.len() as u64
-            } else {
-                decoded / 1_500 + 1
-            };
-            let remote = unit
-                .files
-                .iter()
-                .filter(|f| matches!(f.location, Location::Hub { .. }));
-            estimate.download_bytes += remote.map(|f| f.bytes).sum::<u64>();
-            text_bytes += decoded;
-        }
-        estimate.tokens = text_bytes / 4;
-        let block = self
-            .datasets
-            .iter()
-            .map(|d| d.read.block_bytes as u64)
-            .max()
-            .unwrap_or(0);
-        let workers = threads as u64 * (5 * block + (16 << 20));
-        // Resolve holds a hash, a length, a place and a parent per document, and one band's keys at a time.
-        let documents = estimate.documents * 120;
-        // A shard is put together in memory.
-        let width = 2;
-        let shard = self.recipe.shard.tokens.min(estimate.tokens + 1) * width * 3;
-        estimate.memory_bytes = (64 << 20) + workers.max(shard) + documents;
-        let signatures = self
-            .recipe
-            .dedup
-            .near
-            .as_ref()
-            .map_or(0, |near| (near.bands * (near.rows * 4 + 8)) as u64);
-        estimate.disk_bytes = estimate.download_bytes
-            + text_bytes / 3
-            + estimate.documents * (signatures + 64)
-            + estimate.tokens * width * 2;
-        estimate
-    }
-
-    /// Refuses what cannot fit into `memory` bytes or on the disk of `work`.
-    pub fn must_fit(&self, threads: usize, memory: u64, work: &Path) -> Result<(), PlanError> {
-        let estimate = self.estimate(threads);
-        if estimate.memory_bytes > memory {
-            return Err(PlanError::DoesNotFit {
-                what: "memory".to_owned(),
-                needed: estimate.memory_bytes,
-                available: memory,
-                hint: "give more with --memory, or use fewer --threads, smaller read.block-bytes or shard.tokens",
-            });
-        }
-        let mut place = work;
-        while !place.exists() {
-            match place.parent() {
-                Some(parent) if parent != Path::new("") => place = parent,
-                _ => {
-                    place = Path::new(".");
-                    break;
-                }
-            }
-        }
-        if let Ok(disk) = rustix::fs::statvfs(place) {
-            let available = disk.f_bavail * disk.f_frsize;
-            if estimate.disk_bytes > available {
-                return Err(PlanError::DoesNotFit {
-                    what: format!("the disk of {}", place.display()),
-                    needed: estimate.disk_bytes,
-                    available,
-                    hint: "free some, name another folder with --work, or lower the datasets' budgets",
-                });
-            }
-        }
-        Ok(())
-    }
 }

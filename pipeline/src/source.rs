@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-use crate::catalogue::{CargoSource, Dataset, FolderSource, HubSource};
+use crate::catalogue::{CargoSource, Dataset, FolderSource, HubSource, patterns};
 use crate::digest::{Digest, Remembered, Stamp};
 use crate::fetch::{Commit, FetchError, Hub, RemoteFile, RepoId};
 use crate::lock::Lock;
@@ -84,6 +84,20 @@ pub enum SourceError {
         /// What happened.
         error: FetchError,
     },
+    /// A pattern of the manifest that no file of the source has a name for.
+    #[error("dataset `{dataset}`: `{pattern}` matches none of the {files} files at {place}")]
+    Unmatched {
+        /// The dataset.
+        dataset: String,
+        /// The pattern.
+        pattern: String,
+        /// Where it was looked for.
+        place: String,
+        /// How many files are there.
+        files: usize,
+        /// Names that are most like the pattern.
+        like: String,
+    },
     /// A local file.
     #[error("dataset {dataset}: {error}")]
     Io {
@@ -122,7 +136,7 @@ pub fn list(dataset: &Dataset, context: &mut Context<'_>) -> Result<Listing, Sou
     Ok(listing)
 }
 
-fn patterns(
+fn globs(
     dataset: &Dataset,
     files: &[String],
     exclude: &[String],
@@ -232,7 +246,7 @@ fn folder(
     context: &mut Context<'_>,
 ) -> Result<Listing, SourceError> {
     let root = beside(dataset, &source.path);
-    let (files, exclude) = patterns(dataset, &source.files, &source.exclude)?;
+    let (files, exclude) = globs(dataset, &source.files, &source.exclude)?;
     let found = walk(&root).map_err(|error| {
         SourceError::Written(
             Problem::of_file(
@@ -322,7 +336,7 @@ fn cargo(
             "set CARGO_HOME to where cargo keeps its registry, or run `cargo fetch`",
         ));
     }
-    let (files, exclude) = patterns(dataset, &source.files, &source.exclude)?;
+    let (files, exclude) = globs(dataset, &source.files, &source.exclude)?;
     let mut found = Vec::new();
     for (name, place) in &packages {
         let Some(place) = place else { continue };
@@ -371,7 +385,7 @@ fn hub(
         dataset: dataset.manifest.name.clone(),
         error,
     };
-    let (wanted, exclude) = patterns(dataset, &source.files, &source.exclude)?;
+    let (wanted, exclude) = globs(dataset, &source.files, &source.exclude)?;
     if context.hub.is_none() {
         *context.hub = Some(Hub::from_env().map_err(failed)?);
     }
@@ -398,6 +412,16 @@ fn hub(
         .lock
         .listing(hub, &source.repository, &commit)
         .map_err(failed)?;
+    let paths: Vec<&str> = listed.iter().map(|file| file.path.as_str()).collect();
+    if let Some((pattern, like)) = patterns::unmatched(&source.files, &paths) {
+        return Err(SourceError::Unmatched {
+            dataset: dataset.manifest.name.clone(),
+            pattern: pattern.to_owned(),
+            place: format!("hub:{}@{commit}", source.repository),
+            files: paths.len(),
+            like,
+        });
+    }
     let files = listed
         .into_iter()
         .filter(|file| wanted.is_match(&file.path) && !exclude.is_match(&file.path))

@@ -52,7 +52,8 @@ impl Problem {
         }
     }
 
-    /// A problem at the entry `keys` (outermost first) of `source`; the file as a whole when there is no such entry.
+    /// A problem at the entry `keys` (outermost first; an item of a list by its number) of `source`; the file as a whole
+    /// when there is no such entry.
     pub fn at(file: &Path, source: &str, keys: &[&str], message: impl Into<String>) -> Self {
         let place = DeTable::parse(source).ok().and_then(|table| {
             let span = find(table.get_ref(), keys)?;
@@ -221,6 +222,16 @@ fn find(table: &DeTable<'_>, keys: &[&str]) -> Option<Range<usize>> {
     match (rest, value.get_ref()) {
         ([], _) => Some(key.span()),
         (_, DeValue::Table(inner)) => find(inner, rest).or(Some(key.span())),
+        // An item of a list is named by its number. A key that an item lacks is shown as the list's.
+        ([number, rest @ ..], DeValue::Array(items)) => number
+            .parse::<usize>()
+            .ok()
+            .and_then(|number| items.get(number))
+            .and_then(|item| match item.get_ref() {
+                DeValue::Table(inner) if !rest.is_empty() => find(inner, rest),
+                _ => Some(item.span()),
+            })
+            .or(Some(key.span())),
         _ => Some(key.span()),
     }
 }

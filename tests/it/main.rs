@@ -33,6 +33,8 @@ fn plan_of(root: &Path, recipe: &str) -> Plan {
         work: root.join("work"),
         lock: manifests.join("datasets.lock"),
         full: false,
+        with_benchmarks: false,
+        skip_gated: false,
         needs_tokenizer: true,
         manifests,
     })

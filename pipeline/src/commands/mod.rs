@@ -136,6 +136,8 @@ fn plan_options(what: &What, place: &Place) -> PlanOptions {
         work: place.work.clone(),
         lock: place.manifests.join("datasets.lock"),
         full: what.budget == Budget::Full,
+        with_benchmarks: what.with_benchmarks,
+        skip_gated: what.skip_gated,
         needs_tokenizer: true,
     }
 }
