@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::catalogue::{Catalogue, Chosen, Kind, Part, Selection, Tier};
 use crate::digest::{Digest, Remembered};
-use crate::fetch::{FetchError, Hub};
+use crate::fetch::{FetchError, Hub, Web};
 use crate::filter::FilterOptions;
 use crate::lock::Lock;
 use crate::read::{Compression, FileFormat, ReadOptions};
@@ -270,6 +270,8 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
     let mut remembered = Remembered::open(&options.work.join("digests.json"));
     let mut lock = Lock::open(&options.lock, &options.work.join("listings"))?;
     let mut hub: Option<Hub> = None;
+    let mut web: Option<Web> = None;
+    let downloads = source::downloads(&options.work);
     let mut datasets = Vec::new();
     let mut closed = Vec::new();
     for chosen in &selected.chosen {
@@ -277,6 +279,8 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
             remembered: &mut remembered,
             lock: &mut lock,
             hub: &mut hub,
+            web: &mut web,
+            downloads: &downloads,
         };
         match resolve(chosen, &recipe, options.full, &mut context) {
             Ok(planned) => datasets.extend(planned),

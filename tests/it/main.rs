@@ -46,6 +46,7 @@ fn build(root: &Path, plan: &Plan, threads: usize, memory_bytes: u64) -> anyhow:
     let options = BuildOptions {
         work: root.join("work"),
         shards: root.join("shards"),
+        lock: root.join("manifests/datasets.lock"),
         threads,
         memory_bytes,
         skip_bad_files: false,

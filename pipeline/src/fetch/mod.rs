@@ -1,4 +1,4 @@
-//! Remote files become verified local files.
+//! Remote files become verified local files: those of a dataset hub, and those at plain addresses ([`Web`]).
 //!
 //! A client of the dataset hub that keeps four promises which the ready-made ones do not: a download goes on where it stopped,
 //! also in another process; nothing is published under its name before its size and hash are those that the repository lists;
@@ -41,7 +41,7 @@ pub(crate) use hash::is_pointer;
 pub use name::{Commit, RepoId, check_path, check_revision};
 pub(crate) use name::{is_hex, path_problem};
 pub use options::{HubOptions, Token};
-pub use web::{Pin, Web};
+pub use web::{Pin, Web, check_address};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

@@ -241,16 +241,27 @@ impl Web {
 
     /// Where `url` is asked for.
     fn address(&self, url: &str) -> Result<Url, FetchError> {
-        let refuse = |reason| FetchError::Address {
-            url: url.chars().take(300).flat_map(char::escape_debug).collect(),
-            reason,
-        };
-        let address = Url::parse(url).map_err(refuse)?;
+        let address = parse(url)?;
         Ok(match &self.mirror {
             Some(mirror) => address.mirrored(mirror),
             None => address,
         })
     }
+}
+
+/// Checks that `url` is an address that can be asked for.
+///
+/// # Errors
+/// [`FetchError::Address`] with the rule that it breaks.
+pub fn check_address(url: &str) -> Result<(), FetchError> {
+    parse(url).map(drop)
+}
+
+fn parse(url: &str) -> Result<Url, FetchError> {
+    Url::parse(url).map_err(|reason| FetchError::Address {
+        url: url.chars().take(300).flat_map(char::escape_debug).collect(),
+        reason,
+    })
 }
 
 fn etag(headers: &HeaderMap) -> Option<String> {
