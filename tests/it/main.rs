@@ -11,6 +11,7 @@ mod hostile;
 mod hub;
 mod options;
 mod resume;
+mod web;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
