@@ -7,6 +7,7 @@
 )]
 
 mod end_to_end;
+mod faults;
 mod hostile;
 mod hub;
 mod options;

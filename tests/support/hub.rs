@@ -5,11 +5,12 @@
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::repository::{RemoteEntry, Repository};
-use crate::server::{Reply, Request, Server};
+use crate::repository::{Content, RemoteEntry, Repository};
+use crate::server::{Allowance, Reply, Request, Server};
 
 /// Options of a [`LoopbackHub`].
 #[derive(Clone, Debug)]
@@ -76,6 +77,14 @@ pub enum Misbehaviour {
     Stall(u64),
     /// Flip a bit at this offset of the body.
     Corrupt(u64),
+    /// Send zeros from this offset of the body on.
+    Zeros(u64),
+    /// Announce so many bytes more than are sent.
+    AnnounceMore(u64),
+    /// Announce so many bytes fewer than are sent.
+    AnnounceFewer(u64),
+    /// Send this content as if it were the file's.
+    Other(Arc<[u8]>),
     /// Send pieces of so many bytes with such pauses.
     Trickle(usize, Duration),
     /// Announce no length.
@@ -114,6 +123,9 @@ struct State {
     window: Mutex<(Instant, u32)>,
     faults: Mutex<Vec<Fault>>,
     seen: Mutex<Vec<Seen>>,
+    /// Faults that happened.
+    spoilt: AtomicU64,
+    allowance: Arc<Allowance>,
     storage_tag: Mutex<String>,
     storage: Mutex<String>,
     endpoint: Mutex<String>,
@@ -147,6 +159,8 @@ impl LoopbackHub {
             window: Mutex::new((Instant::now(), 0)),
             faults: Mutex::default(),
             seen: Mutex::default(),
+            spoilt: AtomicU64::new(0),
+            allowance: Arc::default(),
             storage_tag: Mutex::new("v1".to_owned()),
             storage: Mutex::default(),
             endpoint: Mutex::default(),
@@ -227,6 +241,18 @@ impl LoopbackHub {
         std::mem::take(&mut *lock(&self.state.seen))
     }
 
+    /// Requests that were spoilt so far.
+    #[must_use]
+    pub fn spoilt(&self) -> u64 {
+        self.state.spoilt.load(Ordering::SeqCst)
+    }
+
+    /// What the storage has sent and may send.
+    #[must_use]
+    pub fn allowance(&self) -> &Allowance {
+        &self.state.allowance
+    }
+
     /// Connections so far, to both origins.
     #[must_use]
     pub fn connections(&self) -> u64 {
@@ -264,7 +290,9 @@ impl State {
             _ => {}
         }
         let mut reply = if origin == "storage" {
-            self.stored(request, &fault)
+            let mut reply = self.stored(request, &fault);
+            reply.manner.allowance = Some(Arc::clone(&self.allowance));
+            reply
         } else if let Some(refusal) = self.too_many() {
             refusal
         } else if let Some(place) = request.path().strip_prefix("/mirror/") {
@@ -277,6 +305,11 @@ impl State {
             Some(Misbehaviour::Cut(after)) => manner.cut_after = Some(after),
             Some(Misbehaviour::Stall(after)) => manner.stall_after = Some(after),
             Some(Misbehaviour::Corrupt(at)) => manner.corrupt_at = Some(at),
+            Some(Misbehaviour::Zeros(from)) => manner.zero_from = Some(from),
+            Some(Misbehaviour::AnnounceMore(by)) => manner.announce = Some(reply.length + by),
+            Some(Misbehaviour::AnnounceFewer(by)) => {
+                manner.announce = Some(reply.length.saturating_sub(by));
+            }
             Some(Misbehaviour::Trickle(piece, pause)) => manner.trickle = Some((piece, pause)),
             Some(Misbehaviour::Chunked) => manner.chunked = true,
             Some(Misbehaviour::HangUp) => manner.hang_up = true,
@@ -292,6 +325,7 @@ impl State {
             .iter_mut()
             .find(|fault| fault.times > 0 && what.contains(&fault.on))?;
         fault.times -= 1;
+        self.spoilt.fetch_add(1, Ordering::SeqCst);
         Some(fault.how.clone())
     }
 
@@ -536,6 +570,10 @@ fn content(
     reply.body = entry.content.clone();
     reply.length = entry.bytes;
     match fault {
+        Some(Misbehaviour::Other(bytes)) => {
+            reply.body = Content::Memory(Arc::clone(bytes));
+            reply.length = bytes.len() as u64;
+        }
         Some(Misbehaviour::Shorten(bytes)) => reply.length = reply.length.saturating_sub(*bytes),
         Some(Misbehaviour::Lengthen) => {
             let mut longer = Reply::new(

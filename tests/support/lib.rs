@@ -12,4 +12,4 @@ mod server;
 
 pub use hub::{Fault, HubConfig, LoopbackHub, Misbehaviour, Seen};
 pub use repository::{Content, RemoteEntry, Repository};
-pub use server::{Manner, Reply, Request, Server};
+pub use server::{Allowance, Manner, Reply, Request, Server};

@@ -116,7 +116,7 @@ pub(super) fn extend(
         over: AtomicBool::new(false),
         kept_tag: (partial.bytes > 0).then(|| partial.tag()).flatten(),
     };
-    let result = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         scope.spawn(|| work(&shared, None));
         let mut permits = vec![permit];
         let result = write(&shared, partial, on_event, &mut |state: &mut State| {
@@ -136,8 +136,7 @@ pub(super) fn extend(
         shared.over.store(true, Ordering::Relaxed);
         shared.changed.notify_all();
         result
-    });
-    result
+    })
 }
 
 /// Appends pieces in order until the file is complete or something ends it.
