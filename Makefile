@@ -5,10 +5,11 @@ CARGO ?= cargo
 PRIORITY ?= sample
 # make shards PRIORITY=high|medium|low|all · DATASET=name · MANIFEST=my.toml · RECIPE=name · BUDGET=full · ARGS="--memory 2G"
 WHAT = $(if $(MANIFEST),--manifest $(MANIFEST),$(if $(DATASET),--dataset $(DATASET),--priority $(PRIORITY))) $(if $(RECIPE),--recipe $(RECIPE)) $(if $(BUDGET),--budget $(BUDGET))
-PIPELINE = $(CARGO) run --release --quiet --package andromeda-pipeline --
+# By program, not by package: a dependency then has the features that the whole workspace asks for, and is compiled once.
+PIPELINE = $(CARGO) run --release --quiet --bin andromeda --
 # A run belongs to the build it was trained on, so it is named after it.
 RUN ?= tiny-$(notdir $(patsubst %/manifest.json,%,$(firstword $(shell ls -t shards/*/manifest.json 2>/dev/null))))
-TRAINER = $(CARGO) run --release --quiet --package andromeda-trainer --
+TRAINER = $(CARGO) run --release --quiet --bin andromeda-train --
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -36,11 +37,11 @@ check: ## formatting, lints, documentation, licences and advisories
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; else echo "cargo-deny is not installed: licences and advisories were not checked"; fi
 
 bench: ## rates of every stage, on text that is already on this machine
-	$(CARGO) bench --profile release --package andromeda-pipeline
+	$(CARGO) bench --profile release --bench document
 	rm -rf target/bench && $(PIPELINE) build --priority sample --work target/bench/work --shards target/bench/shards $(ARGS)
 
 hub: ## a hub on this machine that serves ROOT=folder/owner/name/... in the hub's own protocol; prints the variables to set
-	$(CARGO) run --release --quiet --package andromeda-tests --bin andromeda-hub -- --root $(ROOT) $(ARGS)
+	$(CARGO) run --release --quiet --bin andromeda-hub -- --root $(ROOT) $(ARGS)
 
 clean: ## remove outputs: shards, runs, work, target
 	rm -rf shards runs work target

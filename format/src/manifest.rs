@@ -121,6 +121,18 @@ pub struct FileEntry {
     pub sha256: String,
 }
 
+/// A file that could not be read to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultEntry {
+    /// Its path within the dataset.
+    pub path: String,
+    /// Rows that could be read; they are in the funnel.
+    pub rows_read: u64,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
 /// The token that ends every document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -207,6 +219,10 @@ pub struct DatasetEntry {
     pub revision: String,
     /// The files that were read.
     pub files: Vec<FileEntry>,
+    /// Those of them that could not be read to their end, where the person who built said to go on without: how many rows
+    /// stood behind the fault is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultEntry>,
     /// What became of its documents.
     pub funnel: Funnel,
     /// What of it is in which split.
@@ -242,6 +258,9 @@ pub struct Manifest {
     pub datasets: Vec<DatasetEntry>,
     /// All datasets together.
     pub funnel: Funnel,
+    /// Benchmarks whose rows are training data of this build: a score on them says nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contaminates: Vec<String>,
     /// Tables beside the shards.
     pub tables: Vec<FileEntry>,
     /// The options it was made with.

@@ -6,6 +6,7 @@
 
 mod budget;
 mod check;
+mod draft;
 mod example;
 mod part;
 pub(crate) mod patterns;
@@ -15,13 +16,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::fetch::RepoId;
+use crate::fetch::{RemoteFile, RepoId};
 use crate::read::ReadOptions;
 use crate::render::RenderOptions;
 use crate::source::{StoreSource, UrlListSource, WebSource};
 use crate::written::{self, Problem, Problems};
 
 pub use budget::BudgetBytes;
+pub use draft::{About, Layout, draft};
+pub(crate) use example::documents;
 pub use part::Part;
 pub use select::{Chosen, Selected, Selection};
 
@@ -81,6 +84,12 @@ impl Kind {
     }
 }
 
+/// The names of files that are most like `pattern`, for people.
+pub(crate) fn like(pattern: &str, files: &[RemoteFile]) -> String {
+    let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    patterns::like(pattern, &paths)
+}
+
 /// A dataset as written in `manifests/datasets/<name>.toml`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -88,6 +97,7 @@ pub struct DatasetManifest {
     /// The dataset's name: the file's stem.
     pub name: String,
     /// One sentence.
+    #[serde(default)]
     pub description: String,
     /// The tiers it serves; empty for a corpus that is only ever asked for by name.
     #[serde(default)]
@@ -96,9 +106,10 @@ pub struct DatasetManifest {
     #[serde(default)]
     pub kind: Kind,
     /// Name of the recipe's profile whose rules judge its documents.
+    #[serde(default)]
     pub profile: String,
-    /// The licence's SPDX identifier, or in words what is known of it. Required; its absence is told by the checks, which
-    /// say what to write.
+    /// The licence's SPDX identifier, or in words what is known of it. Required as description and profile are; the checks
+    /// tell their absence, since they can say what to write.
     #[serde(default)]
     pub licence: String,
     /// What follows from the licence: non-commercial, share-alike, per file, unclear, terms of use.
@@ -202,6 +213,23 @@ pub struct Source {
     pub url_list: Option<UrlListSource>,
     /// Objects of a store: `s3://bucket/prefix`.
     pub store: Option<StoreSource>,
+}
+
+impl Source {
+    /// What a person would call the place.
+    #[must_use]
+    pub fn place(&self) -> String {
+        if let Some(hub) = &self.hub {
+            format!("hub:{}", hub.repository)
+        } else if let Some(folder) = &self.folder {
+            format!("folder:{}", folder.path.display())
+        } else if let Some(cargo) = &self.cargo {
+            let lock = cargo.lock.file_name().unwrap_or_default();
+            format!("cargo:{}", lock.to_string_lossy())
+        } else {
+            String::new()
+        }
+    }
 }
 
 /// A dataset repository on the hub.
@@ -345,8 +373,13 @@ impl Dataset {
                 None,
             )])
         })?;
-        let manifest: DatasetManifest = written::parse(file, &source).map_err(Problems)?;
-        let problems = check::check(file, &source, &manifest);
+        Self::parse(file, &source)
+    }
+
+    /// Checks the text of a manifest that is, or will be, in `file`.
+    pub fn parse(file: &Path, source: &str) -> Result<Self, Problems> {
+        let manifest: DatasetManifest = written::parse(file, source).map_err(Problems)?;
+        let problems = check::check(file, source, &manifest);
         if problems.is_empty() {
             Ok(Self {
                 manifest,

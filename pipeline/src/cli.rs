@@ -129,9 +129,52 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the catalogue: every dataset that a build can be made of
+    #[command(args_conflicts_with_subcommands = true)]
+    Datasets {
+        /// What to do with one of them.
+        #[command(subcommand)]
+        command: Option<DatasetsCommand>,
+        /// Where things are.
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// Tokenizers
     #[command(subcommand)]
     Tokenizer(TokenizerCommand),
+}
+
+/// Verbs for single datasets.
+#[derive(Debug, Subcommand)]
+pub enum DatasetsCommand {
+    /// Everything about a dataset, its examples with the documents they give
+    Show {
+        /// Its name, or that of one of its configs: glue, glue/cola
+        name: String,
+        /// Where things are.
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at a dataset of the hub and write a draft of its manifest
+    Add {
+        /// The repository, such as hf://allenai/c4 or hf://owner/name@revision
+        repository: String,
+        /// What to call it [default: the repository's name]
+        #[arg(long)]
+        name: Option<String>,
+        /// Where things are.
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Verbs for tokenizers.

@@ -104,7 +104,8 @@ fn of_build(error: &BuildError) -> u8 {
         BuildError::Finish(error) => error.exit_code(),
         BuildError::Interrupted => INTERRUPTED,
         BuildError::Threads(_) => RETRIABLE,
-        BuildError::Tokenize(_) => USAGE,
+        BuildError::Tokenize(_) | BuildError::Rows(_) => USAGE,
+        BuildError::BadFiles(faults) if faults.iter().any(|fault| fault.passing) => RETRIABLE,
         BuildError::BadFiles(_) | BuildError::Empty(_) => PERMANENT,
         BuildError::InTheWay { .. } => INTEGRITY,
     }

@@ -40,11 +40,14 @@ impl Pins {
         match fs_err::read_to_string(file) {
             Ok(text) => written::parse(file, &text).map_err(Problems),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(Problems(vec![Problem::of_file(
-                file,
-                format!("the lock file cannot be read: {error}"),
-                None,
-            )])),
+            // Taken for an empty one, it would be written over and everything pinned anew.
+            Err(error) => {
+                let problem =
+                    Problem::of_file(file, format!("the lock file cannot be read: {error}"), None);
+                Err(Problems(vec![
+                    problem.hint("restore it, or delete it to pin everything anew"),
+                ]))
+            }
         }
     }
 
@@ -119,6 +122,15 @@ impl Lock {
     /// What the file at `url` was pinned to.
     pub fn web(&self, url: &str) -> Option<Pin> {
         self.pins.web.get(url).cloned()
+    }
+
+    /// What all files whose address begins with `root` were pinned to, by the rest of their addresses.
+    pub fn below(&self, root: &str) -> Vec<(String, Pin)> {
+        self.pins
+            .web
+            .range(root.to_owned()..)
+            .map_while(|(url, pin)| Some((url.strip_prefix(root)?.to_owned(), pin.clone())))
+            .collect()
     }
 
     /// Pins what is at `url`.

@@ -3,14 +3,15 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use andromeda_pipeline::{cli::Cli, commands, exit};
+use andromeda_pipeline::{cli::Cli, commands, exit, screen};
 use clap::Parser;
 
 fn main() -> ExitCode {
     match commands::run(Cli::parse().command) {
         Ok(()) => ExitCode::from(exit::OK),
         Err(error) => {
-            let _ = writeln!(std::io::stderr().lock(), "error: {error:#}");
+            let text = screen::safe(&format!("error: {error:#}"));
+            let _ = writeln!(std::io::stderr().lock(), "{text}");
             ExitCode::from(exit::code(&error))
         }
     }

@@ -25,8 +25,8 @@ use crate::render::RenderOptions;
 use crate::source::{self, Context, Location, PlannedFile, SourceError};
 use crate::written::{self, Problem, Problems};
 
-pub use estimate::{Estimate, StageTime};
-pub use look::look;
+pub use estimate::{Contents, Estimate, StageTime};
+pub use look::first_rows;
 
 /// Raised whenever the same plan would give other bytes than before: part of every key and fingerprint.
 pub const BYTES_VERSION: u32 = 1;
@@ -303,7 +303,7 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
         file: options.lock.clone(),
         error,
     })?;
-    problems.extend(datasets.iter().filter_map(look_at_local));
+    problems.extend(datasets.iter().filter_map(look::at_local));
     if !problems.is_empty() {
         return Err(Problems(problems).into());
     }
@@ -360,15 +360,6 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
         contaminates,
         left_out,
     })
-}
-
-/// Looks at the first rows of a dataset whose files are on this machine; others are looked at when they are.
-fn look_at_local(dataset: &PlannedDataset) -> Option<Problem> {
-    let unit = dataset.units.iter().find(|unit| !unit.is_group())?;
-    match &unit.files.first()?.location {
-        Location::Local { path, .. } => look(dataset, unit, path),
-        _ => None,
-    }
 }
 
 /// What a person must do before a gated dataset opens.
@@ -481,6 +472,13 @@ fn resolve(
         listed.push(list(part, context)?);
     }
     let shares = choose::shares(chosen, &listed, full);
+    let hub = chosen.dataset.manifest.source.hub.as_ref();
+    if hub.is_some_and(|hub| hub.gated) {
+        opens(&shares, context).map_err(|error| SourceError::Fetch {
+            dataset: chosen.name().to_owned(),
+            error,
+        })?;
+    }
     let mut planned = Vec::new();
     for share in shares {
         let of = &listed[share.part];
@@ -532,6 +530,22 @@ fn resolve(
         });
     }
     Ok(planned)
+}
+
+/// Asks whether a gated dataset's files open: a listing kept from before, or a public one, says nothing of them.
+fn opens(shares: &[choose::Share], context: &Context<'_>) -> Result<(), FetchError> {
+    let Some(hub) = context.hub.as_ref() else {
+        return Ok(());
+    };
+    let first = shares.iter().flat_map(|share| &share.files).next();
+    match first.map(|file| &file.location) {
+        Some(Location::Hub {
+            repository,
+            commit,
+            file,
+        }) => hub.may_read(repository, commit, file),
+        _ => Ok(()),
+    }
 }
 
 /// Lists a part: the files of its source that its config asks for, without those held out for evaluation.

@@ -99,7 +99,7 @@ impl Progress for Screen {
                 file,
                 message,
             } => {
-                let text = format!("warning: {dataset}/{}: {message}", file.display());
+                let text = safe(&format!("warning: {dataset}/{}: {message}", file.display()));
                 if state.terminal {
                     state.bar.println(text);
                 } else {
@@ -190,4 +190,17 @@ impl Progress for JsonLines {
             let _ = writeln!(std::io::stdout().lock(), "{line}");
         }
     }
+}
+
+/// A text to show: documents and names of files may hold anything, the terminal's own commands too.
+pub fn safe(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() && c != '\n' && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
 }

@@ -5,7 +5,7 @@
 mod store;
 mod web;
 
-pub use store::StoreSource;
+pub use store::{StoreSource, object_name};
 pub use web::{Mistake, UrlListSource, WebFile, WebSource};
 
 use std::collections::BTreeMap;
@@ -65,8 +65,8 @@ pub enum Location {
         url: String,
         /// The object's path in it.
         key: String,
-        /// The store's own tag of this version, where it gives one.
-        tag: Option<String>,
+        /// What it was when it was first seen.
+        pin: Pin,
     },
 }
 
@@ -163,7 +163,7 @@ pub fn list(dataset: &Dataset, context: &mut Context<'_>) -> Result<Listing, Sou
     } else if let Some(source) = &manifest.source.url_list {
         web::url_list(dataset, source, context)
     } else if let Some(source) = &manifest.source.store {
-        store::store(dataset, source)
+        store::store(dataset, source, context)
     } else {
         unreachable!("a checked manifest has exactly one source")
     }?;
@@ -201,16 +201,46 @@ fn globs(
     })
 }
 
-/// All regular files below `root` as `/`-separated relative paths; links are followed to files, not into folders.
-fn walk(root: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
-    let mut found = Vec::new();
+/// Files below a folder, and what there is that is none.
+#[derive(Default)]
+struct Walked {
+    /// Regular files as `/`-separated relative paths; links are followed to files, not into folders.
+    files: Vec<(String, PathBuf)>,
+    /// Names that are not UTF-8 and links that lead nowhere: no document's id could be made of them.
+    nameless: u64,
+    dangling: u64,
+}
+
+impl Walked {
+    /// What was left out, for people.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.nameless > 0 {
+            notes.push(format!(
+                "{} files were left out whose names are not UTF-8; rename them",
+                self.nameless
+            ));
+        }
+        if self.dangling > 0 {
+            notes.push(format!(
+                "{} links were left out that lead to no file",
+                self.dangling
+            ));
+        }
+        notes
+    }
+}
+
+fn walk(root: &Path) -> std::io::Result<Walked> {
+    let mut found = Walked::default();
     if root.is_file() {
         let name = root
             .file_name()
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        return Ok(vec![(name, root.to_path_buf())]);
+        found.files.push((name, root.to_path_buf()));
+        return Ok(found);
     }
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
@@ -220,10 +250,13 @@ fn walk(root: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
             let path = entry.path();
             if kind.is_dir() {
                 folders.push(path);
-            } else if (kind.is_file() || (kind.is_symlink() && path.is_file()))
-                && let Some(relative) = portable(&path, root)
-            {
-                found.push((relative, path));
+            } else if kind.is_file() || (kind.is_symlink() && path.is_file()) {
+                match portable(&path, root) {
+                    Some(relative) => found.files.push((relative, path)),
+                    None => found.nameless += 1,
+                }
+            } else if kind.is_symlink() && !path.exists() {
+                found.dangling += 1;
             }
         }
     }
@@ -318,7 +351,9 @@ fn folder(
             .hint("`path` is absolute, or relative to the manifest's folder"),
         )
     })?;
+    let notes = found.notes();
     let found: Vec<(String, PathBuf)> = found
+        .files
         .into_iter()
         .filter(|(path, _)| files.is_match(path) && !exclude.is_match(path))
         .collect();
@@ -339,7 +374,7 @@ fn folder(
         dataset,
         format!("folder:{}", source.path.display()),
         found,
-        Vec::new(),
+        notes,
         context,
     )
 }
@@ -417,6 +452,7 @@ fn cargo(
         })?;
         found.extend(
             inside
+                .files
                 .into_iter()
                 .filter(|(path, _)| {
                     files.is_match(path) && !exclude.is_match(path) && path != ".cargo-ok"

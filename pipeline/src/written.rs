@@ -1,15 +1,16 @@
 //! What people write: strict TOML with every problem reported at once.
 //!
 //! An unknown key or a wrong type is an error that shows the file, the line, a caret and what was probably meant. The
-//! TOML reader stops at its first complaint, so the offending entry is blanked out (in place, so that offsets stay
-//! true) and the text read again until nothing new is found.
+//! TOML reader stops at its first complaint, so the offending entry is taken out of the parsed table (or a missing one put
+//! in) and the rest read again, until nothing new is found.
 
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
-use toml::de::{DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeInteger, DeTable, DeValue};
 
 /// One thing wrong with a written file, with the place and, where one is known, the way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,10 +128,10 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Reads `source` as a `T`, or says everything that is wrong with it.
+/// Reads `source` as a `T`, or says everything that is wrong with it, in the order of the lines.
 pub fn parse<T: DeserializeOwned>(file: &Path, source: &str) -> Result<T, Vec<Problem>> {
     // Broken syntax hides what stands behind it: its first place is told, and nothing that follows from it.
-    let (_, faults) = DeTable::parse_recoverable(source);
+    let (mut table, faults) = DeTable::parse_recoverable(source);
     let start = |fault: &toml::de::Error| fault.span().map_or(0, |span| span.start);
     if let Some(fault) = faults.iter().min_by_key(|fault| start(fault)) {
         return Err(vec![Problem {
@@ -140,78 +141,177 @@ pub fn parse<T: DeserializeOwned>(file: &Path, source: &str) -> Result<T, Vec<Pr
             hint: None,
         }]);
     }
-    let mut text = source.to_owned();
-    let mut problems: Vec<Problem> = Vec::new();
-    let mut blanked: Vec<String> = Vec::new();
-    loop {
-        let error = match toml::from_str::<T>(&text) {
+    let mut problems: Vec<(usize, Problem)> = Vec::new();
+    let mut removed: Vec<String> = Vec::new();
+    let mut stand_ins: Vec<StandIn> = Vec::new();
+    while problems.len() < MOST_PROBLEMS {
+        let error = match T::deserialize(toml::de::Deserializer::from(table.clone())) {
             Ok(value) if problems.is_empty() => return Ok(value),
-            Ok(_) => return Err(problems),
+            Ok(_) => break,
             Err(error) => error,
         };
         let message = error.message().trim().replace('\n', "; ");
-        // A required entry that was blanked for another fault is not also missing.
-        if !blanked
-            .iter()
-            .any(|key| message == format!("missing field `{key}`"))
-        {
-            problems.push(Problem {
-                file: file.to_path_buf(),
-                place: error.span().map(|span| place(source, span)),
-                hint: did_you_mean(&message),
-                message: message.clone(),
+        let span = error.span();
+        let missing = message
+            .strip_prefix("missing field `")
+            .and_then(|rest| rest.strip_suffix('`'));
+        let put_in = span
+            .as_ref()
+            .and_then(|span| span.start.checked_sub(source.len() + 1));
+        if let (Some(i), None) = (put_in, missing) {
+            // The complaint is of what was put in below, not of what was written.
+            let exhausted = stand_ins.get_mut(i).is_none_or(|stand_in| {
+                stand_in.tried += 1;
+                !stand_in.put(&mut table, source.len() + 1 + i)
             });
-        }
-        let Some(span) = error.span() else {
-            return Err(problems);
-        };
-        let Ok(table) = DeTable::parse(&text) else {
-            return Err(problems);
-        };
-        match innermost(table.get_ref(), &span) {
-            Some((key, range)) if problems.len() < 50 && !range.is_empty() => {
-                let blank: String = text[range.clone()]
-                    .chars()
-                    .map(|c| {
-                        if c == '\n' {
-                            "\n".into()
-                        } else {
-                            " ".repeat(c.len_utf8())
-                        }
-                    })
-                    .collect();
-                text.replace_range(range, &blank);
-                blanked.push(key);
+            if exhausted {
+                break;
             }
-            _ => return Err(problems),
+            continue;
         }
+        // A required entry that was taken out for another fault is not also missing.
+        if put_in.is_none() && missing.is_none_or(|name| !removed.iter().any(|key| key == name)) {
+            problems.push((
+                span.as_ref().map_or(0, |span| span.start),
+                Problem {
+                    file: file.to_path_buf(),
+                    // A missing entry of the file as a whole has no line of its own.
+                    place: span
+                        .clone()
+                        .filter(|span| missing.is_none() || *span != table.span())
+                        .map(|span| place(source, span)),
+                    hint: did_you_mean(&message),
+                    message: message.clone(),
+                },
+            ));
+        }
+        let Some(span) = span else { break };
+        match missing {
+            Some(name) => {
+                let Some(within) = table_at(&mut table, &span, name)
+                    .filter(|_| stand_ins.len() < 10 * MOST_PROBLEMS)
+                else {
+                    break;
+                };
+                let stand_in = StandIn {
+                    within,
+                    key: name.to_owned(),
+                    tried: 0,
+                };
+                stand_in.put(&mut table, source.len() + 1 + stand_ins.len());
+                stand_ins.push(stand_in);
+            }
+            None => match remove(table.get_mut(), &span) {
+                Some(key) => removed.push(key),
+                None => break,
+            },
+        }
+    }
+    problems.sort_by_key(|(start, _)| *start);
+    Err(problems.into_iter().map(|(_, problem)| problem).collect())
+}
+
+/// After so many the rest is left for the next time.
+const MOST_PROBLEMS: usize = 50;
+
+/// A value put where a required one is missing, so that what stands after it is looked at too. Its span lies behind the
+/// end of the text, by which complaints of it are known.
+struct StandIn {
+    /// Span of the table it stands in.
+    within: Range<usize>,
+    key: String,
+    /// How many kinds of value were refused.
+    tried: usize,
+}
+
+impl StandIn {
+    /// Puts in the next kind of value; false when there is none left.
+    fn put(&self, table: &mut Spanned<DeTable<'_>>, at: usize) -> bool {
+        let value = match self.tried {
+            0 => DeValue::String("".into()),
+            1 => DeValue::Integer(DeInteger::default()),
+            2 => DeValue::Table(DeTable::new()),
+            3 => DeValue::Array(toml::de::DeArray::new()),
+            4 => DeValue::Boolean(false),
+            _ => return false,
+        };
+        with_table(table, &self.within, &mut |inside| {
+            let key = Spanned::new(at..at, self.key.clone().into());
+            // The first one's key would stay, and with it an older span.
+            inside.remove(&key);
+            inside.insert(key, Spanned::new(at..at, value.clone()));
+            true
+        })
     }
 }
 
-/// The innermost `key = value` whose key or value holds `span`: its name and its whole range.
-fn innermost(table: &DeTable<'_>, span: &Range<usize>) -> Option<(String, Range<usize>)> {
-    for (key, value) in table {
-        let (k, v) = (key.span(), value.span());
-        let inside = |outer: &Range<usize>| outer.start <= span.start && span.end <= outer.end;
-        let nested = match value.get_ref() {
-            DeValue::Table(inner) => innermost(inner, span),
-            DeValue::Array(items) => items.iter().find_map(|item| match item.get_ref() {
-                DeValue::Table(inner) => innermost(inner, span),
-                _ => None,
-            }),
-            _ => None,
-        };
-        if nested.is_some() {
-            return nested;
-        }
-        if inside(&k)
-            || (inside(&v) && k.end <= v.start && !matches!(value.get_ref(), DeValue::Table(_)))
-        {
-            // A `[header]` has its key inside the value's span: only `key = value` can be blanked as one piece.
-            return (k.end <= v.start).then(|| (key.get_ref().to_string(), k.start..v.end));
+/// Calls `each` with the tables that have this span, outermost first, until it says that it was the right one.
+fn with_table(
+    table: &mut Spanned<DeTable<'_>>,
+    span: &Range<usize>,
+    each: &mut impl FnMut(&mut DeTable<'_>) -> bool,
+) -> bool {
+    fn below(
+        table: &mut DeTable<'_>,
+        span: &Range<usize>,
+        each: &mut impl FnMut(&mut DeTable<'_>) -> bool,
+    ) -> bool {
+        table
+            .iter_mut()
+            .any(|(_, value)| of_value(value, span, each))
+    }
+    fn of_value(
+        value: &mut Spanned<DeValue<'_>>,
+        span: &Range<usize>,
+        each: &mut impl FnMut(&mut DeTable<'_>) -> bool,
+    ) -> bool {
+        let here = value.span() == *span;
+        match value.get_mut() {
+            DeValue::Table(inner) => (here && each(inner)) || below(inner, span, each),
+            DeValue::Array(items) => items.iter_mut().any(|item| of_value(item, span, each)),
+            _ => false,
         }
     }
-    None
+    (table.span() == *span && each(table.get_mut())) || below(table.get_mut(), span, each)
+}
+
+/// The span of the outermost table that has this span and lacks `key`, if there is one.
+fn table_at(
+    table: &mut Spanned<DeTable<'_>>,
+    span: &Range<usize>,
+    key: &str,
+) -> Option<Range<usize>> {
+    with_table(table, span, &mut |inside| {
+        !inside.keys().any(|known| known.get_ref() == key)
+    })
+    .then(|| span.clone())
+}
+
+/// Takes out the innermost entry whose key or value holds `span`; its name.
+fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<String> {
+    fn within(value: &mut DeValue<'_>, span: &Range<usize>) -> Option<String> {
+        match value {
+            DeValue::Table(inner) => remove(inner, span),
+            DeValue::Array(items) => items
+                .iter_mut()
+                .find_map(|item| within(item.get_mut(), span)),
+            _ => None,
+        }
+    }
+    let inside = |outer: Range<usize>| outer.start <= span.start && span.end <= outer.end;
+    let nested = table
+        .iter_mut()
+        .find_map(|(_, value)| within(value.get_mut(), span));
+    if nested.is_some() {
+        return nested;
+    }
+    let key = table
+        .iter()
+        .find(|(key, value)| inside(key.span()) || inside(value.span()))?
+        .0
+        .clone();
+    table.remove(&key);
+    Some(key.get_ref().to_string())
 }
 
 fn find(table: &DeTable<'_>, keys: &[&str]) -> Option<Range<usize>> {
@@ -333,6 +433,76 @@ mod tests {
         assert!(
             hints.contains(&"did you mean `path`?".to_owned()),
             "{hints:?}"
+        );
+    }
+
+    #[test]
+    fn an_unknown_table_hides_nothing_that_stands_after_it() {
+        let source = "name = 7\n\n[floppy]\nside = \"a\"\n[floppy.label]\ncolour = 1\n\n[source]\npaht = \"x\"\n[source.tape]\nreel = 1\n[[disk]]\nn = 1\n";
+        let problems = parse::<Written>(Path::new("d.toml"), source).unwrap_err();
+        let told: Vec<(usize, &str)> = problems
+            .iter()
+            .map(|p| {
+                let message = p.message.split(',').next().unwrap();
+                (p.place.as_ref().unwrap().line, message)
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (1, "invalid type: integer `7`"),
+                (3, "unknown field `floppy`"),
+                (9, "unknown field `paht`"),
+                (10, "unknown field `tape`"),
+                (12, "unknown field `disk`"),
+            ],
+            "{problems:#?}"
+        );
+    }
+
+    #[test]
+    fn several_missing_entries_are_all_named() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "only the shape matters")]
+        struct Outer {
+            name: String,
+            size: u64,
+            inner: Inner,
+            list: Vec<Inner>,
+        }
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "only the shape matters")]
+        struct Inner {
+            path: String,
+            depth: u8,
+        }
+        let of = |source: &str| -> Vec<String> {
+            let problems = parse::<Outer>(Path::new("d.toml"), source).unwrap_err();
+            problems.into_iter().map(|p| p.message).collect()
+        };
+        assert_eq!(
+            of(""),
+            [
+                "missing field `name`",
+                "missing field `size`",
+                "missing field `inner`",
+                "missing field `list`"
+            ]
+        );
+        assert_eq!(
+            of(
+                "name = \"n\"\nsize = true\n[inner]\n[[list]]\npath = \"p\"\n[[list]]\ndepth = 300\n"
+            ),
+            [
+                "invalid type: boolean `true`, expected u64",
+                "missing field `path`",
+                "missing field `depth`",
+                "missing field `depth`",
+                "missing field `path`",
+                "invalid value: integer `300`, expected u8",
+            ]
         );
     }
 

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use andromeda_format::{Build, Count, Funnel, Split};
 use andromeda_pipeline::documents::{self, Document};
 use andromeda_pipeline::tokenize::Tokenizer;
-use andromeda_tests::corpus::{Corpus, Fate, Planted};
+use andromeda_tests::corpus::{
+    Corpus, Fate, Planted, RECIPE, Random, text, write_manifest, write_recipe, write_tokenizer,
+};
 use fs_err as fs;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use tempfile::TempDir;
 
-use super::{andromeda, build, ended, files, plan_of, root_hash, tree};
+use super::{andromeda, build, ended, files, only_build, plan_of, root_hash, tree};
 
 /// Plain documents of each dataset.
 const PLAIN: usize = 24;
@@ -460,4 +462,75 @@ fn building_again_changes_nothing() {
     let mut finished = tree(made.root.path());
     finished.remove("work/digests.json");
     assert_eq!(finished, after);
+}
+
+#[test]
+fn the_sources_of_dependencies_are_found_through_cargo_home_and_those_that_are_not_there_are_counted()
+ {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let manifests = root.join("manifests");
+    write_manifest(
+        &manifests,
+        "crates",
+        "",
+        "none",
+        "[read]\nformat = \"text\"\n",
+    );
+    write_recipe(&manifests, "planted", RECIPE);
+    write_tokenizer(&manifests);
+    let file = manifests.join("datasets/crates.toml");
+    let written = fs::read_to_string(&file).unwrap().replace(
+        "[source.folder]\npath = \"none\"",
+        "[source.cargo]\nlock = \"../../Cargo.lock\"\nfiles = [\"**/*.rs\"]\nexclude = [\"**/tests/**\"]",
+    );
+    fs::write(&file, written).unwrap();
+    let mut lock = "version = 4\n".to_owned();
+    // The workspace's own package has no source; `gone` is not on this machine; `other` is in no lock file.
+    for (name, source) in [("own", ""), ("here", "s"), ("there", "s"), ("gone", "s")] {
+        lock += &format!("[[package]]\nname = \"{name}\"\nversion = \"1.0.0\"\n");
+        if !source.is_empty() {
+            lock += "source = \"registry+https://registry.example/index\"\n";
+        }
+    }
+    fs::write(root.join("Cargo.lock"), lock).unwrap();
+    let mut random = Random(5);
+    let mut put = |path: &str| {
+        let path = root.join("home/registry/src").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text(&mut random, 160)).unwrap();
+    };
+    for path in [
+        "index-1/here-1.0.0/src/lib.rs",
+        "index-1/here-1.0.0/src/deep/er.rs",
+        "index-1/here-1.0.0/tests/it.rs",
+        "index-1/here-1.0.0/README.md",
+        "index-1/other-1.0.0/src/lib.rs",
+        "index-2/there-1.0.0/lib.rs",
+    ] {
+        put(path);
+    }
+    let arguments = "--dataset crates --recipe planted";
+    let plan =
+        ended(andromeda(root, &format!("plan {arguments}")).env("CARGO_HOME", root.join("home")))
+            .with(0, &[]);
+    assert!(
+        plan.stdout
+            .contains("1 of 3 packages are not on this machine"),
+        "{plan:#?}"
+    );
+    ended(andromeda(root, &format!("build {arguments}")).env("CARGO_HOME", root.join("home")))
+        .with(0, &[]);
+    let (found, _) = documents::find(&only_build(root), "", usize::MAX).unwrap();
+    let ids: Vec<&str> = found.iter().map(|d| d.id.as_str()).collect();
+    assert_eq!(
+        ids,
+        [
+            "crates/here-1.0.0/src/deep/er.rs",
+            "crates/here-1.0.0/src/lib.rs",
+            "crates/there-1.0.0/lib.rs",
+        ]
+    );
+    ended(andromeda(root, &format!("plan {arguments}")).env("CARGO_HOME", root.join("nowhere")))
+        .with(2, &["no dependency's sources", "CARGO_HOME", "cargo fetch"]);
 }

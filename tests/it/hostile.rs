@@ -166,6 +166,24 @@ fn what_is_not_there_is_named_with_the_way_out() {
 }
 
 #[test]
+fn an_unknown_table_hides_no_later_mistake() {
+    let folder = own("");
+    let file = folder.path().join("manifests/datasets/own.toml");
+    let text = fs::read_to_string(&file).unwrap()
+        + "\n[source.floppy]\nside = 1\n[tape]\nreel = 1\n[read]\nblock-bites = 1\n";
+    fs::write(&file, text).unwrap();
+    ended(&mut andromeda(folder.path(), BUILD)).with(
+        2,
+        &[
+            "unknown field `floppy`",
+            "unknown field `tape`",
+            "unknown field `block-bites`",
+            "did you mean `block-bytes`?",
+        ],
+    );
+}
+
+#[test]
 fn files_that_end_too_soon_or_are_damaged_are_named_and_the_rest_is_done() {
     let folder = own("[read]\nblock-bytes = 65536\n");
     put(&folder, "good.jsonl", lines(1, 60));
@@ -235,8 +253,179 @@ fn files_that_end_too_soon_or_are_damaged_are_named_and_the_rest_is_done() {
             kept(cut)
         );
     }
-    assert!(manifest_of(&folder).funnel.balances());
+    let manifest = manifest_of(&folder);
+    assert!(manifest.funnel.balances());
+    // The manifest says which files are not whole, and every row of them that was read has a verdict.
+    let mut named: Vec<&str> = manifest.datasets[0]
+        .faults
+        .iter()
+        .map(|fault| fault.path.as_str())
+        .collect();
+    named.sort_unstable();
+    let mut sorted = bad;
+    sorted.sort_unstable();
+    assert_eq!(named, sorted);
+    let here = folder.path().display().to_string();
+    for fault in &manifest.datasets[0].faults {
+        let verdicts = found.iter().filter(|d| d.file == fault.path);
+        let readable = verdicts.filter(|d| d.reason.as_deref() != Some("unreadable"));
+        assert_eq!(readable.count() as u64, fault.rows_read, "{fault:?}");
+        assert!(!fault.problem.contains(&here), "{fault:?}");
+    }
     ended(&mut andromeda(folder.path(), "verify")).with(0, &[]);
+    let said = ended(&mut andromeda(folder.path(), "inspect")).with(0, &[]);
+    assert!(
+        said.stdout.contains("not read to its end: own/cut.json"),
+        "{said:#?}"
+    );
+
+    // It is no build of the whole: without the flag the files are still bad, with it nothing is done again.
+    ended(&mut andromeda(folder.path(), BUILD)).with(20, &words);
+    ended(&mut andromeda(
+        folder.path(),
+        &format!("{BUILD} --skip-bad-files"),
+    ))
+    .with(0, &["nothing to do", "left out the rest of"]);
+
+    // Mended files make the build that would have been there from the start.
+    for (name, bytes) in [
+        ("cut.jsonl.gz", gzip(&lines(2, 300))),
+        ("garbage.jsonl.gz", gzip(&lines(6, 3))),
+    ] {
+        put(&folder, name, bytes);
+    }
+    for name in [
+        "cut.jsonl.zst",
+        "cut.parquet",
+        "damaged.parquet",
+        "cut.json",
+    ] {
+        fs::remove_file(folder.path().join("corpus/own").join(name)).unwrap();
+    }
+    let said = ended(&mut andromeda(folder.path(), BUILD)).with(0, &["done before"]);
+    let built = folder.path().join(said.stdout.trim_end());
+    let mended = tree(&built);
+    fs::remove_dir_all(&built).unwrap();
+    fs::remove_dir_all(folder.path().join("work")).unwrap();
+    ended(&mut andromeda(folder.path(), BUILD)).with(0, &[]);
+    assert_eq!(tree(&built), mended);
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_told_of_the_place_where_it_lies_now() {
+    // Two datasets with the same damaged file share its blocks, and a moved corpus finds them again.
+    let folder = own("[read]\nblock-bytes = 65536\n");
+    let manifests = folder.path().join("manifests");
+    write_manifest(
+        &manifests,
+        "twin",
+        "",
+        "../../corpus/twin",
+        "[read]\nblock-bytes = 65536\n",
+    );
+    let mut damaged = table("text", texts(5, 300).into_iter().map(Some).collect());
+    damaged[100_000..100_400].fill(0xff);
+    fs::create_dir_all(folder.path().join("corpus/twin")).unwrap();
+    for dataset in ["own", "twin"] {
+        let corpus = folder.path().join("corpus").join(dataset);
+        fs::write(corpus.join("damaged.parquet"), &damaged).unwrap();
+        fs::write(corpus.join("good.jsonl"), lines(1, 60)).unwrap();
+    }
+    let build = "build --dataset own --dataset twin --recipe planted --threads 6 --skip-bad-files";
+    let first = ended(&mut andromeda(folder.path(), build)).with(
+        0,
+        &[
+            "corpus/own/damaged.parquet: ",
+            "corpus/twin/damaged.parquet: ",
+        ],
+    );
+    let manifest = fs::read_to_string(
+        folder
+            .path()
+            .join(first.stdout.trim_end())
+            .join("manifest.json"),
+    )
+    .unwrap();
+    assert!(!manifest.contains("corpus/own/damaged"), "{manifest}");
+    let moved = tempfile::tempdir().unwrap();
+    for part in ["manifests", "corpus", "work"] {
+        fs::rename(folder.path().join(part), moved.path().join(part)).unwrap();
+    }
+    let second = ended(&mut andromeda(moved.path(), build)).with(0, &["done before"]);
+    assert!(
+        !second.stderr.contains(&folder.path().display().to_string()),
+        "{second:#?}"
+    );
+    assert_eq!(first.stdout, second.stdout);
+    assert_eq!(
+        tree(&folder.path().join(first.stdout.trim_end())),
+        tree(&moved.path().join(second.stdout.trim_end()))
+    );
+}
+
+#[test]
+fn a_disk_that_fails_for_a_moment_is_not_taken_for_a_damaged_file() {
+    let folder = own("[read]\nblock-bytes = 65536\n");
+    put(&folder, "good.jsonl", lines(1, 60));
+    put(
+        &folder,
+        "table.parquet",
+        table("text", texts(2, 600).into_iter().map(Some).collect()),
+    );
+    let build = BUILD.replace("--threads 2", "--threads 1 --skip-bad-files");
+    // Reads of the table fail from the third on, which is after its metadata.
+    let table = folder.path().join("corpus/own/table.parquet");
+    let command = andromeda(folder.path(), &build);
+    let failing = |first: usize| {
+        Command::new("strace")
+            .args(["-f", "-qq", "-o", "/dev/null", "-P"])
+            .arg(&table)
+            .args([
+                "-e",
+                &format!("inject=read,pread64:error=EIO:when={first}+"),
+            ])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .current_dir(folder.path())
+            .stdin(std::process::Stdio::null())
+            .output()
+    };
+    match failing(65_535) {
+        Ok(output) if output.status.success() => {}
+        other => {
+            return andromeda_tests::skip(&format!("strace does not work here ({other:?})"));
+        }
+    }
+    let expected = root_hash(folder.path());
+    let mut inside = 0;
+    for first in [1, 2, 4, 6, 9, 13, 18, 24, 32] {
+        for made in ["shards", "work"] {
+            fs::remove_dir_all(folder.path().join(made)).unwrap();
+        }
+        let said = super::of_output(failing(first).unwrap());
+        if said.code == Some(0) {
+            break;
+        }
+        assert!(
+            said.code == Some(10) && said.stderr.contains("table.parquet"),
+            "{said:#?}"
+        );
+        inside += usize::from(said.stderr.contains("cannot read at byte"));
+        assert!(
+            files(&folder.path().join("shards"))
+                .iter()
+                .all(|file| !file.ends_with("manifest.json")),
+            "no build is made of what a failing disk left over"
+        );
+        // The disk is well again: the same command goes on and leaves no trace of what happened.
+        ended(&mut andromeda(folder.path(), &build)).with(0, &[]);
+        assert_eq!(
+            root_hash(folder.path()),
+            expected,
+            "failing from read {first}"
+        );
+    }
+    assert!(inside >= 2, "{inside} failures inside the table");
 }
 
 #[test]
@@ -427,13 +616,12 @@ fn a_damaged_intermediate_is_named_and_gc_clears_the_way() {
 }
 
 /// Runs a script as root of a mount namespace of its own, if the system lets us. `$PROGRAM` is the program.
-#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 fn in_namespace(root: &Path, script: &str) -> Option<Ended> {
     let allowed = Command::new("unshare")
         .args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"])
         .output();
     if !allowed.is_ok_and(|output| output.status.success()) {
-        println!("skipped: unshare and mount are not there or not allowed");
+        andromeda_tests::skip("unshare and mount are not there or not allowed");
         return None;
     }
     let program = andromeda(root, "");
@@ -591,10 +779,46 @@ fn names_that_are_no_file_names_of_ours_do_no_harm() {
 }
 
 #[test]
-fn a_planted_corpus_is_planned_and_built_in_little_memory_or_refused_beforehand() {
+fn a_build_stays_within_the_memory_that_its_plan_asks_for_and_is_refused_with_less() {
     let folder = tempfile::tempdir().unwrap();
-    Corpus::plant(folder.path(), 12);
-    let arguments = "build --priority high,medium --recipe planted --threads 1 --memory 20M";
-    ended(&mut andromeda(folder.path(), arguments)).with(10, &["memory is too small", "--memory"]);
-    assert!(!folder.path().join("shards").exists());
+    let root = folder.path();
+    Corpus::plant(root, 300);
+    let what = "--priority high,medium --recipe planted --threads 2";
+    let plan = ended(&mut andromeda(root, &format!("plan {what} --json"))).with(0, &[]);
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    let needed = plan["estimate"]["memory_bytes"].as_u64().unwrap();
+    ended(&mut andromeda(
+        root,
+        &format!("build {what} --memory {}", needed - 1),
+    ))
+    .with(10, &["memory is too small", "--memory"]);
+    assert!(!root.join("shards").exists());
+
+    let mut child = andromeda(root, &format!("build {what} --memory {needed}"))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // The high-water mark only grows, so the last look is the one that counts.
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let mark = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        if let Some(kilobytes) = mark.and_then(|mark| mark.split_whitespace().next()) {
+            peak = kilobytes.parse::<u64>().unwrap() * 1024;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    assert!(child.wait().unwrap().success());
+    assert!(
+        (1 << 20..=needed).contains(&peak),
+        "{peak} bytes at the peak, {needed} were planned"
+    );
+    let tight = root_hash(root);
+    for made in ["shards", "work"] {
+        fs::remove_dir_all(root.join(made)).unwrap();
+    }
+    ended(&mut andromeda(root, &format!("build {what} --memory 64G"))).with(0, &[]);
+    assert_eq!(root_hash(root), tight);
 }

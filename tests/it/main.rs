@@ -6,12 +6,16 @@
     reason = "a test fails where something is missing, its helpers too"
 )]
 
+mod catalogue;
 mod end_to_end;
 mod faults;
 mod hostile;
 mod hub;
+mod loss;
 mod options;
 mod resume;
+#[cfg(feature = "object-store")]
+mod store;
 mod web;
 
 use std::collections::BTreeMap;

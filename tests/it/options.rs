@@ -374,6 +374,13 @@ fn every_option_of_every_rule_runs_extract_again_where_its_profile_judges_and_no
         assert_eq!(again.tasks.get("extract"), Some(&2), "{path}: {again:?}");
         assert!(!again.same_build, "{path}");
     }
+    // No published profile has an upper limit, so the recipe's own file does not name the option.
+    let again = base.with_recipe(
+        "profile.plain.length.max-characters",
+        Some(1_000_000.into()),
+    );
+    assert_eq!(again.tasks.get("extract"), Some(&2), "{again:?}");
+    assert!(!again.same_build);
 }
 
 #[test]
@@ -445,6 +452,44 @@ fn every_key_of_a_dataset_manifest_runs_its_stages_again_and_no_others() {
             true,
         ),
         ("licence", "CC0-1.0", "CC-BY-4.0", NONE, false),
+        (
+            "licence-note",
+            "profile =",
+            "licence-note = \"share-alike\"\nprofile =",
+            NONE,
+            true,
+        ),
+        (
+            "stands-in-for",
+            "profile =",
+            "stands-in-for = \"a lost one\"\nprofile =",
+            NONE,
+            true,
+        ),
+        ("rows", "profile =", "rows = 30\nprofile =", NONE, true),
+        (
+            "size-bytes",
+            "profile =",
+            "size-bytes = 30000\nprofile =",
+            NONE,
+            true,
+        ),
+        // A benchmark is left out.
+        (
+            "evaluation",
+            "profile =",
+            "evaluation = true\nprofile =",
+            &["resolve", "shards"],
+            false,
+        ),
+        // The config's name is in the ids.
+        (
+            "config",
+            "[read]",
+            "[[config]]\nname = \"part\"\n[read]",
+            &["shards"],
+            false,
+        ),
         ("tiers", "[\"high\"]", "[\"medium\"]", &["resolve"], false),
         (
             "kind",
@@ -623,6 +668,22 @@ fn row_of_all_forms(random: &mut Random) -> Value {
     })
 }
 
+/// The same with every field there twice, once with an `x` after its name: wherever a field's name is changed so, this row
+/// still has it, and a plan finds no fault with the first rows.
+fn doubled(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let twice = fields.iter().flat_map(|(name, value)| {
+                let value = doubled(value);
+                [(name.clone(), value.clone()), (format!("{name}x"), value)]
+            });
+            Value::Object(twice.collect())
+        }
+        Value::Array(items) => items.iter().map(doubled).collect(),
+        other => other.clone(),
+    }
+}
+
 #[test]
 fn every_render_option_runs_extract_again_for_its_dataset_alone() {
     let exchange = Exchange {
@@ -708,9 +769,8 @@ fn every_render_option_runs_extract_again_for_its_dataset_alone() {
         let base = Base::new(|root| {
             two_datasets(root);
             let mut random = Random(9);
-            let rows: String = (0..20)
-                .map(|_| format!("{}\n", row_of_all_forms(&mut random)))
-                .collect();
+            let mut rows = format!("{}\n", doubled(&row_of_all_forms(&mut random)));
+            rows.extend((0..20).map(|_| format!("{}\n", row_of_all_forms(&mut random))));
             fs::remove_dir_all(root.join("corpus/changed")).unwrap();
             fs::create_dir(root.join("corpus/changed")).unwrap();
             fs::write(root.join("corpus/changed/x.jsonl"), rows).unwrap();
@@ -724,7 +784,7 @@ fn every_render_option_runs_extract_again_for_its_dataset_alone() {
             .funnel
             .kept
             .documents;
-        assert_eq!(kept, 20, "{written} renders the rows");
+        assert_eq!(kept, 21, "{written} renders the rows");
         for path in leaves(&written) {
             let pointer = format!("/{}", path.replace('.', "/"));
             let value = written.pointer(&pointer).unwrap();

@@ -235,17 +235,24 @@ pub fn retain(run: &Path, keep: usize) -> Result<()> {
     Ok(())
 }
 
-/// Renames a checkpoint that cannot be used, so that its step can be saved again.
+/// Renames a checkpoint that cannot be used, so that its step can be saved again. Nothing set aside before is removed.
 pub fn set_aside(run: &Path, step: u64) -> Result<PathBuf> {
-    let aside = run.join(format!("corrupt-{step:08}"));
-    if aside.exists() {
-        fs_err::remove_dir_all(&aside).map_err(Error::io("setting a checkpoint aside"))?;
-    }
+    let names = (1u32..).map(|again| match again {
+        1 => format!("corrupt-{step:08}"),
+        _ => format!("corrupt-{step:08}-{again}"),
+    });
+    let aside = names
+        .map(|name| run.join(name))
+        .find(|path| !path.exists())
+        .expect("a folder has fewer than 2^32 entries");
     fs_err::rename(folder(run, step), &aside).map_err(Error::io("setting a checkpoint aside"))?;
     Ok(aside)
 }
 
 /// The newest checkpoint whose files are all as they were written. `invalid` is told of each newer one that is not.
+///
+/// # Errors
+/// The disk failed, or a newer program wrote the newest: that is no reason to go on from an older one.
 pub fn newest_valid(
     run: &Path,
     mut invalid: impl FnMut(u64, &Error),
@@ -254,7 +261,8 @@ pub fn newest_valid(
         let path = folder(run, step);
         match verify(&path) {
             Ok(state) => return Ok(Some((path, state))),
-            Err(error) => invalid(step, &error),
+            Err(error) if error.is_damage() => invalid(step, &error),
+            Err(error) => return Err(error),
         }
     }
     Ok(None)
@@ -282,15 +290,15 @@ pub fn read_state(checkpoint: &Path) -> Result<State> {
         return Err(integrity(&path, "too large for a state"));
     }
     let bytes = fs_err::read(&path).map_err(Error::io("reading a checkpoint"))?;
-    let state: State =
+    // The format first: what a newer one holds is no damage.
+    let written: serde_json::Value =
         serde_json::from_slice(&bytes).map_err(|error| integrity(&path, &error.to_string()))?;
-    if state.format != FORMAT {
-        let problem = format!(
-            "format {} is not known; use the program that wrote it",
-            state.format
-        );
-        return Err(integrity(&path, &problem));
+    let format = written["format"].as_u64();
+    if let Some(format) = format.filter(|format| *format > u64::from(FORMAT)) {
+        return Err(Error::Newer { path, format });
     }
+    let state: State =
+        serde_json::from_value(written).map_err(|error| integrity(&path, &error.to_string()))?;
     if state.own_digest()? != state.digest {
         return Err(integrity(&path, "its digest does not match its contents"));
     }
@@ -592,6 +600,34 @@ mod tests {
         );
         set_aside(from.run.path(), 2).unwrap();
         assert_eq!(steps(from.run.path()).unwrap(), [1]);
+    }
+
+    #[test]
+    fn a_failing_disk_or_a_newer_format_is_no_reason_to_fall_back() {
+        let mut from = trained(1);
+        save_at(&mut from, 1);
+        let newest = save_at(&mut from, 2);
+        let state = std::fs::read_to_string(newest.join(STATE)).unwrap();
+        let mut value: serde_json::Value = serde_json::from_str(&state).unwrap();
+        value["format"] = 99.into();
+        value["new"] = true.into();
+        std::fs::write(newest.join(STATE), value.to_string()).unwrap();
+        let error = newest_valid(from.run.path(), |_, _| panic!("told")).unwrap_err();
+        assert!(matches!(error, Error::Newer { .. }), "{error}");
+        std::fs::write(newest.join(STATE), state).unwrap();
+        // A folder cannot be read as a file: the system's refusal, like a failing disk's.
+        std::fs::remove_file(newest.join(MODEL)).unwrap();
+        std::fs::create_dir(newest.join(MODEL)).unwrap();
+        let error = newest_valid(from.run.path(), |_, _| panic!("told")).unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{error}");
+        std::fs::remove_dir(newest.join(MODEL)).unwrap();
+        let (_, state) = newest_valid(from.run.path(), |_, _| ()).unwrap().unwrap();
+        assert_eq!(state.step, 1);
+        // What was set aside once stays when it happens again.
+        let first = set_aside(from.run.path(), 2).unwrap();
+        save_at(&mut from, 2);
+        let second = set_aside(from.run.path(), 2).unwrap();
+        assert!(first != second && first.exists() && second.exists());
     }
 
     #[test]

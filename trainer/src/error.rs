@@ -35,6 +35,14 @@ pub enum Error {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// Something that a newer program wrote.
+    #[error("{}: format {format} is not known to this program\nhint: use the program that wrote it, or a newer one", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The format it says it has.
+        format: u64,
+    },
     /// The run was trained on other data.
     #[error(
         "the run was trained on the build {trained}, this build is {found}\n\
@@ -99,6 +107,15 @@ impl Error {
         move |source| Self::Io { what, source }
     }
 
+    /// Whether stored bytes were read and are wrong, or are missing; not when the disk failed or a newer program wrote them.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Integrity { .. } => true,
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
     /// Exit code: 2 usage, 10 retriable, 20 permanent, 30 integrity, 40 busy, 128 + signal.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -109,7 +126,10 @@ impl Error {
             | Self::NoGradient(_)
             | Self::Tokenizer { .. }
             | Self::Tensor(_) => 20,
-            Self::Integrity { .. } | Self::OtherBuild { .. } | Self::Build { .. } => 30,
+            Self::Integrity { .. }
+            | Self::Newer { .. }
+            | Self::OtherBuild { .. }
+            | Self::Build { .. } => 30,
             Self::Busy(_) => 40,
             Self::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(130),
         }

@@ -219,6 +219,7 @@ impl Corpus {
                     bytes: 5,
                     sha256: sha256(b"bytes"),
                 }],
+                faults: Vec::new(),
                 funnel: Funnel {
                     documents_in: kept.documents + 6,
                     bytes_in: kept.text_bytes + 600,
@@ -277,6 +278,7 @@ impl Corpus {
                 })
                 .into(),
             recipe: serde_json::json!({"shard": {"level": 3}, "ratio": 0.005}),
+            contaminates: Vec::new(),
             program: "andromeda test".to_owned(),
         }
     }

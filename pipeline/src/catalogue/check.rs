@@ -16,6 +16,7 @@ pub(super) fn check(file: &Path, source: &str, manifest: &DatasetManifest) -> Ve
         problems: Vec::new(),
     };
     checks.names(manifest);
+    checks.words(manifest);
     checks.licence(manifest);
     checks.tiers(manifest);
     checks.source(manifest);
@@ -64,6 +65,25 @@ impl Checks<'_> {
                     "give each its own name, or put their files into one",
                 );
             }
+        }
+    }
+
+    fn words(&mut self, manifest: &DatasetManifest) {
+        if manifest.description.trim().is_empty() {
+            self.wrong(
+                &["description"],
+                "the dataset says not what it is",
+                "write description = \"...\", one sentence",
+            );
+        }
+        let all = |configs: &[Config]| configs.iter().all(|config| config.profile.is_some());
+        let of_configs = !manifest.configs.is_empty() && all(&manifest.configs);
+        if manifest.profile.trim().is_empty() && !of_configs {
+            self.wrong(
+                &["profile"],
+                "the dataset names no profile",
+                "write profile = \"web\" for running text, \"prose\" for documentation, \"code\", or \"task\" for rows of tasks and conversations",
+            );
         }
     }
 
@@ -251,7 +271,7 @@ impl Checks<'_> {
 
 const PLAIN_WORD: &str = "use letters, digits, `.`, `-`, `_` and `+`: names stand in document ids and on the command line";
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name
             .chars()

@@ -6,7 +6,7 @@ use crate::render::{Content, Render, RenderFault};
 use super::{Example, Kind};
 
 /// The documents that a row gives.
-pub(super) fn documents(render: &Render, row: Row) -> Vec<Result<Content, RenderFault>> {
+pub(crate) fn documents(render: &Render, row: Row) -> Vec<Result<Content, RenderFault>> {
     vec![render.render(row).map(|rendered| rendered.content)]
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn like(pattern: &str, paths: &[&str]) -> String {
 }
 
 /// A path with its numbers and hashes as `*`.
-fn shape(path: &str) -> String {
+pub(super) fn shape(path: &str) -> String {
     let mut out = String::new();
     let mut word = String::new();
     for c in path.chars().chain(['/']) {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::cli::{Limits, Place, What};
 use crate::execute::{self, BuildError, BuildOptions, Built, Rate};
-use crate::screen::{JsonLines, Screen};
+use crate::screen::{JsonLines, Screen, safe};
 
 pub(super) fn run(
     what: &What,
@@ -42,10 +42,10 @@ pub(super) fn run(
     let built = match built {
         Err(BuildError::BadFiles(faults)) => {
             for fault in &faults {
-                say(format!(
+                say(safe(&format!(
                     "{}/{}: {}",
                     fault.dataset, fault.file, fault.message
-                ));
+                )));
             }
             return Err(BuildError::BadFiles(faults).into());
         }
@@ -66,12 +66,12 @@ pub(super) fn run(
         ));
     } else {
         say(summary(&built));
-        for fault in &built.faults {
-            say(format!(
-                "left out the rest of {}/{}: {}",
-                fault.dataset, fault.file, fault.message
-            ));
-        }
+    }
+    for fault in &built.faults {
+        say(safe(&format!(
+            "left out the rest of {}/{}: {}",
+            fault.dataset, fault.file, fault.message
+        )));
     }
     print(built.folder.display())
 }

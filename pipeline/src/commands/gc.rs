@@ -10,6 +10,12 @@ use crate::digest::Digest;
 use crate::execute::store::Store;
 
 pub(super) fn run(place: &Place, all: bool, yes: bool, as_json: bool) -> anyhow::Result<()> {
+    // Before anything is looked at: a build that ended in between would lose what it stands on.
+    let store = if place.work.exists() {
+        Some(Store::open(&place.work)?)
+    } else {
+        None
+    };
     let mut used: BTreeSet<(String, Digest)> = BTreeSet::new();
     let notes = place.work.join("builds");
     let mut stale = Vec::new();
@@ -33,8 +39,7 @@ pub(super) fn run(place: &Place, all: bool, yes: bool, as_json: bool) -> anyhow:
         )?);
     }
     let (mut files, mut bytes) = (0u64, 0u64);
-    if place.work.exists() {
-        let store = Store::open(&place.work)?;
+    if let Some(store) = &store {
         for (path, stage) in store.objects()? {
             let key = path
                 .file_stem()

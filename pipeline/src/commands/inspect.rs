@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{grouped, megabytes, print, print_json, table};
 use crate::cli::SplitName;
 use crate::documents;
+use crate::screen::safe;
 use crate::tokenize::Tokenizer;
 
 pub(super) fn run(
@@ -104,6 +105,17 @@ pub(super) fn run(
         funnel(manifest),
         splits(manifest)
     ))?;
+    for dataset in &manifest.datasets {
+        for fault in &dataset.faults {
+            print(safe(&format!(
+                "not read to its end: {}/{}, after {} rows: {}",
+                dataset.name,
+                fault.path,
+                grouped(fault.rows_read),
+                fault.problem
+            )))?;
+        }
+    }
     for (id, _, tokens, masked, text) in &shown {
         let loss = if *masked > 0 {
             format!(", {masked} without loss")
@@ -111,7 +123,8 @@ pub(super) fn run(
             String::new()
         };
         print(format!(
-            "\n── {id} · {} tokens{loss} ──\n{}",
+            "\n── {} · {} tokens{loss} ──\n{}",
+            safe(id),
             grouped(*tokens as u64),
             safe(&cut(text, characters))
         ))?;
@@ -125,19 +138,6 @@ fn cut(text: &str, characters: usize) -> String {
         out.push_str(" […]");
     }
     out
-}
-
-/// Documents may hold anything, the terminal's own commands too.
-pub(super) fn safe(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() && c != '\n' && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
 }
 
 fn datasets(manifest: &Manifest) -> String {

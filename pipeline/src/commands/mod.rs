@@ -1,6 +1,7 @@
 //! The verbs of `andromeda`: each collects what it needs from the library and prints it. Nothing is computed here.
 
 mod build;
+mod datasets;
 mod gc;
 mod inspect;
 mod plan;
@@ -19,7 +20,9 @@ use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::catalogue::{Selection, Tier};
-use crate::cli::{Budget, Command, Limits, Place, Priority, TokenizerCommand, What};
+use crate::cli::{
+    Budget, Command, DatasetsCommand, Limits, Place, Priority, TokenizerCommand, What,
+};
 use crate::execute::BuildError;
 use crate::exit::{Interrupted, Usage};
 use crate::plan::PlanOptions;
@@ -69,6 +72,22 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             yes,
             json,
         } => gc::run(&place, all, yes, json),
+        Command::Datasets {
+            command,
+            place,
+            json,
+        } => match command {
+            None => datasets::list(&place, json),
+            Some(DatasetsCommand::Show { name, place, json }) => {
+                datasets::show(&name, &place, json)
+            }
+            Some(DatasetsCommand::Add {
+                repository,
+                name,
+                place,
+                json,
+            }) => datasets::add(&repository, name.as_deref(), &place, json),
+        },
         Command::Tokenizer(TokenizerCommand::Train {
             what,
             place,

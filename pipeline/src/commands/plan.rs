@@ -1,8 +1,10 @@
 //! `andromeda plan`.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
-use super::{grouped, megabytes, memory, plan_options, print, print_json, threads};
+use super::{grouped, megabytes, memory, plan_options, print, print_json, table, threads};
 use crate::cli::{Limits, Place, What};
 use crate::dedup::signature::s_curve;
 use crate::plan::Plan;
@@ -27,40 +29,135 @@ fn value(plan: &Plan, limits: &Limits) -> serde_json::Value {
         .datasets
         .iter()
         .map(|d| {
+            let contents = d.contents();
             json!({
-                "name": d.name, "tier": d.tier.name(), "kind": d.kind.name(), "profile": d.profile, "licence": d.licence,
+                "name": d.name, "tier": d.tier.name(), "kind": d.kind.name(), "profile": d.profile,
+                "licence": d.licence, "licence_note": d.licence_note, "stands_in_for": d.stands_in_for, "gated": d.gated,
                 "source": d.source, "revision": d.revision,
-                "files": d.units.iter().map(|u| u.files.len()).sum::<usize>(),
-                "bytes": d.units.iter().map(crate::plan::Unit::bytes).sum::<u64>(),
+                "files": d.files(), "bytes": d.bytes(), "documents": contents.documents, "tokens": contents.tokens,
                 "left_out_files": d.left_out.0, "left_out_bytes": d.left_out.1, "notes": d.notes,
             })
+        })
+        .collect();
+    let licences: Vec<serde_json::Value> = licences(plan)
+        .into_iter()
+        .map(|((licence, note), datasets)| {
+            json!({ "licence": licence, "note": note, "datasets": datasets })
         })
         .collect();
     json!({
         "name": plan.name, "fingerprint": plan.fingerprint, "recipe": plan.recipe_name, "options": plan.recipe,
         "tokenizer": { "file": plan.tokenizer, "sha256": plan.tokenizer_digest },
-        "datasets": datasets, "estimate": plan.estimate(threads(limits)),
+        "datasets": datasets, "licences": licences, "left_out": plan.left_out, "contaminates": plan.contaminates,
+        "estimate": plan.estimate(threads(limits)),
     })
 }
 
-fn tree(plan: &Plan, place: &Place, limits: &Limits) -> String {
-    let mut lines = vec![format!("build {}  recipe {}", plan.name, plan.recipe_name)];
+/// The datasets of each licence and note.
+fn licences(plan: &Plan) -> BTreeMap<(&str, Option<&str>), Vec<&str>> {
+    let mut licences: BTreeMap<(&str, Option<&str>), Vec<&str>> = BTreeMap::new();
     for dataset in &plan.datasets {
-        let files: usize = dataset.units.iter().map(|u| u.files.len()).sum();
-        let bytes: u64 = dataset.units.iter().map(crate::plan::Unit::bytes).sum();
-        lines.push(format!(
-            "├─ {:<22} {:<6} {:>7} files {:>9}  {}@{}  profile {}  {}",
-            dataset.name,
-            dataset.tier.name(),
-            grouped(files as u64),
-            megabytes(bytes),
-            dataset.source,
-            &dataset.revision[..dataset.revision.len().min(8)],
-            dataset.profile,
-            dataset.licence,
-        ));
-        lines.extend(dataset.notes.iter().map(|note| format!("│    {note}")));
+        let key = (dataset.licence.as_str(), dataset.licence_note.as_deref());
+        let names = licences.entry(key).or_default();
+        // A dataset of two tiers is one dataset.
+        if !names.contains(&dataset.name.as_str()) {
+            names.push(&dataset.name);
+        }
     }
+    licences
+}
+
+fn datasets(plan: &Plan) -> String {
+    let rows: Vec<Vec<String>> = plan
+        .datasets
+        .iter()
+        .map(|d| {
+            let contents = d.contents();
+            let files = match d.left_out.0 {
+                0 => grouped(d.files() as u64),
+                left_out => format!(
+                    "{} of {}",
+                    grouped(d.files() as u64),
+                    grouped((d.files() + left_out) as u64)
+                ),
+            };
+            vec![
+                format!("├─ {}", d.name),
+                d.tier.name().to_owned(),
+                d.kind.name().to_owned(),
+                files,
+                megabytes(d.bytes()),
+                grouped(contents.documents),
+                grouped(contents.tokens),
+                d.profile.clone(),
+                format!("{}@{}", d.source, &d.revision[..d.revision.len().min(8)]),
+            ]
+        })
+        .collect();
+    table(
+        &[
+            "├─ dataset",
+            "tier",
+            "kind",
+            "files",
+            "bytes",
+            "about documents",
+            "tokens",
+            "profile",
+            "pinned",
+        ],
+        &rows,
+    )
+}
+
+/// What a person should know before saying yes: notes, licences, terms, stand-ins, benchmarks.
+fn remarks(plan: &Plan) -> Vec<String> {
+    let mut lines = Vec::new();
+    for dataset in &plan.datasets {
+        let notes = dataset.notes.iter();
+        lines.extend(notes.map(|note| format!("│    {}: {note}", dataset.name)));
+    }
+    for ((licence, note), datasets) in licences(plan) {
+        let note = note.map_or_else(String::new, |note| format!(" ({note})"));
+        lines.push(format!(
+            "├─ licence {licence}{note}: {}",
+            datasets.join(", ")
+        ));
+    }
+    let mut stand_ins: Vec<(&str, Vec<&str>)> = Vec::new();
+    for dataset in &plan.datasets {
+        if dataset.gated {
+            lines.push(format!("├─ gated   {}: it opens", dataset.name));
+        }
+        let Some(named) = &dataset.stands_in_for else {
+            continue;
+        };
+        match stand_ins.iter_mut().find(|(other, _)| other == named) {
+            Some((_, datasets)) => datasets.push(&dataset.name),
+            None => stand_ins.push((named, vec![&dataset.name])),
+        }
+    }
+    for (named, datasets) in stand_ins {
+        lines.push(format!("├─ {} stands in for {named}", datasets.join(", ")));
+    }
+    for left_out in &plan.left_out {
+        lines.push(format!("├─ without {}: {}", left_out.name, left_out.reason));
+    }
+    if !plan.contaminates.is_empty() {
+        lines.push(format!(
+            "├─ contaminates {}: a score on it says nothing of a model trained on this build",
+            plan.contaminates.join(", ")
+        ));
+    }
+    lines
+}
+
+fn tree(plan: &Plan, place: &Place, limits: &Limits) -> String {
+    let mut lines = vec![
+        format!("build {}  recipe {}", plan.name, plan.recipe_name),
+        datasets(plan),
+    ];
+    lines.extend(remarks(plan));
     let profiles: std::collections::BTreeSet<&str> =
         plan.datasets.iter().map(|d| d.profile.as_str()).collect();
     for name in profiles {
@@ -120,7 +217,28 @@ fn tree(plan: &Plan, place: &Place, limits: &Limits) -> String {
         megabytes(estimate.bytes),
         megabytes(estimate.download_bytes),
         megabytes(estimate.memory_bytes),
-        megabytes(estimate.disk_bytes)
+        megabytes(estimate.disk_bytes + estimate.download_bytes)
+    ));
+    let times: Vec<String> = estimate
+        .times
+        .iter()
+        .filter(|time| time.seconds > 0.0)
+        .map(|time| format!("{} {}", time.stage, duration(time.seconds)))
+        .collect();
+    lines.push(format!(
+        "about, with {} threads: {}",
+        threads(limits),
+        times.join(", ")
     ));
     lines.join("\n")
+}
+
+/// `3 s`, `12 min`, `1.5 h`: estimates have no more digits.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        ..1.0 => "under 1 s".to_owned(),
+        ..100.0 => format!("{seconds:.0} s"),
+        ..6000.0 => format!("{:.0} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3600.0),
+    }
 }

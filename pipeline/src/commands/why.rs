@@ -7,6 +7,7 @@ use andromeda_format::{Build, Split};
 use super::{grouped, megabytes, print, print_json};
 use crate::documents::{self, Document};
 use crate::exit::Usage;
+use crate::screen::safe;
 
 pub(super) fn run(folder: &Path, query: &str, most: usize, as_json: bool) -> anyhow::Result<()> {
     let build = Build::open(folder)?;
@@ -89,7 +90,7 @@ fn life(
     document: &Document,
     twins: &std::collections::BTreeMap<u64, Document>,
 ) -> String {
-    let mut lines = vec![super::inspect::safe(&document.id)];
+    let mut lines = vec![safe(&document.id)];
     let manifest = build.manifest();
     if let Some(dataset) = manifest
         .datasets
@@ -103,7 +104,7 @@ fn life(
             dataset.licence,
             dataset.source,
             &dataset.revision[..dataset.revision.len().min(12)],
-            super::inspect::safe(&document.file),
+            safe(&document.file),
             document.file_row
         ));
     }
@@ -123,7 +124,7 @@ fn life(
             lines.push(format!("  verdict  passed every rule; dropped as {reason} duplicate"));
             if let Some(twin) = twin {
                 let via = if reason == "near" && f64::from(similarity) < threshold(build) { " (joined over others of the cluster)" } else { "" };
-                lines.push(format!("  kept     {how} {}{via}", super::inspect::safe(&twin.id)));
+                lines.push(format!("  kept     {how} {}{via}", safe(&twin.id)));
                 lines.push(format!("           which is {}", stored(twin)));
             }
         }
@@ -135,9 +136,9 @@ fn life(
     if let (Some(size), Some(root)) = (document.cluster_documents, document.cluster)
         && size > 1
     {
-        let first = twins.get(&root).map_or_else(String::new, |d| {
-            format!(", first {}", super::inspect::safe(&d.id))
-        });
+        let first = twins
+            .get(&root)
+            .map_or_else(String::new, |d| format!(", first {}", safe(&d.id)));
         lines.push(format!("  cluster  {size} documents{first}"));
     }
     lines.join("\n")

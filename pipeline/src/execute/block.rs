@@ -33,7 +33,9 @@ pub(super) mod verdict {
 pub(super) struct BlockCounters {
     /// Number in the file of the first row.
     pub first_row: u64,
-    /// Rows, quarantined ones included.
+    /// Rows of the file that it spans.
+    pub file_rows: u64,
+    /// Verdicts: one a row, or one a document where a row gives several.
     pub rows: u64,
     /// Bytes of normalized text of all rows that are documents.
     pub bytes: u64,
@@ -52,9 +54,21 @@ pub(super) struct Stages {
     pub(super) hasher: Option<MinHasher>,
 }
 
+/// A document, or why there is none, with the place it has in its file.
+pub(super) struct Entry {
+    /// Rows after the block's first.
+    pub(super) row: u32,
+    /// 0 for the only document of a row; 1, 2, ... where a row gives several.
+    pub(super) part: u32,
+    /// What it says.
+    pub(super) content: Result<Content, &'static str>,
+}
+
 /// The output of a block, growing.
 pub(super) struct Output {
     pub(super) counters: BlockCounters,
+    file_rows: Vec<u32>,
+    parts: Vec<u32>,
     verdicts: Vec<u8>,
     reasons: Vec<u8>,
     reason_names: Vec<String>,
@@ -76,6 +90,8 @@ impl Output {
     pub(super) fn new(stages: &Stages, group: bool) -> Self {
         Self {
             counters: BlockCounters::default(),
+            file_rows: Vec::new(),
+            parts: Vec::new(),
             verdicts: Vec::new(),
             reasons: Vec::new(),
             reason_names: Vec::new(),
@@ -100,10 +116,6 @@ impl Output {
         }
     }
 
-    pub(super) fn rows(&self) -> u64 {
-        self.verdicts.len() as u64
-    }
-
     pub(super) fn fault(&mut self, message: &str) {
         self.faults.push(message.to_owned());
     }
@@ -111,7 +123,7 @@ impl Output {
     /// Puts a batch through the stages, part by part, so that each part's time is known.
     pub(super) fn take(
         &mut self,
-        batch: &mut Vec<(u64, Result<Content, &'static str>)>,
+        batch: &mut Vec<Entry>,
         stages: &Stages,
         scratch: &mut Scratch,
         signer: Option<&mut Signer<'_>>,
@@ -120,7 +132,10 @@ impl Output {
         // Normalized text of each row, and its segments if there are several.
         let texts: Vec<Result<(String, Vec<SegmentEnd>), &'static str>> = batch
             .drain(..)
-            .map(|(_, content)| {
+            .map(|entry| {
+                self.file_rows.push(entry.row);
+                self.parts.push(entry.part);
+                let content = entry.content;
                 let mut ends = Vec::new();
                 let text = match content? {
                     Content::Text(text) => match stages.normalize.normalize(&text) {
@@ -241,6 +256,10 @@ impl Output {
 
     pub(super) fn write(&mut self, to: &mut impl std::io::Write) -> std::io::Result<()> {
         let mut sections = Sections::default();
+        if self.parts.iter().any(|part| *part > 0) {
+            sections.push("file-rows", column_u32(self.file_rows.drain(..)));
+            sections.push("parts", column_u32(self.parts.drain(..)));
+        }
         sections.push("verdicts", std::mem::take(&mut self.verdicts));
         sections.push("reasons", std::mem::take(&mut self.reasons));
         sections.push("reason-names", json(&self.reason_names));

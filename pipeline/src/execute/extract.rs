@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::block::{BlockCounters, Output, Stages};
+use super::block::{BlockCounters, Entry, Output, Stages};
 use super::cpu::Watch;
 use super::store::{Receipt, SectionFile, Store, StoreError};
 use crate::analysis::Scratch;
@@ -19,7 +19,7 @@ use crate::digest::{Digest, Stamp};
 use crate::filter::Filters;
 use crate::plan::{BYTES_VERSION, Plan, PlannedDataset, Unit};
 use crate::progress::{Event, Progress, Stage};
-use crate::read::{self, Block, BlockSource, ReadOptions};
+use crate::read::{self, Block, BlockSource, ReadError, ReadOptions};
 use crate::render::{Content, Render};
 use crate::source::{Location, PlannedFile};
 
@@ -45,6 +45,14 @@ pub(super) struct DoneBlock {
     pub counters: BlockCounters,
 }
 
+impl DoneBlock {
+    /// Rows of the file that could be read, whatever became of them.
+    pub(super) fn readable_rows(&self) -> u64 {
+        let unreadable = self.counters.quarantined.get(UNREADABLE);
+        self.counters.file_rows - unreadable.map_or(0, |count| count.documents)
+    }
+}
+
 /// A file that could not be read to its end.
 #[derive(Debug, Clone)]
 pub struct Fault {
@@ -52,8 +60,12 @@ pub struct Fault {
     pub dataset: String,
     /// Its path in the dataset.
     pub file: String,
-    /// What happened and what to do.
+    /// What happened and what to do; names the file where it lies on this machine.
     pub message: String,
+    /// The same without that place.
+    pub problem: String,
+    /// Whether the machine failed and not the file: reading again may succeed.
+    pub passing: bool,
 }
 
 /// Everything extracted, in plan order.
@@ -132,7 +144,7 @@ pub(super) fn extract(
     for block in &done.blocks {
         // Rows that a file has and that cannot be decoded: such a file is as bad as one that ends too soon.
         if block.counters.quarantined.contains_key(UNREADABLE) {
-            let messages: Vec<String> =
+            let problems: Vec<String> =
                 SectionFile::open(&store.data(Stage::Extract, block.receipt.key))?
                     .read_json("faults")?;
             let dataset = &plan.datasets[block.dataset];
@@ -141,11 +153,14 @@ pub(super) fn extract(
                 .faults
                 .iter()
                 .any(|fault| fault.dataset == dataset.name && fault.file == *file);
-            if let (false, Some(message)) = (known, messages.into_iter().next()) {
+            if let (false, Some(problem)) = (known, problems.into_iter().next()) {
+                let place = places[block.dataset][block.unit][0].display();
                 done.faults.push(Fault {
                     dataset: dataset.name.clone(),
                     file: file.clone(),
-                    message,
+                    message: format!("{place}: {problem}"),
+                    problem,
+                    passing: false,
                 });
             }
         }
@@ -277,7 +292,13 @@ impl Worker {
             return Ok(Step::Worked);
         };
         drop(guard);
-        let (counters, receipt) = self.work(job, index, task, watch, store)?;
+        let (counters, receipt) = match self.work(job, index, task, watch, store)? {
+            Ok(done_block) => done_block,
+            Err(error) => {
+                note_fault(job, &error, done, progress);
+                return Ok(Step::Worked);
+            }
+        };
         let bytes = if job.unit.is_group() {
             job.unit.bytes()
         } else {
@@ -298,6 +319,8 @@ impl Worker {
         Ok(Step::Worked)
     }
 
+    /// A block's output, committed. The inner error is a passing one of the file, for which nothing was committed, so that the
+    /// next run reads the block again.
     fn work(
         &mut self,
         job: &Job<'_>,
@@ -305,7 +328,7 @@ impl Worker {
         task: Task,
         mut watch: Watch,
         store: &Store,
-    ) -> Result<(BlockCounters, Receipt), StoreError> {
+    ) -> Result<Result<(BlockCounters, Receipt), ReadError>, StoreError> {
         let plan = job.plan;
         let near = plan.recipe.dedup.near.as_ref();
         let stages = Stages {
@@ -318,22 +341,37 @@ impl Worker {
         let mut signer = stages.hasher.as_ref().map(MinHasher::signer);
         let render = Render::new(&job.dataset.render).expect("the plan checked the render table");
         let mut out = Output::new(&stages, job.unit.is_group());
-        let mut batch: Vec<(u64, Result<Content, &'static str>)> = Vec::new();
+        let mut batch: Vec<Entry> = Vec::new();
         let mut weight = 0;
-        let mut first_row = 0;
         match task {
             Task::Rows(block) => {
-                first_row = block.first_row;
+                out.counters.first_row = block.first_row;
+                out.counters.file_rows = block.rows();
+                let place = |row: u64| {
+                    u32::try_from(row - block.first_row).expect("a block has fewer than 2^32 rows")
+                };
+                let mut next_row = 0;
                 let decoded = block.decode(&mut |row, fields| {
-                    let content = match fields {
-                        Ok(fields) => render
-                            .render(fields)
-                            .map(|r| r.content)
-                            .map_err(|fault| fault.reason()),
-                        Err(fault) => Err(fault.reason()),
-                    };
-                    weight += content.as_ref().map_or(0, weigh);
-                    batch.push((row, content));
+                    next_row = place(row) + 1;
+                    match fields {
+                        Err(fault) => batch.push(Entry {
+                            row: place(row),
+                            part: 0,
+                            content: Err(fault.reason()),
+                        }),
+                        Ok(fields) => {
+                            let documents = render.render_all(fields);
+                            let several = documents.len() > 1;
+                            for (part, content) in (1u32..).zip(documents) {
+                                weight += content.as_ref().map_or(0, weigh);
+                                batch.push(Entry {
+                                    row: place(row),
+                                    part: if several { part } else { 0 },
+                                    content: content.map_err(|fault| fault.reason()),
+                                });
+                            }
+                        }
+                    }
                     if weight >= BATCH_BYTES {
                         watch.lap("read");
                         out.take(
@@ -346,16 +384,29 @@ impl Worker {
                         weight = 0;
                     }
                 });
-                if let Err(error) = decoded {
-                    // Only a parquet file that changed or is damaged inside fails here; its rows are all accounted for.
-                    out.fault(&error.to_string());
-                    for row in out.rows() + batch.len() as u64..block.rows() {
-                        batch.push((first_row + row, Err(UNREADABLE)));
+                match decoded {
+                    Ok(()) => {}
+                    Err(error) if error.is_io() => {
+                        job.must_be_unchanged()?;
+                        return Ok(Err(error));
+                    }
+                    Err(error) => {
+                        // Only a parquet file that is damaged inside fails here; its rows are all accounted for.
+                        // A block depends on its content alone, so its place on this machine is left out.
+                        out.fault(&problem(&error.to_string(), &job.places[0]));
+                        batch.extend((next_row..place(block.first_row + block.rows())).map(
+                            |row| Entry {
+                                row,
+                                part: 0,
+                                content: Err(UNREADABLE),
+                            },
+                        ));
                     }
                 }
             }
             Task::Group => {
-                for (row, (file, place)) in job.unit.files.iter().zip(job.places).enumerate() {
+                out.counters.file_rows = job.unit.files.len() as u64;
+                for (row, (file, place)) in (0u32..).zip(job.unit.files.iter().zip(job.places)) {
                     out.names.push(file.path.clone());
                     let content = read_whole(place, file, &job.dataset.read)?;
                     let content = content.and_then(|text| {
@@ -368,7 +419,11 @@ impl Worker {
                             .map_err(|fault| fault.reason())
                     });
                     weight += content.as_ref().map_or(0, weigh);
-                    batch.push((row as u64, content));
+                    batch.push(Entry {
+                        row,
+                        part: 0,
+                        content,
+                    });
                     if weight >= BATCH_BYTES {
                         watch.lap("read");
                         out.take(
@@ -391,7 +446,6 @@ impl Worker {
             signer.as_mut(),
             &mut watch,
         );
-        out.counters.first_row = first_row;
         job.must_be_unchanged()?;
         let mut attempt = store.attempt()?;
         out.write(&mut attempt)?;
@@ -403,8 +457,39 @@ impl Worker {
             &out.counters,
             watch.seconds(),
         )?;
-        Ok((out.counters, receipt))
+        Ok(Ok((out.counters, receipt)))
     }
+}
+
+/// Says that a file could not be read to its end; once a file.
+fn note_fault(job: &Job<'_>, error: &ReadError, done: &Mutex<Extracted>, progress: &dyn Progress) {
+    let file = job.unit.files[0].path.clone();
+    let message = error.to_string();
+    let mut done = lock(done);
+    let known = |fault: &Fault| fault.dataset == job.dataset.name && fault.file == file;
+    if done.faults.iter().any(known) {
+        return;
+    }
+    progress.event(&Event::Fault {
+        dataset: job.dataset.name.clone(),
+        file: PathBuf::from(&file),
+        message: message.clone(),
+    });
+    done.faults.push(Fault {
+        dataset: job.dataset.name.clone(),
+        file,
+        problem: problem(&message, &job.places[0]),
+        passing: error.is_io(),
+        message,
+    });
+}
+
+/// What is wrong with a file, without the place it has on this machine.
+fn problem(message: &str, place: &Path) -> String {
+    message
+        .strip_prefix(&format!("{}: ", place.display()))
+        .unwrap_or(message)
+        .to_owned()
 }
 
 /// The next block of a file that is not done yet; `None` when there was only something to note.
@@ -464,19 +549,6 @@ fn next_task(
             return Ok(Some((0, Task::Group, watch)));
         }
     }
-    let fault = |message: String| {
-        let file = job.unit.files[0].path.clone();
-        progress.event(&Event::Fault {
-            dataset: job.dataset.name.clone(),
-            file: PathBuf::from(&file),
-            message: message.clone(),
-        });
-        lock(done).faults.push(Fault {
-            dataset: job.dataset.name.clone(),
-            file,
-            message,
-        });
-    };
     let mut source = match stream.source.take() {
         Some(source) => source,
         None => {
@@ -490,7 +562,7 @@ fn next_task(
                 Ok(source) => source,
                 Err(error) => {
                     job.must_be_unchanged()?;
-                    fault(error.to_string());
+                    note_fault(job, &error, done, progress);
                     stream.ended = true;
                     return Ok(None);
                 }
@@ -533,7 +605,7 @@ fn next_task(
         }
         Err(error) => {
             job.must_be_unchanged()?;
-            fault(error.to_string());
+            note_fault(job, &error, done, progress);
             stream.ended = true;
             Ok(None)
         }

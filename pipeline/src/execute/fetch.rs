@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::extract::Places;
 use super::{BuildError, BuildOptions};
-use crate::fetch::{FetchError, FetchEvent, Hub, Pin, Web, free_bytes};
+use crate::fetch::{FetchError, FetchEvent, Hub, HubOptions, Pin, Store, Web, free_bytes};
 use crate::lock::Lock;
 use crate::plan::Plan;
 use crate::progress::{Event, Progress, Stage};
-use crate::source::{self, Location, PlannedFile};
+use crate::source::{self, Location, PlannedFile, object_name};
 
 /// Files at once. Connections are bounded by the clients; a thread that has none waits.
 const AT_ONCE: usize = 8;
@@ -28,6 +28,8 @@ struct Wanted<'a> {
 struct Clients {
     hub: Option<Hub>,
     web: Option<Web>,
+    /// By address.
+    stores: BTreeMap<String, Store>,
 }
 
 /// Local places of all files of the plan, of which remote ones are downloaded or found in their caches.
@@ -95,7 +97,10 @@ fn key(location: &Location) -> String {
             file,
         } => format!("{repository} {commit} {}", file.path),
         Location::Web { url, pin } => format!("{url} {}", pin.version(url)),
-        Location::Store { url, key, tag } => format!("{url} {key} {tag:?}"),
+        Location::Store { url, key, pin } => {
+            let name = object_name(url, key);
+            format!("{name} {}", pin.version(&name))
+        }
     }
 }
 
@@ -108,11 +113,23 @@ fn connect(wanted: &[Wanted<'_>], options: &BuildOptions) -> Result<Clients, Bui
     let mut clients = Clients {
         hub: None,
         web: None,
+        stores: BTreeMap::new(),
     };
     if let Some(wanted) = first(|location| matches!(location, Location::Hub { .. })) {
         clients.hub = Some(Hub::from_env().map_err(|error| failed(wanted, error))?);
     }
-    if let Some(wanted) = first(|location| matches!(location, Location::Web { .. })) {
+    for wanted in wanted {
+        if let Location::Store { url, .. } = &wanted.file.location
+            && !clients.stores.contains_key(url)
+        {
+            let store = HubOptions::from_env().and_then(|options| Store::open(url, &options));
+            let store = store.map_err(|error| failed(wanted, error))?;
+            clients.stores.insert(url.clone(), store);
+        }
+    }
+    let of_web =
+        |location: &Location| matches!(location, Location::Web { .. } | Location::Store { .. });
+    if let Some(wanted) = first(of_web) {
         let folder = source::downloads(&options.work);
         clients.web = Some(Web::from_env(&folder).map_err(|error| failed(wanted, error))?);
     }
@@ -132,6 +149,10 @@ fn must_fit(wanted: &[Wanted<'_>], clients: &Clients) -> Result<(), BuildError> 
             ) => (hub.cache(), hub.missing_bytes(repository, file)),
             (Location::Web { url, pin }, Clients { web: Some(web), .. }) => {
                 (web.folder(), web.missing_bytes(url, pin))
+            }
+            (Location::Store { url, key, pin }, Clients { web: Some(web), .. }) => {
+                let name = object_name(url, key);
+                (web.folder(), web.missing_bytes(&name, pin))
             }
             _ => continue,
         };
@@ -272,17 +293,27 @@ fn one(file: &PlannedFile, clients: &Clients, progress: &dyn Progress, halt: &At
         Location::Web { url, pin } => {
             let web = clients.web.as_ref().expect(connected);
             let (path, sha256) = web.fetch(halt, url, pin, &on_event)?;
-            let learned = pin.sha256.is_none().then(|| Learned {
-                url: url.clone(),
-                pin: Pin {
-                    sha256: Some(sha256),
-                    ..pin.clone()
-                },
-            });
-            Ok((path, learned))
+            Ok((path, learned(url.clone(), pin, sha256)))
         }
-        Location::Store { .. } => Err(FetchError::Stopped),
+        Location::Store { url, key, pin } => {
+            let web = clients.web.as_ref().expect(connected);
+            let store = clients.stores.get(url).expect(connected);
+            let name = object_name(url, key);
+            let (path, sha256) =
+                web.fetch_at(halt, &name, &|| store.address(key), pin, &on_event)?;
+            Ok((path, learned(name, pin, sha256)))
+        }
     }
+}
+
+fn learned(url: String, pin: &Pin, sha256: String) -> Option<Learned> {
+    pin.sha256.is_none().then(|| Learned {
+        url,
+        pin: Pin {
+            sha256: Some(sha256),
+            ..pin.clone()
+        },
+    })
 }
 
 /// Pins hashes that were learned.

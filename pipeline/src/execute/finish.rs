@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use andromeda_format::{
-    Count, DatasetEntry, EndOfText, FileEntry, Funnel, Manifest, ShardEntry, Split, SplitEntry,
-    SplitTokens, TokenWidth, TokenizerEntry,
+    Count, DatasetEntry, EndOfText, FaultEntry, FileEntry, Funnel, Manifest, ShardEntry, Split,
+    SplitEntry, SplitTokens, TokenWidth, TokenizerEntry,
 };
 use parquet::errors::ParquetError;
 
@@ -67,6 +67,10 @@ impl From<std::io::Error> for FinishError {
 pub(super) struct Parts<'a> {
     /// The plan.
     pub plan: &'a Plan,
+    /// The build's name: the plan's, or another where files were left out.
+    pub name: &'a str,
+    /// The fingerprint that goes with the name.
+    pub fingerprint: Digest,
     /// Files on this machine.
     pub places: &'a super::extract::Places,
     /// Extract.
@@ -227,11 +231,7 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
                 id: &id,
                 dataset: &dataset.name,
                 file: &unit.files[if unit.is_group() { at } else { 0 }].path,
-                file_row: if unit.is_group() {
-                    0
-                } else {
-                    done.counters.first_row + u64::from(row)
-                },
+                file_row: identities.file_row(b, row),
                 bytes: bytes[at],
                 ..DocumentRow::default()
             };
@@ -349,6 +349,7 @@ fn manifest(
             source: dataset.source.clone(),
             revision: dataset.revision.clone(),
             files: sources(dataset, &parts.places[d])?,
+            faults: faults(parts, d),
             funnel: tally.funnel,
             splits: tally.splits,
         });
@@ -375,8 +376,8 @@ fn manifest(
         format: andromeda_format::BUILD_FORMAT.to_owned(),
         version: andromeda_format::VERSION,
         root: String::new(),
-        name: plan.name.clone(),
-        fingerprint: plan.fingerprint.hex(),
+        name: parts.name.to_owned(),
+        fingerprint: parts.fingerprint.hex(),
         tokenizer: TokenizerEntry {
             file: "tokenizer.json".to_owned(),
             sha256: plan.tokenizer_digest.hex(),
@@ -395,8 +396,31 @@ fn manifest(
         funnel,
         tables,
         recipe: serde_json::to_value(&recipe).expect("a recipe is plain data"),
+        contaminates: plan.contaminates.clone(),
         program: format!("andromeda {}", env!("CARGO_PKG_VERSION")),
     })
+}
+
+/// The files of a dataset that could not be read to their end.
+fn faults(parts: &Parts<'_>, dataset: usize) -> Vec<FaultEntry> {
+    let of = &parts.plan.datasets[dataset];
+    let faults = parts.extracted.faults.iter();
+    faults
+        .filter(|fault| fault.dataset == of.name)
+        .map(|fault| FaultEntry {
+            path: fault.file.clone(),
+            rows_read: parts
+                .extracted
+                .blocks
+                .iter()
+                .filter(|block| {
+                    block.dataset == dataset && of.units[block.unit].files[0].path == fault.file
+                })
+                .map(|block| block.readable_rows())
+                .sum(),
+            problem: fault.problem.clone(),
+        })
+        .collect()
 }
 
 /// A dataset's files as the manifest lists them: small files that are read together are one entry, whose hash covers the

@@ -9,16 +9,25 @@ use crate::plan::Plan;
 
 /// Ids and rows of all documents that passed the rules.
 ///
-/// An id is `dataset/path` for a document that is a whole small file and `dataset/path#row` otherwise; it depends on the
-/// pinned file and the row, and never on a place in somebody's listing.
+/// An id is `dataset/path` for a document that is a whole small file, `dataset/path#row` for the only document of a row, and
+/// `dataset/path#row.1`, `.2` and so on for the documents of a row that gives several. It depends on the pinned file and
+/// the row, and never on a place in somebody's listing.
 pub(super) struct Identities<'a> {
     plan: &'a Plan,
     extracted: &'a Extracted,
     survivors: &'a Survivors,
     /// Row of each block's first row in the table of documents.
     first_rows: Vec<u64>,
-    /// By ordinal: the row within its block.
+    /// By ordinal: the verdict within its block.
     rows: Vec<u32>,
+    /// Of blocks in which a row gave several documents.
+    places: Vec<Option<FilePlaces>>,
+}
+
+/// By verdict of a block: the row after the block's first, and the document of that row.
+struct FilePlaces {
+    rows: Vec<u32>,
+    parts: Vec<u32>,
 }
 
 impl<'a> Identities<'a> {
@@ -30,11 +39,19 @@ impl<'a> Identities<'a> {
     ) -> Result<Self, StoreError> {
         let mut first_rows = Vec::with_capacity(extracted.blocks.len());
         let mut rows = Vec::with_capacity(survivors.lengths.len());
+        let mut places = Vec::with_capacity(extracted.blocks.len());
         let mut at = 0;
         for (done, block) in extracted.blocks.iter().zip(&survivors.blocks) {
             first_rows.push(at);
             at += done.counters.rows;
             let verdicts = block.file.read("verdicts")?;
+            places.push(match block.file.has("parts") {
+                true => Some(FilePlaces {
+                    rows: block.file.read_u32("file-rows")?,
+                    parts: block.file.read_u32("parts")?,
+                }),
+                false => None,
+            });
             rows.extend(
                 (0u32..)
                     .zip(&verdicts)
@@ -48,23 +65,40 @@ impl<'a> Identities<'a> {
             survivors,
             first_rows,
             rows,
+            places,
         })
     }
 
-    /// The id of the row `row` of a block.
-    pub(super) fn of_row(&self, block: usize, row: u32) -> String {
+    /// The row in its file of the verdict `at` of a block; 0 for a document that is a whole file.
+    pub(super) fn file_row(&self, block: usize, at: u32) -> u64 {
+        let done = &self.extracted.blocks[block];
+        if self.plan.datasets[done.dataset].units[done.unit].is_group() {
+            return 0;
+        }
+        let row = match &self.places[block] {
+            Some(places) => places.rows[at as usize],
+            None => at,
+        };
+        done.counters.first_row + u64::from(row)
+    }
+
+    /// The id of what the verdict `at` of a block is of.
+    pub(super) fn of_row(&self, block: usize, at: u32) -> String {
         let done = &self.extracted.blocks[block];
         let dataset = &self.plan.datasets[done.dataset];
         let unit = &dataset.units[done.unit];
         if unit.is_group() {
-            format!("{}/{}", dataset.name, unit.files[row as usize].path)
+            return format!("{}/{}", dataset.name, unit.files[at as usize].path);
+        }
+        let part = self.places[block]
+            .as_ref()
+            .map_or(0, |places| places.parts[at as usize]);
+        let row = self.file_row(block, at);
+        let path = &unit.files[0].path;
+        if part == 0 {
+            format!("{}/{path}#{row}", dataset.name)
         } else {
-            format!(
-                "{}/{}#{}",
-                dataset.name,
-                unit.files[0].path,
-                done.counters.first_row + u64::from(row)
-            )
+            format!("{}/{path}#{row}.{part}", dataset.name)
         }
     }
 

@@ -22,12 +22,13 @@ pub mod store;
 mod tables;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use andromeda_format::{Build, Manifest, Split};
 use serde::Serialize;
 
+use crate::digest::Digest;
 use crate::fetch::FetchError;
 use crate::plan::Plan;
 use crate::progress::{Event, Progress, Stage};
@@ -105,8 +106,11 @@ pub enum BuildError {
     #[error(transparent)]
     Finish(#[from] finish::FinishError),
     /// Files could not be read to their end.
-    #[error("{} of the files could not be read to the end; everything else is done and kept. Mend them and run again, or leave them out with --skip-bad-files", .0.len())]
+    #[error("{} of the files could not be read to the end; everything else is done and kept. {}", .0.len(), way_out(.0))]
     BadFiles(Vec<Fault>),
+    /// The render does not fit the rows, found by a look at the first of them.
+    #[error(transparent)]
+    Rows(#[from] crate::written::Problems),
     /// No document was kept.
     #[error("no document was kept: {0}")]
     Empty(String),
@@ -124,6 +128,14 @@ pub enum BuildError {
         /// What is wrong with it.
         why: String,
     },
+}
+
+fn way_out(faults: &[Fault]) -> &'static str {
+    if faults.iter().any(|fault| fault.passing) {
+        "Run again when the disk is well; a file that no disk gives back is left out with `exclude` in its dataset's manifest"
+    } else {
+        "Mend them and run again, or leave them out with --skip-bad-files"
+    }
 }
 
 impl From<std::io::Error> for BuildError {
@@ -148,24 +160,9 @@ pub fn build(
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Built, BuildError> {
-    let folder = options.shards.join(&plan.name);
-    if folder.join("manifest.json").exists() {
-        let there = Build::open(&folder).map_err(|error| error.to_string());
-        return match there {
-            Ok(build) if build.manifest().fingerprint == plan.fingerprint.hex() => Ok(Built {
-                manifest: build.manifest().clone(),
-                folder,
-                was_there: true,
-                rates: Vec::new(),
-                resolve: ResolveCounters::default(),
-                faults: Vec::new(),
-            }),
-            Ok(build) => Err(BuildError::InTheWay {
-                folder,
-                why: format!("its fingerprint is {}", build.manifest().fingerprint),
-            }),
-            Err(why) => Err(BuildError::InTheWay { folder, why }),
-        };
+    let title = Title::of(plan);
+    if let Some(built) = there(options, &title)? {
+        return Ok(built);
     }
     let store = Store::open(&options.work)?;
     let pool = rayon::ThreadPoolBuilder::new()
@@ -173,30 +170,95 @@ pub fn build(
         .thread_name(|i| format!("worker-{i}"))
         .build()
         .map_err(|error| BuildError::Threads(error.to_string()))?;
-    let result = pool.install(|| run(plan, options, &folder, &store, progress, stop));
+    let result = pool.install(|| run(plan, options, title, &store, progress, stop));
     match result {
         Err(_) if stop.load(Ordering::Relaxed) => Err(BuildError::Interrupted),
         other => other,
     }
 }
 
+/// What a build is called, and the hash of all that decides its bytes.
+struct Title {
+    name: String,
+    fingerprint: Digest,
+}
+
+impl Title {
+    fn of(plan: &Plan) -> Self {
+        Self {
+            name: plan.name.clone(),
+            fingerprint: plan.fingerprint,
+        }
+    }
+
+    /// With files left out it is another build under another name: the plan's own name stays for the whole.
+    fn without(plan: &Plan, faults: &[Fault], blocks: &[extract::DoneBlock]) -> Self {
+        let left_out: Vec<_> = faults
+            .iter()
+            .map(|fault| (&fault.dataset, &fault.file, &fault.problem))
+            .collect();
+        let read: Vec<_> = blocks
+            .iter()
+            .map(|block| (block.dataset, block.unit, block.index))
+            .collect();
+        let fingerprint = Digest::of_value(&("without", plan.fingerprint, left_out, read));
+        Self {
+            name: format!("{}-without-{}", plan.name, &fingerprint.hex()[..8]),
+            fingerprint,
+        }
+    }
+}
+
+/// The build of this title, if it was made before.
+fn there(options: &BuildOptions, title: &Title) -> Result<Option<Built>, BuildError> {
+    let folder = options.shards.join(&title.name);
+    if !folder.join("manifest.json").exists() {
+        return Ok(None);
+    }
+    match Build::open(&folder).map_err(|error| error.to_string()) {
+        Ok(build) if build.manifest().fingerprint == title.fingerprint.hex() => Ok(Some(Built {
+            manifest: build.manifest().clone(),
+            folder,
+            was_there: true,
+            rates: Vec::new(),
+            resolve: ResolveCounters::default(),
+            faults: Vec::new(),
+        })),
+        Ok(build) => Err(BuildError::InTheWay {
+            folder,
+            why: format!("its fingerprint is {}", build.manifest().fingerprint),
+        }),
+        Err(why) => Err(BuildError::InTheWay { folder, why }),
+    }
+}
+
 fn run(
     plan: &Plan,
     options: &BuildOptions,
-    folder: &Path,
+    mut title: Title,
     store: &Store,
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Built, BuildError> {
     let tokenizer = Tokenizer::load(&plan.tokenizer, plan.recipe.tokenize.end_of_text.as_deref())?;
     let places = fetch::fetch(plan, options, progress, stop)?;
+    plan.look(&places)?;
     let extracted = extract::extract(plan, &places, store, progress, stop)?;
     if stop.load(Ordering::Relaxed) {
         return Err(BuildError::Interrupted);
     }
-    if !extracted.faults.is_empty() && !options.skip_bad_files {
-        return Err(BuildError::BadFiles(extracted.faults));
+    if !extracted.faults.is_empty() {
+        // What a failing disk took away is no property of the input: no build is made of what was left.
+        if !options.skip_bad_files || extracted.faults.iter().any(|fault| fault.passing) {
+            return Err(BuildError::BadFiles(extracted.faults));
+        }
+        title = Title::without(plan, &extracted.faults, &extracted.blocks);
+        if let Some(mut built) = there(options, &title)? {
+            built.faults = extracted.faults;
+            return Ok(built);
+        }
     }
+    let folder = &options.shards.join(&title.name);
     let survivors = resolve::Survivors::load(plan, &extracted, store, options.memory_bytes)?;
     if survivors.lengths.is_empty() {
         return Err(BuildError::Empty(why_empty(&extracted)));
@@ -236,6 +298,8 @@ fn run(
     });
     let parts = finish::Parts {
         plan,
+        name: &title.name,
+        fingerprint: title.fingerprint,
         places: &places,
         extracted: &extracted,
         survivors: &survivors,
@@ -247,7 +311,7 @@ fn run(
         tokenizer: &tokenizer,
     };
     // Before the manifest, which is last: a build that is there has its note.
-    note_uses(store, &plan.name)?;
+    note_uses(store, &title.name)?;
     let manifest = finish::finish(&parts, folder, store)?;
     progress.event(&Event::Advanced {
         stage: Stage::Finish,
@@ -255,12 +319,12 @@ fn run(
         reused: false,
     });
     progress.event(&Event::Finished {
-        folder: folder.to_path_buf(),
+        folder: folder.clone(),
         root: manifest.root.clone(),
     });
     let rates = rates(&extracted, &encoded, &shards, &manifest);
     Ok(Built {
-        folder: folder.to_path_buf(),
+        folder: folder.clone(),
         manifest,
         was_there: false,
         rates,
@@ -284,6 +348,7 @@ pub fn texts(
         .map_err(|error| BuildError::Threads(error.to_string()))?;
     pool.install(|| {
         let places = fetch::fetch(plan, options, progress, stop)?;
+        plan.look(&places)?;
         let extracted = extract::extract(plan, &places, &store, progress, stop)?;
         if stop.load(Ordering::Relaxed) {
             return Err(BuildError::Interrupted);

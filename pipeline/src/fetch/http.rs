@@ -112,7 +112,8 @@ pub(super) struct Answer {
     pub hop: Hop,
 }
 
-fn agent(timeout: Duration, direct: bool) -> Agent {
+/// The client below: follows nothing, decodes nothing, and takes no status for an error.
+pub(super) fn agent(timeout: Duration, direct: bool) -> Agent {
     let mut config = Agent::config_builder()
         .max_redirects(0)
         .http_status_as_error(false)

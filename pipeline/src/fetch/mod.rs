@@ -1,4 +1,5 @@
-//! Remote files become verified local files: those of a dataset hub, and those at plain addresses ([`Web`]).
+//! Remote files become verified local files: those of a dataset hub, those at plain addresses ([`Web`]) and
+//! those of stores of objects ([`Store`]).
 //!
 //! A client of the dataset hub that keeps four promises which the ready-made ones do not: a download goes on where it stopped,
 //! also in another process; nothing is published under its name before its size and hash are those that the repository lists;
@@ -23,6 +24,7 @@
 //! # }
 //! ```
 
+mod access;
 mod cache;
 mod download;
 mod error;
@@ -32,6 +34,7 @@ mod http;
 mod name;
 mod options;
 mod pieces;
+mod store;
 mod url;
 mod web;
 
@@ -41,6 +44,7 @@ pub(crate) use hash::is_pointer;
 pub use name::{Commit, RepoId, check_path, check_revision};
 pub(crate) use name::{is_hex, path_problem};
 pub use options::{HubOptions, Token};
+pub use store::Store;
 pub use web::{Pin, Web, check_address};
 
 use serde::{Deserialize, Serialize};

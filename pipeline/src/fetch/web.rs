@@ -175,18 +175,64 @@ impl Web {
         pin: &Pin,
         on_event: &dyn Fn(FetchEvent<'_>),
     ) -> Result<(PathBuf, String), FetchError> {
-        let address = self.address(url)?;
+        // A mirror has tags of its own.
+        let tag = pin.etag.clone().filter(|_| self.mirror.is_none());
+        let manners = self.manners;
+        self.bring(manners, stop, url, self.address(url)?, tag, pin, on_event)
+    }
+
+    /// As [`Web::fetch`], of an object called `name` whose address is made when it is needed, since it is only good for a while.
+    ///
+    /// # Errors
+    /// As [`Web::fetch`], and those of `address`.
+    pub fn fetch_at(
+        &self,
+        stop: &AtomicBool,
+        name: &str,
+        address: &dyn Fn() -> Result<String, FetchError>,
+        pin: &Pin,
+        on_event: &dyn Fn(FetchEvent<'_>),
+    ) -> Result<(PathBuf, String), FetchError> {
+        let mut manners = self.manners;
+        let tag = pin.etag.clone();
+        if manners.offline || self.missing_bytes(name, pin) == 0 {
+            // What is here needs no address; this one is never asked.
+            manners.offline = true;
+            let place = name.split_once("://").map_or(name, |(_, place)| place);
+            let place = place.replace(|c: char| !c.is_ascii_graphic(), "_");
+            let nowhere = parse(&format!("https://{place}"))?;
+            let here = self.bring(manners, stop, name, nowhere, tag.clone(), pin, on_event);
+            if here.is_ok() || self.manners.offline {
+                return here;
+            }
+        }
+        let address = parse(&address()?)?;
+        self.bring(self.manners, stop, name, address, tag, pin, on_event)
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what the two kinds of addresses differ in"
+    )]
+    fn bring(
+        &self,
+        manners: Manners,
+        stop: &AtomicBool,
+        name: &str,
+        address: Url,
+        tag: Option<String>,
+        pin: &Pin,
+        on_event: &dyn Fn(FetchEvent<'_>),
+    ) -> Result<(PathBuf, String), FetchError> {
         if let Some(sha256) = pin.sha256.as_deref().filter(|sha256| !is_hex(sha256, 64)) {
             return Err(FetchError::Changed {
                 url: address.shown(),
                 what: format!("`{sha256}` is no sha256 in lower-case hexadecimal"),
             });
         }
-        // A mirror has tags of its own.
-        let tag = pin.etag.clone().filter(|_| self.mirror.is_none());
         let job = Job {
             client: &self.client,
-            manners: self.manners,
+            manners,
             gate: &self.gate,
             subject: Subject {
                 place: Place::Web,
@@ -194,7 +240,7 @@ impl Web {
             },
             expected: Expected {
                 owner: address.shown(),
-                path: file_name(url).to_owned(),
+                path: file_name(name).to_owned(),
                 bytes: pin.bytes,
                 promise: pin
                     .sha256
@@ -202,7 +248,7 @@ impl Web {
                     .map_or(Promise::Tag(tag), Promise::Sha256),
             },
             url: address,
-            slot: self.slot(url, pin),
+            slot: self.slot(name, pin),
             stop,
         };
         let changed = |what: String| FetchError::Changed {

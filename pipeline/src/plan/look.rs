@@ -1,56 +1,94 @@
 //! A look at the first rows of a file, so that a wrong field name is an error at once and not a run whose every row is
 //! quarantined.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use super::{PlannedDataset, Unit};
-use crate::read;
+use super::{Plan, PlannedDataset, Unit};
+use crate::read::{self, ReadError, ReadOptions, Row};
 use crate::render::{Render, RenderFault};
-use crate::written::Problem;
+use crate::source::Location;
+use crate::written::{Problem, Problems};
+
+/// The first rows of a file, those that can be read: `most` at most, from blocks so small that a large file costs no more
+/// than a small one.
+pub fn first_rows(place: &Path, options: &ReadOptions, most: usize) -> Result<Vec<Row>, ReadError> {
+    let mut options = options.clone();
+    options.block_bytes = BLOCK_BYTES;
+    let mut source = read::open(place, &options)?;
+    let mut rows = Vec::new();
+    while rows.len() < most
+        && let Some(block) = source.next_block()?
+    {
+        block.decode(&mut |_, row| rows.extend(row.ok()))?;
+    }
+    rows.truncate(most);
+    Ok(rows)
+}
 
 /// Rows that are enough to tell a wrong name from rows that lack a field now and then.
-const ROWS: u64 = 20;
+const ROWS: usize = 20;
 /// Bytes of a block: small, since the first few rows are all that is wanted.
 const BLOCK_BYTES: usize = 64 << 10;
 
+/// Looks at a dataset whose files are on this machine; others are looked at when they have come.
+pub(super) fn at_local(dataset: &PlannedDataset) -> Option<Problem> {
+    let unit = dataset.units.iter().find(|unit| !unit.is_group())?;
+    match &unit.files.first()?.location {
+        Location::Local { path, .. } => look(dataset, unit, path),
+        _ => None,
+    }
+}
+
+impl Plan {
+    /// Looks at the first rows of one file of every dataset. `places` are where the files are: by dataset, unit, file.
+    ///
+    /// # Errors
+    /// What is wrong with each dataset whose rows lack a field that its render needs, and the fields that they have.
+    pub fn look(&self, places: &[Vec<Vec<PathBuf>>]) -> Result<(), Problems> {
+        let looked = self
+            .datasets
+            .iter()
+            .zip(places)
+            .filter_map(|(dataset, places)| {
+                let mut units = dataset.units.iter().zip(places);
+                let (unit, places) = units.find(|(unit, _)| !unit.is_group())?;
+                look(dataset, unit, places.first()?)
+            });
+        let problems: Vec<Problem> = looked.collect();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Problems(problems))
+        }
+    }
+}
+
 /// Reads the first rows of the file at `place`, which is the first of `unit`, and says what is wrong if none of them has a
 /// field that the render needs. A file that cannot be read is none of its business: the run says so, and goes on.
-pub fn look(dataset: &PlannedDataset, unit: &Unit, place: &Path) -> Option<Problem> {
+fn look(dataset: &PlannedDataset, unit: &Unit, place: &Path) -> Option<Problem> {
     let file = unit.files.first()?;
     let render = Render::new(&dataset.render).ok()?;
     let mut options = dataset.read.clone();
     options.format = Some(unit.format);
     options.compression = Some(unit.compression);
     options.fields = None;
-    options.block_bytes = BLOCK_BYTES;
-    let mut source = read::open(place, &options).ok()?;
-    let mut rows = 0;
-    let mut fields: BTreeSet<String> = BTreeSet::new();
-    let mut faults: BTreeMap<String, u64> = BTreeMap::new();
-    let mut whole = true;
-    while rows < ROWS
-        && let Ok(Some(block)) = source.next_block()
-    {
-        let decoded = block.decode(&mut |_, row| {
-            let Ok(row) = row else { return };
-            rows += 1;
-            fields.extend(row.keys().cloned());
-            match render.render(row) {
-                Err(fault @ (RenderFault::MissingField { .. } | RenderFault::WrongType { .. })) => {
-                    *faults.entry(fault.to_string()).or_default() += 1
-                }
-                _ => whole = false,
+    let rows = first_rows(place, &options, ROWS).ok()?;
+    let count = rows.len();
+    let fields: BTreeSet<String> = rows.iter().flat_map(|row| row.keys().cloned()).collect();
+    let faults: BTreeSet<String> = rows
+        .into_iter()
+        .map(|row| match render.render(row) {
+            Err(fault @ (RenderFault::MissingField { .. } | RenderFault::WrongType { .. })) => {
+                fault.to_string()
             }
-        });
-        if decoded.is_err() {
-            return None;
-        }
-    }
-    if rows == 0 || !whole || faults.len() != 1 {
-        return None;
-    }
-    let (fault, _) = faults.pop_first()?;
+            _ => String::new(),
+        })
+        .collect();
+    // One fault, in every row: an odd row, or rows that lack now this and now that, are for the run to count.
+    let fault = faults
+        .first()
+        .filter(|fault| faults.len() == 1 && !fault.is_empty())?;
     let text = fs_err::read_to_string(&dataset.file).unwrap_or_default();
     let config = dataset.name.split_once('/').map(|(_, config)| config);
     let keys = config.and_then(|name| of_config(&text, name));
@@ -59,7 +97,7 @@ pub fn look(dataset: &PlannedDataset, unit: &Unit, place: &Path) -> Option<Probl
         None => vec!["render"],
     };
     let message = format!(
-        "dataset `{}`, {}: {fault} in all of its first {rows} rows",
+        "dataset `{}`, {}: {fault} in all of its first {count} rows",
         dataset.name, file.path
     );
     let problem = match Problem::at(&dataset.file, &text, &keys, message.clone()) {

@@ -163,6 +163,14 @@ pub enum ReadError {
     },
 }
 
+impl ReadError {
+    /// Whether the machine failed and not the file: reading again may succeed.
+    #[must_use]
+    pub fn is_io(&self) -> bool {
+        matches!(self, Self::Io { .. })
+    }
+}
+
 /// Why a row is none. The run counts it under [`reason`](Self::reason) and goes on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -10,9 +10,10 @@
 //! an offset where it names no zone; lists, structs and maps with string keys as arrays and objects.
 
 use std::fs::File;
+use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -24,11 +25,14 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef, RecordBatch, StructArray};
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
+use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
+use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::reader::{ChunkReader, Length};
 use serde_json::Value;
 
 use super::error::utf8;
@@ -309,13 +313,91 @@ struct Rows {
     row_bytes: u64,
 }
 
+/// A file that keeps the first thing the operating system refused: the decoder's own errors tell it as text, in which a
+/// failing disk and a damaged page are alike.
+struct Watched {
+    file: File,
+    refused: Arc<Mutex<Option<io::Error>>>,
+}
+
+impl Watched {
+    fn note<T>(&self, result: ParquetResult<T>) -> ParquetResult<T> {
+        result.inspect_err(|error| {
+            if let ParquetError::External(error) = error
+                && let Some(error) = error.downcast_ref::<io::Error>()
+            {
+                refuse(&self.refused, error);
+            }
+        })
+    }
+}
+
+fn refuse(refused: &Mutex<Option<io::Error>>, error: &io::Error) {
+    // A file that ends too soon is no refusal.
+    if error.kind() != io::ErrorKind::UnexpectedEof {
+        let copy = match error.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(error.kind(), error.to_string()),
+        };
+        refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(copy);
+    }
+}
+
+impl Length for Watched {
+    fn len(&self) -> u64 {
+        Length::len(&self.file)
+    }
+}
+
+impl ChunkReader for Watched {
+    type T = WatchedRead<<File as ChunkReader>::T>;
+
+    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
+        Ok(WatchedRead {
+            read: self.note(self.file.get_read(start))?,
+            refused: Arc::clone(&self.refused),
+        })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
+        self.note(self.file.get_bytes(start, length))
+    }
+}
+
+struct WatchedRead<R> {
+    read: R,
+    refused: Arc<Mutex<Option<io::Error>>>,
+}
+
+impl<R: Read> Read for WatchedRead<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read
+            .read(buffer)
+            .inspect_err(|error| refuse(&self.refused, error))
+    }
+}
+
 impl Rows {
-    fn reader(&self) -> Result<impl Iterator<Item = Result<RecordBatch, String>>, String> {
+    fn reader(
+        &self,
+        refused: &Arc<Mutex<Option<io::Error>>>,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, String>>, String> {
         let shared = &self.shared;
-        let file = File::open(&shared.path).map_err(|error| error.to_string())?;
-        if file.metadata().map_err(|error| error.to_string())?.len() != shared.file_bytes {
+        let told = |error: io::Error| {
+            refuse(refused, &error);
+            error.to_string()
+        };
+        let file = File::open(&shared.path).map_err(told)?;
+        if file.metadata().map_err(told)?.len() != shared.file_bytes {
             return Err("the file has changed since it was opened".to_owned());
         }
+        let file = Watched {
+            file,
+            refused: Arc::clone(refused),
+        };
         let count = |rows: u64| usize::try_from(rows).map_err(|error| error.to_string());
         let batch = (BATCH_BYTES / self.row_bytes.max(1)).clamp(1, MAX_BATCH_ROWS);
         let (start, rows, batch) = (count(self.start)?, count(self.rows)?, count(batch)?);
@@ -347,13 +429,30 @@ impl Content for Rows {
     fn decode(&self, first_row: u64, each: &mut EachRow<'_>) -> Result<(), ReadError> {
         let mut next = first_row;
         let end = first_row + self.rows;
-        let fault = |next: u64, problem: String| ReadError::ParquetRows {
-            path: self.shared.path.clone(),
-            row_group: self.group,
-            rows: next..end,
-            problem,
+        let refused: Arc<Mutex<Option<io::Error>>> = Arc::default();
+        let fault = |next: u64, problem: String| {
+            let refused = refused
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            match refused {
+                Some(source) => ReadError::Io {
+                    path: self.shared.path.clone(),
+                    offset: 0,
+                    source,
+                },
+                None => ReadError::ParquetRows {
+                    path: self.shared.path.clone(),
+                    row_group: self.group,
+                    rows: next..end,
+                    problem,
+                },
+            }
         };
-        for batch in self.reader().map_err(|problem| fault(next, problem))? {
+        for batch in self
+            .reader(&refused)
+            .map_err(|problem| fault(next, problem))?
+        {
             let batch = batch.map_err(|problem| fault(next, problem))?;
             for index in 0..batch.num_rows() {
                 if next == end {
@@ -648,6 +747,47 @@ mod tests {
 
     fn file(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
         parquet_of(&[batch(columns)], Codec::SNAPPY)
+    }
+
+    #[test]
+    fn what_the_system_refuses_is_told_from_damage() {
+        let folder = Folder::new();
+        let bytes = file(vec![(
+            "a",
+            Arc::new(StringArray::from(vec!["x"; 100])) as ArrayRef,
+        )]);
+        let place = folder.write("x.parquet", &bytes);
+        let options = ReadOptions::default();
+        let block = ParquetSource::open(&place, &options)
+            .unwrap()
+            .next_block()
+            .unwrap()
+            .unwrap();
+        std::fs::remove_file(&place).unwrap();
+        let error = block.decode(&mut |_, _| {}).unwrap_err();
+        assert!(error.is_io(), "{error}");
+        // A descriptor that may not be read from stands for a disk that fails half way.
+        folder.write("x.parquet", &bytes);
+        let refused: Arc<Mutex<Option<io::Error>>> = Arc::default();
+        let watched = Watched {
+            file: File::options().append(true).open(&place).unwrap(),
+            refused: Arc::clone(&refused),
+        };
+        watched.get_bytes(0, 10).unwrap_err();
+        assert_eq!(
+            refused.lock().unwrap().take().unwrap().raw_os_error(),
+            Some(9)
+        );
+        let mut read = watched.get_read(0).unwrap();
+        read.read(&mut [0; 4]).unwrap_err();
+        assert!(refused.lock().unwrap().take().is_some());
+        // The end of the file is not the system's fault.
+        let watched = Watched {
+            file: File::open(&place).unwrap(),
+            refused: Arc::clone(&refused),
+        };
+        watched.get_bytes(0, bytes.len() + 1).unwrap_err();
+        assert!(refused.lock().unwrap().is_none());
     }
 
     #[test]

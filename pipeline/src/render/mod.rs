@@ -223,6 +223,11 @@ impl Render {
         fields.into_iter().collect()
     }
 
+    /// The documents that a row makes, at least one or a reason why there is none.
+    pub fn render_all(&self, row: Row) -> Vec<Result<Content, RenderFault>> {
+        vec![self.render(row).map(|rendered| rendered.content)]
+    }
+
     /// The document that a row makes. Texts move out of the row where they are used once.
     ///
     /// # Errors

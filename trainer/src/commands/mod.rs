@@ -5,6 +5,7 @@ pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod sample;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,6 +19,12 @@ use signal_hook::flag;
 
 /// Folder of the run called `name`. A name is one folder, whatever it was typed as.
 fn folder_of(runs: &Path, name: &str) -> Result<PathBuf> {
+    // A shell completes `runs/name/`.
+    let name = Path::new(name)
+        .strip_prefix(runs)
+        .ok()
+        .and_then(Path::to_str)
+        .unwrap_or(name);
     let plain = name
         .chars()
         .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
@@ -44,7 +51,11 @@ fn existing(runs: &Path, name: &str) -> Result<PathBuf> {
 /// The newest valid checkpoint of a run, for reading only: nothing is moved or removed.
 fn newest(run: &Path) -> Result<(PathBuf, State)> {
     let mut problem = None;
-    let newest = checkpoint::newest_valid(run, |_, error| {
+    let newest = checkpoint::newest_valid(run, |step, error| {
+        let _ = writeln!(
+            std::io::stderr().lock(),
+            "warning: step {step} cannot be used ({error}); using the one before"
+        );
         problem.get_or_insert_with(|| error.to_string());
     })?;
     newest.ok_or_else(|| match problem {

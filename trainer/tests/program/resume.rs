@@ -160,6 +160,8 @@ fn a_run_in_use_is_busy() {
             "test.toml",
             "--set",
             "schedule.steps=4000",
+            "--set",
+            "run.save-every-steps=4000",
         ])
         .spawn()
         .unwrap();
@@ -173,6 +175,8 @@ fn a_run_in_use_is_busy() {
             "test.toml",
             "--set",
             "schedule.steps=4000",
+            "--set",
+            "run.save-every-steps=4000",
         ],
         40,
     );

@@ -218,6 +218,7 @@ pub(crate) fn make_build(folder: &Path, seed: u64) {
             source: "made up".to_owned(),
             revision: String::new(),
             files: Vec::new(),
+            faults: Vec::new(),
             funnel: funnel.clone(),
             splits: splits
                 .iter()
@@ -228,6 +229,7 @@ pub(crate) fn make_build(folder: &Path, seed: u64) {
         funnel,
         tables: Vec::new(),
         recipe: serde_json::Value::Null,
+        contaminates: Vec::new(),
         program: "test".to_owned(),
     };
     std::fs::write(folder.join("manifest.json"), manifest.to_bytes().unwrap()).unwrap();
