@@ -40,7 +40,7 @@ bench: ## rates of every stage, on text that is already on this machine
 	$(CARGO) bench --profile release --bench document
 	rm -rf target/bench && $(PIPELINE) build --priority sample --work target/bench/work --shards target/bench/shards $(ARGS)
 
-hub: ## a hub on this machine that serves ROOT=folder/owner/name/... in the hub's own protocol
+hub: ## a hub on this machine that serves ROOT=folder/owner/name/... in the hub's own protocol; prints the variables to set
 	$(CARGO) run --release --quiet --bin andromeda-hub -- --root $(ROOT) $(ARGS)
 
 clean: ## remove outputs: shards, runs, work, target

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::fetch::{RemoteFile, RepoId};
 use crate::read::ReadOptions;
 use crate::render::RenderOptions;
+use crate::source::{StoreSource, UrlListSource, WebSource};
 use crate::written::{self, Problem, Problems};
 
 pub use budget::BudgetBytes;
@@ -207,6 +208,12 @@ pub struct Source {
     pub folder: Option<FolderSource>,
     /// The sources of this project's own dependencies, as the build left them on this machine.
     pub cargo: Option<CargoSource>,
+    /// Files at addresses of their own.
+    pub web: Option<WebSource>,
+    /// Files whose addresses stand in lists that a hub repository keeps.
+    pub url_list: Option<UrlListSource>,
+    /// Objects of a store: `s3://bucket/prefix`.
+    pub store: Option<StoreSource>,
 }
 
 impl Source {

@@ -24,6 +24,7 @@
 //! let options = execute::BuildOptions {
 //!     work: "work".into(),
 //!     shards: "shards".into(),
+//!     lock: "manifests/datasets.lock".into(),
 //!     threads: 2,
 //!     memory_bytes: 4 << 30,
 //!     skip_bad_files: false,

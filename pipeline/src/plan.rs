@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::catalogue::{Catalogue, Chosen, Kind, Part, Selection, Tier};
 use crate::digest::{Digest, Remembered};
-use crate::fetch::{FetchError, Hub};
+use crate::fetch::{FetchError, Hub, Web};
 use crate::filter::FilterOptions;
 use crate::lock::Lock;
 use crate::read::{Compression, FileFormat, ReadOptions, Share};
@@ -278,6 +278,8 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
     let mut remembered = Remembered::open(&options.work.join("digests.json"));
     let mut lock = Lock::open(&options.lock, &options.work.join("listings"))?;
     let mut hub: Option<Hub> = None;
+    let mut web: Option<Web> = None;
+    let downloads = source::downloads(&options.work);
     let mut datasets = Vec::new();
     let mut closed = Vec::new();
     let mut left_out: Vec<LeftOut> = Vec::new();
@@ -286,6 +288,8 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
             remembered: &mut remembered,
             lock: &mut lock,
             hub: &mut hub,
+            web: &mut web,
+            downloads: &downloads,
         };
         match resolve(chosen, &recipe, options.full, &mut context) {
             Ok((planned, without)) => {

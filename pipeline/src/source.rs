@@ -2,14 +2,21 @@
 //!
 //! A listing is sorted by path, so that nothing later depends on the order in which a file system or a server names files.
 
+mod store;
+mod web;
+
+pub use store::{StoreSource, object_name};
+pub use web::{Mistake, UrlListSource, WebFile, WebSource};
+
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::catalogue::{CargoSource, Dataset, FolderSource, HubSource, patterns};
 use crate::digest::{Digest, Remembered, Stamp};
-use crate::fetch::{Commit, FetchError, Hub, RemoteFile, RepoId};
+use crate::fetch::{Commit, FetchError, Hub, Pin, RemoteFile, RepoId, Web, is_pointer};
 use crate::lock::Lock;
 use crate::written::Problem;
 
@@ -45,6 +52,36 @@ pub enum Location {
         /// The file as the hub lists it.
         file: RemoteFile,
     },
+    /// At an address.
+    Web {
+        /// The address.
+        url: String,
+        /// What it was when it was first seen.
+        pin: Pin,
+    },
+    /// In a store of objects.
+    Store {
+        /// The store, as the manifest has it: `s3://bucket/prefix`.
+        url: String,
+        /// The object's path in it.
+        key: String,
+        /// What it was when it was first seen.
+        pin: Pin,
+    },
+}
+
+impl Location {
+    /// Whether its bytes must come over a network.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        !matches!(self, Self::Local { .. })
+    }
+}
+
+/// Where downloads lie that belong in no cache of the hub's.
+#[must_use]
+pub fn downloads(work: &Path) -> PathBuf {
+    work.join("downloads")
 }
 
 /// A dataset's files and what they were pinned to.
@@ -68,6 +105,10 @@ pub struct Context<'a> {
     pub lock: &'a mut Lock,
     /// Opened when the first hub dataset asks for it.
     pub hub: &'a mut Option<Hub>,
+    /// Opened when the first address asks for it.
+    pub web: &'a mut Option<Web>,
+    /// Folder of [`downloads`].
+    pub downloads: &'a Path,
 }
 
 /// Why a dataset has no listing.
@@ -117,6 +158,12 @@ pub fn list(dataset: &Dataset, context: &mut Context<'_>) -> Result<Listing, Sou
         cargo(dataset, source, context)
     } else if let Some(source) = &manifest.source.hub {
         hub(dataset, source, context)
+    } else if let Some(source) = &manifest.source.web {
+        web::web(dataset, source, context)
+    } else if let Some(source) = &manifest.source.url_list {
+        web::url_list(dataset, source, context)
+    } else if let Some(source) = &manifest.source.store {
+        store::store(dataset, source, context)
     } else {
         unreachable!("a checked manifest has exactly one source")
     }?;
@@ -216,6 +263,17 @@ fn walk(root: &Path) -> std::io::Result<Walked> {
     Ok(found)
 }
 
+/// Whether a repository was cloned without its large files and this is what stands for one. Pointers have about 130 bytes.
+fn holds_pointer(path: &Path) -> bool {
+    let may_be = std::fs::metadata(path).is_ok_and(|file| (100..=300).contains(&file.len()));
+    let mut head = Vec::new();
+    may_be
+        && fs_err::File::open(path)
+            .and_then(|file| file.take(300).read_to_end(&mut head))
+            .is_ok()
+        && is_pointer(&head)
+}
+
 fn portable(path: &Path, root: &Path) -> Option<String> {
     let relative = path.strip_prefix(root).ok()?;
     let parts: Option<Vec<&str>> = relative
@@ -294,11 +352,24 @@ fn folder(
         )
     })?;
     let notes = found.notes();
-    let found = found
+    let found: Vec<(String, PathBuf)> = found
         .files
         .into_iter()
         .filter(|(path, _)| files.is_match(path) && !exclude.is_match(path))
         .collect();
+    if let Some((path, _)) = found.iter().find(|(_, local)| holds_pointer(local)) {
+        return Err(SourceError::Written(
+            Problem::of_file(
+                &dataset.file,
+                format!(
+                    "`{path}` of `{}` is the pointer of a file in Git LFS and not the file",
+                    dataset.manifest.name
+                ),
+                None,
+            )
+            .hint("run `git lfs pull` in its folder"),
+        ));
+    }
     pin(
         dataset,
         format!("folder:{}", source.path.display()),
@@ -412,42 +483,45 @@ fn cargo(
     )
 }
 
-fn hub(
+/// A repository of the hub at its pinned commit, and all of its files.
+fn at_hub(
     dataset: &Dataset,
-    source: &HubSource,
+    repository: &RepoId,
+    revision: &str,
     context: &mut Context<'_>,
-) -> Result<Listing, SourceError> {
+) -> Result<(Commit, Vec<RemoteFile>), SourceError> {
     let failed = |error| SourceError::Fetch {
         dataset: dataset.manifest.name.clone(),
         error,
     };
-    let (wanted, exclude) = globs(dataset, &source.files, &source.exclude)?;
     if context.hub.is_none() {
         *context.hub = Some(Hub::from_env().map_err(failed)?);
     }
     let hub = context.hub.as_ref().expect("set just above");
-    let commit = match context
-        .lock
-        .commit(hub.endpoint(), &source.repository, &source.revision)
-    {
+    let commit = match context.lock.commit(hub.endpoint(), repository, revision) {
         Some(commit) => commit,
         None => {
-            let commit = hub
-                .resolve(&source.repository, &source.revision)
-                .map_err(failed)?;
-            context.lock.pin(
-                hub.endpoint(),
-                &source.repository,
-                &source.revision,
-                &commit,
-            );
+            let commit = hub.resolve(repository, revision).map_err(failed)?;
+            context
+                .lock
+                .pin(hub.endpoint(), repository, revision, &commit);
             commit
         }
     };
     let listed = context
         .lock
-        .listing(hub, &source.repository, &commit)
+        .listing(hub, repository, &commit)
         .map_err(failed)?;
+    Ok((commit, listed))
+}
+
+fn hub(
+    dataset: &Dataset,
+    source: &HubSource,
+    context: &mut Context<'_>,
+) -> Result<Listing, SourceError> {
+    let (wanted, exclude) = globs(dataset, &source.files, &source.exclude)?;
+    let (commit, listed) = at_hub(dataset, &source.repository, &source.revision, context)?;
     let paths: Vec<&str> = listed.iter().map(|file| file.path.as_str()).collect();
     if let Some((pattern, like)) = patterns::unmatched(&source.files, &paths) {
         return Err(SourceError::Unmatched {

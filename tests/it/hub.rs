@@ -504,7 +504,9 @@ fn a_connection_that_always_breaks_gets_there_in_one_call() {
     bench
         .hub
         .spoil("storage /", u32::MAX, Misbehaviour::Cut(1_100_000));
-    let (result, diary) = fetch(&bench.client(), &commit, &file);
+    let mut options = bench.options();
+    options.connections = 1;
+    let (result, diary) = fetch(&Hub::new(options).unwrap(), &commit, &file);
     assert_eq!(fs::metadata(result.unwrap()).unwrap().len(), bytes as u64);
     assert_eq!(
         (diary.received, diary.retries.len(), diary.restarts.len()),

@@ -8,11 +8,15 @@
 
 mod catalogue;
 mod end_to_end;
+mod faults;
 mod hostile;
 mod hub;
 mod loss;
 mod options;
 mod resume;
+#[cfg(feature = "object-store")]
+mod store;
+mod web;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -48,6 +52,7 @@ fn build(root: &Path, plan: &Plan, threads: usize, memory_bytes: u64) -> anyhow:
     let options = BuildOptions {
         work: root.join("work"),
         shards: root.join("shards"),
+        lock: root.join("manifests/datasets.lock"),
         threads,
         memory_bytes,
         skip_bad_files: false,

@@ -1,14 +1,16 @@
 //! The hub's protocol over two origins: the endpoint (API, redirects, small files) and the storage (large files behind signed
-//! addresses), on two ports, as the real one has them on two hosts.
+//! addresses), on two ports, as the real one has them on two hosts. The endpoint also stands in for every other host, each
+//! below `/mirror/<host>/`.
 
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::repository::{RemoteEntry, Repository};
-use crate::server::{Reply, Request, Server};
+use crate::repository::{Content, RemoteEntry, Repository};
+use crate::server::{Allowance, Reply, Request, Server};
 
 /// Options of a [`LoopbackHub`].
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub struct HubConfig {
     pub gated: BTreeSet<String>,
     /// Tokens whose accounts have access to the gated ones; none means that every token does.
     pub tokens: BTreeSet<String>,
+    /// Requests that the endpoint answers in such a time; more are told to come back when it is over.
+    pub rate_limit: Option<(u32, Duration)>,
 }
 
 impl Default for HubConfig {
@@ -31,6 +35,7 @@ impl Default for HubConfig {
             page_size: 1000,
             gated: BTreeSet::new(),
             tokens: BTreeSet::new(),
+            rate_limit: None,
         }
     }
 }
@@ -72,6 +77,14 @@ pub enum Misbehaviour {
     Stall(u64),
     /// Flip a bit at this offset of the body.
     Corrupt(u64),
+    /// Send zeros from this offset of the body on.
+    Zeros(u64),
+    /// Announce so many bytes more than are sent.
+    AnnounceMore(u64),
+    /// Announce so many bytes fewer than are sent.
+    AnnounceFewer(u64),
+    /// Send this content as if it were the file's.
+    Other(Arc<[u8]>),
     /// Send pieces of so many bytes with such pauses.
     Trickle(usize, Duration),
     /// Announce no length.
@@ -102,8 +115,17 @@ struct State {
     config: HubConfig,
     /// By id; the last commit is `main`.
     repositories: Mutex<BTreeMap<String, Vec<Repository>>>,
+    /// By id and name: commits that other references stand for.
+    references: Mutex<BTreeMap<(String, String), Repository>>,
+    /// By host and path: files of the web.
+    web: Mutex<BTreeMap<String, RemoteEntry>>,
+    /// When the window of the rate limit began, and the requests in it.
+    window: Mutex<(Instant, u32)>,
     faults: Mutex<Vec<Fault>>,
     seen: Mutex<Vec<Seen>>,
+    /// Faults that happened.
+    spoilt: AtomicU64,
+    allowance: Arc<Allowance>,
     storage_tag: Mutex<String>,
     storage: Mutex<String>,
     endpoint: Mutex<String>,
@@ -132,8 +154,13 @@ impl LoopbackHub {
         let state = Arc::new(State {
             config,
             repositories: Mutex::default(),
+            references: Mutex::default(),
+            web: Mutex::default(),
+            window: Mutex::new((Instant::now(), 0)),
             faults: Mutex::default(),
             seen: Mutex::default(),
+            spoilt: AtomicU64::new(0),
+            allowance: Arc::default(),
             storage_tag: Mutex::new("v1".to_owned()),
             storage: Mutex::default(),
             endpoint: Mutex::default(),
@@ -171,6 +198,24 @@ impl LoopbackHub {
             .push(repository);
     }
 
+    /// Makes a commit what a reference such as `refs/convert/parquet` stands for.
+    pub fn publish_as(&self, reference: &str, repository: Repository) {
+        let name = (repository.id.clone(), reference.to_owned());
+        lock(&self.state.references).insert(name, repository);
+    }
+
+    /// Value of `ANDROMEDA_WEB_MIRROR`.
+    #[must_use]
+    pub fn mirror(&self) -> String {
+        format!("{}/mirror", self.endpoint())
+    }
+
+    /// Serves a file of the web at its place on the mirror.
+    pub fn serve_web(&self, url: &str, entry: RemoteEntry) {
+        let place = url.split_once("://").map_or(url, |(_, place)| place);
+        lock(&self.state.web).insert(place.to_owned(), entry);
+    }
+
     /// Misbehaves from now on.
     pub fn spoil(&self, on: &str, times: u32, how: Misbehaviour) {
         lock(&self.state.faults).push(Fault {
@@ -194,6 +239,18 @@ impl LoopbackHub {
     #[must_use]
     pub fn take_seen(&self) -> Vec<Seen> {
         std::mem::take(&mut *lock(&self.state.seen))
+    }
+
+    /// Requests that were spoilt so far.
+    #[must_use]
+    pub fn spoilt(&self) -> u64 {
+        self.state.spoilt.load(Ordering::SeqCst)
+    }
+
+    /// What the storage has sent and may send.
+    #[must_use]
+    pub fn allowance(&self) -> &Allowance {
+        &self.state.allowance
     }
 
     /// Connections so far, to both origins.
@@ -233,7 +290,13 @@ impl State {
             _ => {}
         }
         let mut reply = if origin == "storage" {
-            self.stored(request, &fault)
+            let mut reply = self.stored(request, &fault);
+            reply.manner.allowance = Some(Arc::clone(&self.allowance));
+            reply
+        } else if let Some(refusal) = self.too_many() {
+            refusal
+        } else if let Some(place) = request.path().strip_prefix("/mirror/") {
+            self.mirrored(place, request, &fault)
         } else {
             self.routed(request, &fault)
         };
@@ -242,6 +305,11 @@ impl State {
             Some(Misbehaviour::Cut(after)) => manner.cut_after = Some(after),
             Some(Misbehaviour::Stall(after)) => manner.stall_after = Some(after),
             Some(Misbehaviour::Corrupt(at)) => manner.corrupt_at = Some(at),
+            Some(Misbehaviour::Zeros(from)) => manner.zero_from = Some(from),
+            Some(Misbehaviour::AnnounceMore(by)) => manner.announce = Some(reply.length + by),
+            Some(Misbehaviour::AnnounceFewer(by)) => {
+                manner.announce = Some(reply.length.saturating_sub(by));
+            }
             Some(Misbehaviour::Trickle(piece, pause)) => manner.trickle = Some((piece, pause)),
             Some(Misbehaviour::Chunked) => manner.chunked = true,
             Some(Misbehaviour::HangUp) => manner.hang_up = true,
@@ -257,7 +325,40 @@ impl State {
             .iter_mut()
             .find(|fault| fault.times > 0 && what.contains(&fault.on))?;
         fault.times -= 1;
+        self.spoilt.fetch_add(1, Ordering::SeqCst);
         Some(fault.how.clone())
+    }
+
+    /// The refusal of a request beyond the rate limit, as the hub's: the window's end in both headers.
+    fn too_many(&self) -> Option<Reply> {
+        let (requests, window) = self.config.rate_limit?;
+        let mut current = lock(&self.window);
+        if current.0.elapsed() >= window {
+            *current = (Instant::now(), 0);
+        }
+        current.1 += 1;
+        if current.1 <= requests {
+            return None;
+        }
+        let left = window.saturating_sub(current.0.elapsed());
+        let seconds = left.as_millis().div_ceil(1000).max(1);
+        Some(
+            refusal(429, "", "Too many requests")
+                .with("Retry-After", seconds.to_string())
+                .with("RateLimit", format!("\"api\";r=0;t={seconds}")),
+        )
+    }
+
+    /// A file of another host.
+    fn mirrored(&self, place: &str, request: &Request, fault: &Option<Misbehaviour>) -> Reply {
+        let web = lock(&self.web);
+        match web.get(place) {
+            Some(entry) => {
+                let tag = format!("\"{}-{}\"", lock(&self.storage_tag), &entry.sha256[..16]);
+                content(entry, &tag, request, fault)
+            }
+            None => refusal(404, "", "not found"),
+        }
     }
 
     fn routed(&self, request: &Request, fault: &Option<Misbehaviour>) -> Reply {
@@ -290,9 +391,19 @@ impl State {
         let Some(main) = commits.last() else {
             return refusal(404, "RepoNotFound", "Repository not found");
         };
+        let references = lock(&self.references);
         let at = |revision: &str| match revision {
             "main" => Some(main),
-            other => commits.iter().find(|commit| commit.commit == other),
+            other => commits
+                .iter()
+                .find(|commit| commit.commit == other)
+                .or_else(|| references.get(&(main.id.clone(), other.to_owned())))
+                .or_else(|| {
+                    let of_this = references.iter().filter(|((id, _), _)| *id == main.id);
+                    of_this
+                        .map(|(_, commit)| commit)
+                        .find(|commit| commit.commit == other)
+                }),
         };
         let unknown = || refusal(404, "RevisionNotFound", "Invalid rev id");
         match (is_api, rest) {
@@ -361,6 +472,8 @@ impl State {
                 json!({"type": "file", "oid": file.oid(), "size": file.bytes, "path": path});
             if file.is_lfs {
                 entry["lfs"] = json!({"oid": file.sha256, "size": file.bytes, "pointerSize": 134});
+                // Where content is deduplicated by chunks; clients that do not know that get it whole all the same.
+                entry["xetHash"] = json!(file.sha256.chars().rev().collect::<String>());
             }
             entries.insert(path.clone(), entry);
         }
@@ -408,6 +521,16 @@ impl State {
             .with("X-Repo-Commit", &commit.commit)
             .with("X-Linked-Size", entry.bytes.to_string())
             .with("X-Linked-Etag", format!("\"{}\"", entry.sha256))
+            .with("X-Xet-Hash", entry.sha256.chars().rev().collect::<String>())
+            .with(
+                "Link",
+                format!(
+                    "<{}/api/datasets/{}/xet-read-token/{}>; rel=\"xet-auth\"",
+                    lock(&self.endpoint),
+                    commit.id,
+                    commit.commit
+                ),
+            )
     }
 
     fn stored(&self, request: &Request, fault: &Option<Misbehaviour>) -> Reply {
@@ -419,9 +542,11 @@ impl State {
             return refusal(403, "", "Access denied");
         }
         let repositories = lock(&self.repositories);
+        let references = lock(&self.references);
         let mut entries = repositories
             .values()
             .flatten()
+            .chain(references.values())
             .flat_map(|commit| commit.files.values());
         let sha256 = request.path().trim_start_matches('/');
         let Some(entry) = entries.find(|entry| entry.is_lfs && entry.sha256 == sha256) else {
@@ -445,6 +570,10 @@ fn content(
     reply.body = entry.content.clone();
     reply.length = entry.bytes;
     match fault {
+        Some(Misbehaviour::Other(bytes)) => {
+            reply.body = Content::Memory(Arc::clone(bytes));
+            reply.length = bytes.len() as u64;
+        }
         Some(Misbehaviour::Shorten(bytes)) => reply.length = reply.length.saturating_sub(*bytes),
         Some(Misbehaviour::Lengthen) => {
             let mut longer = Reply::new(

@@ -5,10 +5,12 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Serve a folder of dataset repositories in the hub's protocol, on this machine only.
 ///
-/// Prints `HF_ENDPOINT=...` on stdout once it listens, and serves until it is interrupted.
+/// Prints the variables to set on stdout once it listens: `HF_ENDPOINT=...` for the hub, `ANDROMEDA_WEB_MIRROR=...` for the
+/// hosts of files that are elsewhere. Serves until it is interrupted.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -31,28 +33,41 @@ struct Arguments {
     /// Token with access to the gated ones (may be repeated); without any, every token has access
     #[arg(long, value_name = "TOKEN")]
     token: Vec<String>,
+    /// Requests that are answered in ten seconds; more get 429 and the time to wait
+    #[arg(long, value_name = "REQUESTS")]
+    rate_limit: Option<u32>,
+    /// Also serve `large/listing`, a repository of 5,534 small files
+    #[arg(long)]
+    large_listing: bool,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let root = &arguments.root;
-    let repositories =
-        Repository::open_all(root).with_context(|| format!("cannot serve {}", root.display()))?;
-    ensure!(
-        !repositories.is_empty(),
-        "{} holds no <owner>/<name> folders",
-        root.display()
-    );
-    let count = repositories.len();
     let config = HubConfig {
         port: arguments.port,
         page_size: arguments.page_size,
         gated: arguments.gated.into_iter().collect(),
         tokens: arguments.token.into_iter().collect(),
+        rate_limit: arguments
+            .rate_limit
+            .map(|requests| (requests, Duration::from_secs(10))),
     };
-    let hub = LoopbackHub::start(config, repositories).context("cannot listen on 127.0.0.1")?;
+    let hub = LoopbackHub::start(config, []).context("cannot listen on 127.0.0.1")?;
+    let count = hub
+        .serve_samples(root)
+        .with_context(|| format!("cannot serve {}", root.display()))?;
+    ensure!(
+        count > 0,
+        "{} holds no <owner>/<name> folders",
+        root.display()
+    );
+    if arguments.large_listing {
+        hub.publish(Repository::of_many_files("large/listing", 5534));
+    }
     let mut out = std::io::stdout();
     writeln!(out, "HF_ENDPOINT={}", hub.endpoint())?;
+    writeln!(out, "ANDROMEDA_WEB_MIRROR={}", hub.mirror())?;
     out.flush()?;
     writeln!(
         std::io::stderr(),

@@ -36,7 +36,11 @@ pub struct RemoteEntry {
 }
 
 impl RemoteEntry {
-    fn new(content: Content) -> io::Result<Self> {
+    /// A file with its ids.
+    ///
+    /// # Errors
+    /// Where the content cannot be read.
+    pub fn new(content: Content) -> io::Result<Self> {
         let mut reader: Box<dyn Read + '_> = match &content {
             Content::Memory(bytes) => Box::new(&bytes[..]),
             Content::File(path) => Box::new(fs::File::open(path)?),
@@ -72,16 +76,22 @@ impl RemoteEntry {
         })
     }
 
+    /// What git holds of an LFS file.
+    #[must_use]
+    pub fn pointer(&self) -> String {
+        format!(
+            "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n",
+            self.sha256, self.bytes
+        )
+    }
+
     /// Id of what git holds: the content, or the pointer of an LFS file.
     #[must_use]
     pub fn oid(&self) -> String {
         if !self.is_lfs {
             return self.git_sha1.clone();
         }
-        let pointer = format!(
-            "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n",
-            self.sha256, self.bytes
-        );
+        let pointer = self.pointer();
         hex(&Sha1::new()
             .chain_update(format!("blob {}\0", pointer.len()))
             .chain_update(pointer)
@@ -168,7 +178,44 @@ impl Repository {
         Ok(all)
     }
 
-    fn from_entries(id: &str, files: BTreeMap<String, RemoteEntry>) -> Self {
+    /// A repository whose listing has `files` files of a large dataset's names, all small.
+    #[must_use]
+    pub fn of_many_files(id: &str, files: usize) -> Self {
+        let number =
+            |i: usize| u64::try_from(i).map_or(0, |i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let named = (0..files).map(|i| {
+            let content = format!("{{\"text\": \"Row of file {i}.\"}}\n").into_bytes();
+            let path = format!("data/train-{i:05}-of-{files:05}-{:016x}.jsonl", number(i));
+            let entry = RemoteEntry::new(Content::Memory(content.into()));
+            (path, entry.expect("memory can be read"))
+        });
+        Self::from_entries(id, named.collect())
+    }
+
+    /// The branch `refs/convert/parquet` as the hub makes it for every dataset: `<config>/<split>/0000.parquet`. `None` where
+    /// there is no parquet file to make it of.
+    #[must_use]
+    pub fn converted(&self) -> Option<Self> {
+        let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
+        let mut files = BTreeMap::new();
+        for (path, entry) in &self.files {
+            let Some(stem) = path.strip_suffix(".parquet") else {
+                continue;
+            };
+            let (folder, name) = stem.rsplit_once('/').unwrap_or(("default", stem));
+            let config = if folder == "data" { "default" } else { folder };
+            let split = name.split_once("-0").map_or(name, |(split, _)| split);
+            let folder = format!("{config}/{split}");
+            let number = numbers.entry(folder.clone()).or_default();
+            files.insert(format!("{folder}/{number:04}.parquet"), entry.clone());
+            *number += 1;
+        }
+        (!files.is_empty()).then(|| Self::from_entries(&self.id, files))
+    }
+
+    /// A repository of files that are described already.
+    #[must_use]
+    pub fn from_entries(id: &str, files: BTreeMap<String, RemoteEntry>) -> Self {
         let mut commit = Sha1::new().chain_update(id);
         for (path, entry) in &files {
             commit.update(format!("\0{path}\0{}", entry.git_sha1));

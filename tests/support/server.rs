@@ -59,12 +59,72 @@ pub struct Manner {
     pub stall_after: Option<u64>,
     /// Flip a bit of the byte at this offset of the body.
     pub corrupt_at: Option<u64>,
+    /// Send zeros from this offset of the body on.
+    pub zero_from: Option<u64>,
+    /// Announce this length, whatever is sent; the connection is closed after it.
+    pub announce: Option<u64>,
+    /// Bytes that may be sent over all connections together; when they are used up, nothing more is sent.
+    pub allowance: Option<Arc<Allowance>>,
     /// Send pieces of so many bytes with such a pause between them.
     pub trickle: Option<(usize, Duration)>,
     /// Announce no length; the body ends by chunked coding.
     pub chunked: bool,
     /// Close before the status line.
     pub hang_up: bool,
+}
+
+/// Counts the bytes of bodies, and stops them when there have been enough.
+#[derive(Debug, Default)]
+pub struct Allowance {
+    sent: AtomicU64,
+    /// Never more than this; 0 is no limit.
+    limit: AtomicU64,
+    dry: AtomicBool,
+    /// How often it was reset: what began before a reset ends there.
+    resets: AtomicU64,
+}
+
+impl Allowance {
+    /// Bytes sent so far.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::SeqCst)
+    }
+
+    /// Whether somebody waits for bytes that may not be sent.
+    #[must_use]
+    pub fn is_dry(&self) -> bool {
+        self.dry.load(Ordering::SeqCst)
+    }
+
+    /// Begins to count anew, and sends no more than `limit` bytes from now on; 0 is no limit. Bodies that are being sent end.
+    pub fn reset(&self, limit: u64) {
+        self.resets.fetch_add(1, Ordering::SeqCst);
+        self.sent.store(0, Ordering::SeqCst);
+        self.limit.store(limit, Ordering::SeqCst);
+        self.dry.store(false, Ordering::SeqCst);
+    }
+
+    /// Takes up to `bytes` bytes of what may be sent.
+    fn take(&self, bytes: usize) -> usize {
+        let bytes = bytes as u64;
+        let mut taken = 0;
+        // The closure always gives a value, so the update always happens.
+        let _ = self
+            .sent
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |sent| {
+                let limit = match self.limit.load(Ordering::SeqCst) {
+                    0 => u64::MAX,
+                    limit => limit,
+                };
+                taken = bytes.min(limit.saturating_sub(sent));
+                Some(sent + taken)
+            });
+        if taken == 0 {
+            self.dry.store(true, Ordering::SeqCst);
+        }
+        usize::try_from(taken).unwrap_or(usize::MAX)
+    }
 }
 
 /// An answer.
@@ -296,13 +356,19 @@ fn send(
     if manner.chunked {
         out.write_all(b"Transfer-Encoding: chunked\r\n\r\n")?;
     } else {
-        write!(out, "Content-Length: {}\r\n\r\n", reply.length)?;
+        let length = manner.announce.unwrap_or(reply.length);
+        write!(out, "Content-Length: {length}\r\n\r\n")?;
     }
     if request.method == "HEAD" {
         out.flush()?;
         return Ok(true);
     }
     let mut body = open(&reply.body, reply.start)?.take(reply.length);
+    let resets = || {
+        let allowance = manner.allowance.as_ref();
+        allowance.map(|allowance| allowance.resets.load(Ordering::SeqCst))
+    };
+    let begun = resets();
     let mut sent = 0;
     let mut buffer = vec![0; manner.trickle.map_or(64 * 1024, |(piece, _)| piece.max(1))];
     loop {
@@ -325,11 +391,38 @@ fn send(
             }
             return Ok(false);
         }
+        let room = match &manner.allowance {
+            None => room,
+            Some(allowance) => loop {
+                if resets() != begun {
+                    return Ok(false);
+                }
+                match allowance.take(room) {
+                    0 => {
+                        out.flush()?;
+                        if stopping.load(Ordering::SeqCst) || !is_open(stream) {
+                            return Ok(false);
+                        }
+                        thread::sleep(Duration::from_millis(2));
+                    }
+                    room => break room,
+                }
+            },
+        };
         let read = body.read(&mut buffer[..room])?;
+        if let Some(allowance) = &manner.allowance {
+            // What the file did not have was not sent.
+            let unused = (room - read) as u64;
+            allowance.sent.fetch_sub(unused, Ordering::SeqCst);
+        }
         if read == 0 {
             break;
         }
         let piece = &mut buffer[..read];
+        if let Some(from) = manner.zero_from {
+            let from = usize::try_from(from.saturating_sub(sent)).unwrap_or(usize::MAX);
+            piece[from.min(read)..].fill(0);
+        }
         if let Some(at) = manner
             .corrupt_at
             .and_then(|at| at.checked_sub(sent))
@@ -358,7 +451,7 @@ fn send(
         out.write_all(b"0\r\n\r\n")?;
     }
     out.flush()?;
-    Ok(sent == reply.length)
+    Ok(sent == reply.length && manner.announce.is_none())
 }
 
 /// False once the client has closed its side.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{BudgetBytes, Config, Dataset, DatasetManifest, Source, example};
 use crate::render::Render;
+use crate::source::{StoreSource, UrlListSource, WebSource};
 use crate::written::Problem;
 
 /// Everything that is wrong with a manifest by itself, without looking at its source.
@@ -175,6 +176,19 @@ impl Checks<'_> {
                 &hub.evaluation_files,
             );
         }
+        let web = manifest.source.web.as_ref();
+        let url_list = manifest.source.url_list.as_ref();
+        let store = manifest.source.store.as_ref();
+        let mistakes = [
+            ("web", web.map(WebSource::mistakes)),
+            ("url-list", url_list.map(UrlListSource::mistakes)),
+            ("store", store.map(StoreSource::mistakes)),
+        ];
+        for (table, mistakes) in mistakes {
+            for (key, message, hint) in mistakes.into_iter().flatten() {
+                self.wrong(&["source", table, key], message, hint);
+            }
+        }
         for (table, files, exclude) in patterns(&manifest.source) {
             self.patterns(&["source", table, "files"], files);
             self.patterns(&["source", table, "exclude"], exclude);
@@ -265,7 +279,14 @@ pub(super) fn is_name(name: &str) -> bool {
 }
 
 /// Every kind of source, as a manifest names it.
-const SOURCES: [&str; 3] = ["[source.hub]", "[source.folder]", "[source.cargo]"];
+const SOURCES: [&str; 6] = [
+    "[source.hub]",
+    "[source.folder]",
+    "[source.cargo]",
+    "[source.web]",
+    "[source.url-list]",
+    "[source.store]",
+];
 
 impl Source {
     /// The tables that are there.
@@ -274,6 +295,9 @@ impl Source {
             self.hub.is_some(),
             self.folder.is_some(),
             self.cargo.is_some(),
+            self.web.is_some(),
+            self.url_list.is_some(),
+            self.store.is_some(),
         ];
         SOURCES
             .into_iter()
@@ -289,10 +313,14 @@ fn patterns(source: &Source) -> Vec<(&'static str, &Vec<String>, &Vec<String>)> 
     let hub = source.hub.as_ref().map(|s| ("hub", &s.files, &s.exclude));
     let folder = source.folder.as_ref();
     let cargo = source.cargo.as_ref();
+    let url_list = source.url_list.as_ref();
+    let store = source.store.as_ref();
     [
         hub,
         folder.map(|s| ("folder", &s.files, &s.exclude)),
         cargo.map(|s| ("cargo", &s.files, &s.exclude)),
+        url_list.map(|s| ("url-list", &s.files, &s.exclude)),
+        store.map(|s| ("store", &s.files, &s.exclude)),
     ]
     .into_iter()
     .flatten()

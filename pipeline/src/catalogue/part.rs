@@ -37,8 +37,16 @@ impl Dataset {
     }
 
     fn held_out(&self) -> Vec<String> {
-        let hub = self.manifest.source.hub.as_ref();
-        hub.map_or_else(Vec::new, |hub| hub.evaluation_files.clone())
+        let source = &self.manifest.source;
+        let held_out = [
+            source.hub.as_ref().map(|source| &source.evaluation_files),
+            source.web.as_ref().map(|source| &source.evaluation_files),
+            source
+                .url_list
+                .as_ref()
+                .map(|source| &source.evaluation_files),
+        ];
+        held_out.into_iter().flatten().flatten().cloned().collect()
     }
 
     fn part(&self, number: usize, config: &Config) -> Part {
@@ -55,6 +63,8 @@ impl Dataset {
                 source.hub.as_mut().map(|source| &mut source.files),
                 source.folder.as_mut().map(|source| &mut source.files),
                 source.cargo.as_mut().map(|source| &mut source.files),
+                source.url_list.as_mut().map(|source| &mut source.files),
+                source.store.as_mut().map(|source| &mut source.files),
             ];
             for files in files.into_iter().flatten() {
                 files.clone_from(&config.files);

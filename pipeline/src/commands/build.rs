@@ -16,10 +16,12 @@ pub(super) fn run(
     skip_bad_files: bool,
     as_json: bool,
 ) -> anyhow::Result<()> {
-    let plan = crate::plan::plan(&plan_options(what, place))?;
+    let options = plan_options(what, place);
+    let plan = crate::plan::plan(&options)?;
     let options = BuildOptions {
         work: place.work.clone(),
         shards: place.shards.clone(),
+        lock: options.lock,
         threads: threads(limits),
         memory_bytes: memory(limits),
         skip_bad_files,

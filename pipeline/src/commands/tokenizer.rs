@@ -26,6 +26,7 @@ pub(super) fn train(
     let options = BuildOptions {
         work: place.work.clone(),
         shards: place.shards.clone(),
+        lock: options.lock,
         threads: threads(&limits),
         memory_bytes: memory(&limits),
         skip_bad_files: false,

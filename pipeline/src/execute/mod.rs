@@ -12,6 +12,7 @@ mod block;
 mod cpu;
 mod encode;
 mod extract;
+mod fetch;
 mod files;
 mod finish;
 mod identity;
@@ -28,10 +29,9 @@ use andromeda_format::{Build, Manifest, Split};
 use serde::Serialize;
 
 use crate::digest::Digest;
-use crate::fetch::{FetchError, FetchEvent, Hub};
+use crate::fetch::FetchError;
 use crate::plan::Plan;
 use crate::progress::{Event, Progress, Stage};
-use crate::source::Location;
 use crate::tokenize::{TokenizeError, Tokenizer};
 pub use extract::Fault;
 pub use resolve::ResolveCounters;
@@ -44,6 +44,8 @@ pub struct BuildOptions {
     pub work: PathBuf,
     /// Folder where builds land.
     pub shards: PathBuf,
+    /// The lock file, for hashes that are only known once their files came.
+    pub lock: PathBuf,
     /// Worker threads.
     pub threads: usize,
     /// Bytes of memory to stay within.
@@ -239,7 +241,7 @@ fn run(
     stop: &AtomicBool,
 ) -> Result<Built, BuildError> {
     let tokenizer = Tokenizer::load(&plan.tokenizer, plan.recipe.tokenize.end_of_text.as_deref())?;
-    let places = fetch(plan, progress, stop)?;
+    let places = fetch::fetch(plan, options, progress, stop)?;
     plan.look(&places)?;
     let extracted = extract::extract(plan, &places, store, progress, stop)?;
     if stop.load(Ordering::Relaxed) {
@@ -345,7 +347,7 @@ pub fn texts(
         .build()
         .map_err(|error| BuildError::Threads(error.to_string()))?;
     pool.install(|| {
-        let places = fetch(plan, progress, stop)?;
+        let places = fetch::fetch(plan, options, progress, stop)?;
         plan.look(&places)?;
         let extracted = extract::extract(plan, &places, &store, progress, stop)?;
         if stop.load(Ordering::Relaxed) {
@@ -371,81 +373,6 @@ pub fn texts(
             most_bytes,
         )?)
     })
-}
-
-/// Brings remote files to this machine; local ones are where they are.
-fn fetch(
-    plan: &Plan,
-    progress: &dyn Progress,
-    stop: &AtomicBool,
-) -> Result<extract::Places, BuildError> {
-    let is_remote = |location: &Location| matches!(location, Location::Hub { .. });
-    let files = plan
-        .datasets
-        .iter()
-        .flat_map(|d| &d.units)
-        .flat_map(|u| &u.files);
-    let total: u64 = files
-        .filter(|f| is_remote(&f.location))
-        .map(|f| f.bytes)
-        .sum();
-    let hub = if total > 0 {
-        progress.event(&Event::Stage {
-            stage: Stage::Fetch,
-            total,
-        });
-        Some(Hub::from_env().map_err(|error| BuildError::Fetch {
-            dataset: plan.datasets[0].name.clone(),
-            error,
-        })?)
-    } else {
-        None
-    };
-    let mut places = Vec::new();
-    for dataset in &plan.datasets {
-        let mut of_dataset = Vec::new();
-        for unit in &dataset.units {
-            let mut of_unit = Vec::new();
-            for file in &unit.files {
-                if stop.load(Ordering::Relaxed) {
-                    return Err(BuildError::Interrupted);
-                }
-                of_unit.push(match &file.location {
-                    Location::Local { path, .. } => path.clone(),
-                    Location::Hub {
-                        repository,
-                        commit,
-                        file,
-                    } => {
-                        let hub = hub
-                            .as_ref()
-                            .expect("a remote file has bytes, or its repository is never asked");
-                        let on_event = |event: FetchEvent<'_>| {
-                            let (by, reused) = match event {
-                                FetchEvent::Received { bytes } => (bytes, false),
-                                FetchEvent::Cached { bytes }
-                                | FetchEvent::Started { kept: bytes, .. } => (bytes, true),
-                                _ => return,
-                            };
-                            progress.event(&Event::Advanced {
-                                stage: Stage::Fetch,
-                                by,
-                                reused,
-                            });
-                        };
-                        hub.fetch(repository, commit, file, &on_event)
-                            .map_err(|error| BuildError::Fetch {
-                                dataset: dataset.name.clone(),
-                                error,
-                            })?
-                    }
-                });
-            }
-            of_dataset.push(of_unit);
-        }
-        places.push(of_dataset);
-    }
-    Ok(places)
 }
 
 fn why_empty(extracted: &extract::Extracted) -> String {

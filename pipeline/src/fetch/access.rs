@@ -2,7 +2,7 @@
 
 use ureq::http::header;
 
-use super::http::{Failure, Subject};
+use super::http::{Failure, Place, Subject};
 use super::{Commit, FetchError, Hub, RemoteFile, RepoId};
 
 impl Hub {
@@ -23,7 +23,10 @@ impl Hub {
         file.check(repo)?;
         let url = self.file_address(repo, commit, &file.path);
         let what = format!("file `{}` at commit {commit}", file.path);
-        let subject = Subject { repo, what: &what };
+        let subject = Subject {
+            place: Place::Hub(repo),
+            what: &what,
+        };
         match self
             .client
             .get(&url, &[(header::RANGE, "bytes=0-0".to_owned())], subject)

@@ -19,8 +19,11 @@ use std::collections::BTreeMap;
 use std::fs::TryLockError;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use super::hash::{ContentHash, pointer_git_sha1};
+use super::download::pause;
+use super::hash::{ContentHash, Expected, pointer_git_sha1};
 use super::name::is_hex;
 use super::{Commit, FetchError, RemoteFile, RepoId};
 
@@ -61,6 +64,81 @@ pub(super) struct Lock {
     _file: fs::File,
 }
 
+/// Where one content is kept, whole or not.
+pub(super) struct Slot {
+    /// Folder of the contents.
+    pub folder: PathBuf,
+    /// Folder of the locks.
+    pub locks: PathBuf,
+    /// Name of the content.
+    pub id: String,
+}
+
+impl Slot {
+    /// The whole content.
+    pub(super) fn blob(&self) -> PathBuf {
+        self.folder.join(&self.id)
+    }
+
+    /// What has come of it.
+    pub(super) fn incomplete(&self) -> PathBuf {
+        self.folder.join(format!("{}.incomplete", self.id))
+    }
+
+    /// The server's tag of what has come.
+    pub(super) fn tag(&self) -> PathBuf {
+        self.folder.join(format!("{}.etag", self.id))
+    }
+
+    /// The hash that the content had when it came, where none was promised.
+    pub(super) fn learned(&self) -> PathBuf {
+        self.folder.join(format!("{}.sha256", self.id))
+    }
+
+    /// Bytes of a file of this size that are not here yet. Looks at sizes alone.
+    pub(super) fn missing(&self, bytes: u64) -> u64 {
+        let length = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let here = length(&self.blob()).max(length(&self.incomplete()));
+        bytes.saturating_sub(here)
+    }
+
+    /// Waits for the one copy of the content; `waiting` is called if somebody else holds it.
+    pub(super) fn lock(
+        &self,
+        stop: &AtomicBool,
+        waiting: impl FnOnce(),
+    ) -> Result<Lock, FetchError> {
+        fs::create_dir_all(&self.locks).map_err(FetchError::io("make the folder for locks"))?;
+        let path = self.locks.join(format!("{}.lock", self.id));
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path);
+        let file = file.map_err(FetchError::io("open a lock"))?;
+        let mut waiting = Some(waiting);
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock { _file: file }),
+                Err(TryLockError::WouldBlock) => {
+                    if let Some(waiting) = waiting.take() {
+                        waiting();
+                    }
+                    // Asked again and again, since a wait in the kernel could not be interrupted.
+                    pause(Duration::from_millis(50), stop)?;
+                }
+                // A file system without locks costs work, not correctness: what is published was hashed.
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                    return Ok(Lock { _file: file });
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(FetchError::io("take a lock")(error));
+                }
+            }
+        }
+    }
+}
+
 impl<'a> RepoCache<'a> {
     pub(super) fn new(cache: &Path, repo: &'a RepoId) -> Self {
         let name = repo.folder();
@@ -71,8 +149,13 @@ impl<'a> RepoCache<'a> {
         }
     }
 
-    pub(super) fn blob(&self, etag: &str) -> PathBuf {
-        self.folder.join("blobs").join(etag)
+    /// Where a content of the repository is.
+    pub(super) fn slot(&self, etag: &str) -> Slot {
+        Slot {
+            folder: self.blobs(),
+            locks: self.locks.clone(),
+            id: etag.to_owned(),
+        }
     }
 
     pub(super) fn pointer(&self, commit: &Commit, path: &str) -> PathBuf {
@@ -82,31 +165,8 @@ impl<'a> RepoCache<'a> {
             .join(path)
     }
 
-    pub(super) fn blobs(&self) -> PathBuf {
+    fn blobs(&self) -> PathBuf {
         self.folder.join("blobs")
-    }
-
-    /// Waits for the one copy of a blob; `waiting` is called if somebody else holds it.
-    pub(super) fn lock(&self, etag: &str, waiting: impl FnOnce()) -> Result<Lock, FetchError> {
-        fs::create_dir_all(&self.locks).map_err(FetchError::io("make the folder for locks"))?;
-        let path = self.locks.join(format!("{etag}.lock"));
-        let file = fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path);
-        let file = file.map_err(FetchError::io("open a lock"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                waiting();
-                file.lock().map_err(FetchError::io("wait for a lock"))?;
-            }
-            // A file system without locks costs work, not correctness: what is published was hashed.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(FetchError::io("take a lock")(error)),
-        }
-        Ok(Lock { _file: file })
     }
 
     /// Gives a blob its name in a snapshot, as a relative link. The lock of the blob is held.
@@ -285,7 +345,7 @@ fn describe(root: &Path, pointer: &Path) -> io::Result<Option<RemoteFile>> {
         file.git_sha1 = pointer_git_sha1(blob, bytes);
     } else if !is_hex(blob, 40) {
         // A copy in place of a link, as on systems without them.
-        let mut hash = ContentHash::new(&file);
+        let mut hash = ContentHash::new(&Expected::of(String::new(), &file));
         hash.update_from(fs::File::open(pointer)?, bytes)?;
         file.git_sha1 = hash.finish();
     }
@@ -337,8 +397,13 @@ fn read_capped(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Reads a small file that may be absent.
+pub(super) fn read_small(path: &Path) -> Option<String> {
+    String::from_utf8(read_capped(path, 1024).ok()?).ok()
+}
+
 /// Writes a small file under a name of this process, syncs it and renames it, so that no reader sees half of it.
-fn write_aside(path: &Path, bytes: &[u8]) -> Result<(), FetchError> {
+pub(super) fn write_aside(path: &Path, bytes: &[u8]) -> Result<(), FetchError> {
     let failed = || FetchError::io("write a file of the cache");
     let parent = path.parent().expect("a file of the cache lies in a folder");
     fs::create_dir_all(parent).map_err(failed())?;

@@ -2,79 +2,103 @@
 //! came before a cut are kept and hashed again on the next attempt, so that a wrong prefix is found out like any other wrong
 //! byte. `If-Range` with the storage's own tag guards against mixing two versions; should a server ignore ranges, its whole
 //! answer replaces what was kept.
+//!
+//! What is kept is always a beginning of the file, hashed as it grows. Several connections ([`pieces`](super::pieces)) make it
+//! grow faster; whatever else than clean pieces comes to them is left to the one connection here, which knows every case.
 
 use fs_err as fs;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use ureq::http::HeaderMap;
 use ureq::http::header::{self, HeaderName};
 
-use super::cache::{RepoCache, absent, free_bytes, remove, sync_folder};
-use super::hash::ContentHash;
-use super::http::{Answer, Failure, Patience, Subject, content_length};
-use super::{Commit, FetchError, FetchEvent, Hub, RemoteFile, RepoId};
+use super::cache::{Slot, absent, free_bytes, read_small, remove, sync_folder, write_aside};
+use super::gate::Gate;
+use super::hash::{ContentHash, Expected, Promise, is_pointer};
+use super::http::{Answer, Client, Failure, Manners, Patience, Subject, content_length};
+use super::pieces;
+use super::url::Url;
+use super::{FetchError, FetchEvent};
 
-const BUFFER_BYTES: usize = 256 * 1024;
+pub(super) const BUFFER_BYTES: usize = 256 * 1024;
 /// New bytes after which a failed attempt no longer counts: the connection is bad, but it gets there.
-const FORGIVEN_AFTER_BYTES: u64 = 1 << 20;
+pub(super) const FORGIVEN_AFTER_BYTES: u64 = 1 << 20;
 /// A server that sends less than this per second, over four times the timeout, counts as stalled.
 const SLOWEST_BYTES_PER_SECOND: u64 = 1024;
 
-pub(super) fn fetch(
-    hub: &Hub,
-    repo: &RepoId,
-    commit: &Commit,
-    file: &RemoteFile,
-    on_event: &dyn Fn(FetchEvent<'_>),
-) -> Result<PathBuf, FetchError> {
-    let cache = hub.repo_cache(repo);
-    let pointer = cache.pointer(commit, &file.path);
-    let cached = || on_event(FetchEvent::Cached { bytes: file.bytes });
-    let found = check(&pointer, file)?;
-    if found == Found::Whole {
-        cached();
-        return Ok(pointer);
-    }
-    if hub.options.offline
-        && found == Found::Absent
-        && check(&cache.blob(file.content_id()), file)? == Found::Absent
-    {
-        return Err(hub.offline(repo, format!("file `{}` at commit {commit}", file.path)));
-    }
-    let lock = cache.lock(file.content_id(), || on_event(FetchEvent::Waiting))?;
-    let blob = cache.blob(file.content_id());
-    match check(&blob, file)? {
-        Found::Whole => cached(),
-        Found::Wrong { bytes, hash } if hub.options.offline => {
-            return Err(mismatch(repo, file, bytes, hash));
-        }
-        Found::Absent if hub.options.offline => {
-            return Err(hub.offline(repo, format!("file `{}` at commit {commit}", file.path)));
-        }
-        wrong_or_absent => {
-            if wrong_or_absent != Found::Absent {
-                remove(&blob)?;
-            }
-            download(hub, &cache, Request { repo, commit, file }, on_event)?;
-        }
-    }
-    let pointer = cache.link(commit, &file.path, file.content_id())?;
-    drop(lock);
-    Ok(pointer)
+/// One content to bring here, and everything that takes.
+pub(super) struct Job<'a> {
+    pub client: &'a Client,
+    pub manners: Manners,
+    pub gate: &'a Gate,
+    pub url: Url,
+    pub subject: Subject<'a>,
+    pub expected: Expected,
+    pub slot: Slot,
+    pub stop: &'a AtomicBool,
 }
 
-#[derive(Clone, Copy)]
-struct Request<'a> {
-    repo: &'a RepoId,
-    commit: &'a Commit,
-    file: &'a RemoteFile,
+/// Sleeps unless somebody asks to stop.
+pub(super) fn pause(wait: Duration, stop: &AtomicBool) -> Result<(), FetchError> {
+    let begun = Instant::now();
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Err(FetchError::Stopped);
+        }
+        match wait.checked_sub(begun.elapsed()) {
+            None | Some(Duration::ZERO) => return Ok(()),
+            Some(left) => std::thread::sleep(left.min(Duration::from_millis(50))),
+        }
+    }
+}
+
+/// Sees to it that the content is in its slot, and returns its hash. The lock of the slot is held.
+pub(super) fn bring(
+    job: &Job<'_>,
+    on_event: &dyn Fn(FetchEvent<'_>),
+) -> Result<String, FetchError> {
+    let cached = || {
+        on_event(FetchEvent::Cached {
+            bytes: job.expected.bytes,
+        });
+    };
+    match check_slot(job)? {
+        Found::Whole { hash } => {
+            cached();
+            Ok(hash)
+        }
+        Found::Wrong { bytes, hash } if job.manners.offline => {
+            Err(mismatch(&job.expected, bytes, hash))
+        }
+        Found::Absent if job.manners.offline => Err(offline(job)),
+        wrong_or_absent => {
+            if wrong_or_absent != Found::Absent {
+                remove(&job.slot.blob())?;
+                remove(&job.slot.learned())?;
+            }
+            let _permit = job.gate.enter(job.stop)?;
+            download(job, on_event)
+        }
+    }
+}
+
+/// Says that a content cannot be had without a network.
+pub(super) fn offline(job: &Job<'_>) -> FetchError {
+    FetchError::Offline {
+        repo: job.expected.owner.clone(),
+        what: job.subject.what.to_owned(),
+        cache: job.slot.folder.display().to_string(),
+    }
 }
 
 #[derive(PartialEq, Eq)]
-enum Found {
+pub(super) enum Found {
     Absent,
-    Whole,
+    Whole {
+        hash: String,
+    },
     /// The hash is empty where the size alone is wrong.
     Wrong {
         bytes: u64,
@@ -82,8 +106,18 @@ enum Found {
     },
 }
 
-/// Compares a file of the cache with its description.
-fn check(path: &Path, file: &RemoteFile) -> Result<Found, FetchError> {
+fn check_slot(job: &Job<'_>) -> Result<Found, FetchError> {
+    let mut expected = job.expected.clone();
+    if let Promise::Tag(_) = expected.promise {
+        // What came once is what it was then, or it is no longer believed.
+        let learned = read_small(&job.slot.learned());
+        expected.promise = Promise::Sha256(learned.unwrap_or_default());
+    }
+    check(&job.slot.blob(), &expected)
+}
+
+/// Compares a file of the cache with what it must be.
+pub(super) fn check(path: &Path, expected: &Expected) -> Result<Found, FetchError> {
     let mut content = match fs::File::open(path) {
         Ok(content) => content,
         Err(error) if absent(&error) => return Ok(Found::Absent),
@@ -92,17 +126,17 @@ fn check(path: &Path, file: &RemoteFile) -> Result<Found, FetchError> {
     let read = FetchError::io("read a file of the cache");
     let mut compare = || -> io::Result<Found> {
         let bytes = content.metadata()?.len();
-        if bytes != file.bytes {
+        if bytes != expected.bytes {
             return Ok(Found::Wrong {
                 bytes,
                 hash: String::new(),
             });
         }
-        let mut hash = ContentHash::new(file);
+        let mut hash = ContentHash::new(expected);
         let bytes = hash.update_from(&mut content, u64::MAX)?;
         let hash = hash.finish();
-        Ok(if hash == file.content_id() {
-            Found::Whole
+        Ok(if expected.hash().is_none_or(|wanted| wanted == hash) {
+            Found::Whole { hash }
         } else {
             Found::Wrong { bytes, hash }
         })
@@ -110,51 +144,46 @@ fn check(path: &Path, file: &RemoteFile) -> Result<Found, FetchError> {
     compare().map_err(read)
 }
 
-fn mismatch(repo: &RepoId, file: &RemoteFile, bytes: u64, hash: String) -> FetchError {
-    let (repo, path) = (repo.to_string(), file.path.clone());
-    if bytes != file.bytes || hash.is_empty() {
+pub(super) fn mismatch(expected: &Expected, bytes: u64, hash: String) -> FetchError {
+    let (repo, path) = (expected.owner.clone(), expected.path.clone());
+    if bytes != expected.bytes || hash.is_empty() {
         return FetchError::WrongSize {
             repo,
             path,
-            expected: file.bytes,
+            expected: expected.bytes,
             found: bytes,
         };
     }
-    let kind = if file.sha256.is_some() {
-        "sha256"
-    } else {
-        "git sha1"
-    };
     FetchError::WrongHash {
         repo,
         path,
-        kind,
-        expected: file.content_id().to_owned(),
+        kind: expected.kind(),
+        expected: expected.hash().unwrap_or_default().to_owned(),
         found: hash,
     }
 }
 
 /// What came so far, on disk and in the hash; both always have the same bytes.
-struct Partial<'a> {
-    file: &'a RemoteFile,
+pub(super) struct Partial<'a> {
+    expected: &'a Expected,
+    slot: &'a Slot,
     content: fs::File,
     hash: ContentHash,
-    bytes: u64,
-    /// Where the storage's tag is kept between processes.
-    tag_path: PathBuf,
+    pub bytes: u64,
 }
 
 impl<'a> Partial<'a> {
-    fn open(path: &Path, tag_path: PathBuf, file: &'a RemoteFile) -> io::Result<Self> {
+    fn open(slot: &'a Slot, expected: &'a Expected) -> io::Result<Self> {
+        let path = slot.incomplete();
         let mut content = fs::OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
-            .open(path)?;
-        let mut hash = ContentHash::new(file);
+            .open(&path)?;
+        let mut hash = ContentHash::new(expected);
         let mut bytes = content.metadata()?.len();
-        if bytes > file.bytes {
+        if bytes > expected.bytes {
             content.set_len(0)?;
             bytes = 0;
         }
@@ -165,16 +194,21 @@ impl<'a> Partial<'a> {
             ));
         }
         Ok(Self {
-            file,
+            expected,
+            slot,
             content,
             hash,
             bytes,
-            tag_path,
         })
     }
 
-    fn append(&mut self, chunk: &[u8]) -> io::Result<()> {
-        self.content.write_all(chunk)?;
+    /// Adds the next bytes; what cannot be written whole is not there.
+    pub(super) fn append(&mut self, chunk: &[u8]) -> Result<(), FetchError> {
+        if let Err(source) = self.content.write_all(chunk) {
+            self.cut_to_hash()
+                .map_err(FetchError::io("cut a partial file"))?;
+            return Err(self.write_failed(source));
+        }
         self.hash.update(chunk);
         self.bytes += chunk.len() as u64;
         Ok(())
@@ -183,7 +217,7 @@ impl<'a> Partial<'a> {
     fn restart(&mut self) -> io::Result<()> {
         self.content.set_len(0)?;
         self.content.seek(SeekFrom::Start(0))?;
-        self.hash = ContentHash::new(self.file);
+        self.hash = ContentHash::new(self.expected);
         self.bytes = 0;
         Ok(())
     }
@@ -195,27 +229,40 @@ impl<'a> Partial<'a> {
     }
 
     /// The storage's tag of what is kept, if it gave a strong one.
-    fn tag(&self) -> Option<String> {
-        let mut tag = String::new();
-        fs::File::open(&self.tag_path)
-            .ok()?
-            .take(1024)
-            .read_to_string(&mut tag)
-            .ok()?;
-        is_strong(&tag).then_some(tag)
+    pub(super) fn tag(&self) -> Option<String> {
+        read_small(&self.slot.tag()).filter(|tag| is_strong(tag))
     }
 
-    fn set_tag(&self, headers: &HeaderMap) -> Result<(), FetchError> {
-        let tag = headers
-            .get(header::ETAG)
-            .and_then(|tag| tag.to_str().ok())
-            .filter(|tag| is_strong(tag));
+    pub(super) fn set_tag(&self, tag: Option<&str>) -> Result<(), FetchError> {
         match tag {
-            Some(tag) => fs::write(&self.tag_path, tag)
+            Some(tag) => fs::write(self.slot.tag(), tag)
                 .map_err(FetchError::io("write a tag beside a partial file")),
-            None => remove(&self.tag_path),
+            None => remove(&self.slot.tag()),
         }
     }
+
+    fn write_failed(&self, source: io::Error) -> FetchError {
+        if matches!(
+            source.kind(),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+        ) {
+            return FetchError::NoSpace {
+                folder: self.slot.folder.clone(),
+                needed: self.expected.bytes - self.bytes,
+                free: free_bytes(&self.slot.folder).unwrap_or(0),
+            };
+        }
+        FetchError::Io {
+            doing: "write a download",
+            source,
+        }
+    }
+}
+
+/// The tag of an answer, if it may stand in `If-Range`.
+pub(super) fn strong_tag(headers: &HeaderMap) -> Option<&str> {
+    let tag = headers.get(header::ETAG)?.to_str().ok()?;
+    is_strong(tag).then_some(tag)
 }
 
 /// A strong entity tag (RFC 9110, section 8.8.3); weak ones may not be used with `If-Range`.
@@ -227,6 +274,23 @@ fn is_strong(tag: &str) -> bool {
         && tag[1..tag.len() - 1]
             .bytes()
             .all(|byte| byte.is_ascii_graphic() && byte != b'"')
+}
+
+/// Refuses an answer that is another version than the one that was pinned, where no hash would tell.
+pub(super) fn must_be_pinned(job: &Job<'_>, headers: &HeaderMap) -> Result<(), FetchError> {
+    // Weak tags will do here (RFC 9110, section 8.8.3.2): they name the version, if not its exact bytes.
+    let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
+    let Promise::Tag(Some(pinned)) = &job.expected.promise else {
+        return Ok(());
+    };
+    let found = headers.get(header::ETAG).and_then(|tag| tag.to_str().ok());
+    match found.map(opaque) {
+        Some(found) if found != opaque(pinned) => Err(FetchError::Changed {
+            url: job.url.shown(),
+            what: format!("the server's tag was {pinned} and is {found}"),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// How one attempt ended, short of a failure.
@@ -244,69 +308,58 @@ enum Outcome {
     TooLong,
 }
 
-/// Downloads into `blobs/<id>.incomplete` and renames it to the blob. The lock of the blob is held.
-fn download(
-    hub: &Hub,
-    cache: &RepoCache<'_>,
-    request: Request<'_>,
-    on_event: &dyn Fn(FetchEvent<'_>),
-) -> Result<(), FetchError> {
-    let file = request.file;
-    let blob = cache.blob(file.content_id());
-    let blobs = cache.blobs();
-    let incomplete = blobs.join(format!("{}.incomplete", file.content_id()));
-    fs::create_dir_all(&blobs).map_err(FetchError::io("make the folder of blobs"))?;
-    let tag_path = blobs.join(format!("{}.etag", file.content_id()));
-    let mut partial = Partial::open(&incomplete, tag_path, file)
-        .map_err(FetchError::io("open a partial file"))?;
-    preflight(&blobs, file.bytes - partial.bytes)?;
+/// Downloads into the slot's partial file, renames it to the content and returns its hash.
+fn download(job: &Job<'_>, on_event: &dyn Fn(FetchEvent<'_>)) -> Result<String, FetchError> {
+    let (slot, expected) = (&job.slot, &job.expected);
+    fs::create_dir_all(&slot.folder).map_err(FetchError::io("make the folder of contents"))?;
+    let mut partial =
+        Partial::open(slot, expected).map_err(FetchError::io("open a partial file"))?;
+    preflight(&slot.folder, expected.bytes - partial.bytes)?;
     on_event(FetchEvent::Started {
         kept: partial.bytes,
-        bytes: file.bytes,
+        bytes: expected.bytes,
     });
 
-    let url = hub.file_address(request.repo, request.commit, &file.path);
-    let mut patience = Patience::new(&hub.options, &url.to_string());
+    let mut patience = Patience::new(job.manners, &job.url.to_string());
     // One disagreement may be the fault of a kept prefix or of one transfer; two are the server's.
     let mut doubted = false;
+    let mut in_pieces = true;
     let found = loop {
         let before = partial.bytes;
-        let outcome = if partial.bytes == file.bytes {
+        let outcome = if partial.bytes == expected.bytes {
             Ok(Outcome::Complete)
         } else {
-            attempt(hub, request, &mut partial, on_event)
+            attempt(job, &mut partial, &mut in_pieces, on_event)
         };
         let (reason, error) = match outcome {
             Ok(Outcome::Complete) => {
-                let hash = std::mem::replace(&mut partial.hash, ContentHash::new(file)).finish();
-                if hash == file.content_id() {
-                    break Ok(());
+                let hash =
+                    std::mem::replace(&mut partial.hash, ContentHash::new(expected)).finish();
+                if expected.hash().is_none_or(|wanted| wanted == hash) {
+                    break Ok(hash);
                 }
-                (
-                    "its hash is wrong",
-                    mismatch(request.repo, file, partial.bytes, hash),
-                )
+                ("its hash is wrong", mismatch(expected, partial.bytes, hash))
             }
             Ok(Outcome::Unfit { reason }) => {
                 let error = FetchError::Protocol {
-                    url: url.shown(),
+                    url: job.url.shown(),
                     reason: reason.to_owned(),
                 };
                 (reason, error)
             }
             Ok(Outcome::TooLong) => (
                 "it is longer than listed",
-                mismatch(request.repo, file, file.bytes + 1, String::new()),
+                mismatch(expected, expected.bytes + 1, String::new()),
             ),
             Ok(Outcome::Offered { bytes }) => {
-                let error = mismatch(request.repo, file, bytes, String::new());
+                let error = mismatch(expected, bytes, String::new());
                 if std::mem::replace(&mut doubted, true) {
                     return Err(error);
                 }
                 let reason = "a file of another size is offered";
-                let wait = patience.wait(&url, reason, None)?;
+                let wait = patience.wait(&job.url, reason, None)?;
                 on_event(FetchEvent::Retry { wait, reason });
-                std::thread::sleep(wait);
+                pause(wait, job.stop)?;
                 continue;
             }
             Err(Failure::Stop(error)) => return Err(error),
@@ -314,12 +367,12 @@ fn download(
                 if partial.bytes.saturating_sub(before) >= FORGIVEN_AFTER_BYTES {
                     patience.forgive();
                 }
-                let wait = patience.wait(&url, &reason, after)?;
+                let wait = patience.wait(&job.url, &reason, after)?;
                 on_event(FetchEvent::Retry {
                     wait,
                     reason: &reason,
                 });
-                std::thread::sleep(wait);
+                pause(wait, job.stop)?;
                 continue;
             }
         };
@@ -334,24 +387,53 @@ fn download(
             .restart()
             .map_err(FetchError::io("empty a partial file"))?;
     };
-    let synced = found.and_then(|()| {
+    let published = found.and_then(|hash| {
+        must_not_be_pointer(job, &mut partial.content)?;
         partial
             .content
             .sync_all()
-            .map_err(FetchError::io("sync a download"))
-    });
-    let tag_path = partial.tag_path;
-    drop(partial.content);
-    if let Err(error) = synced {
-        if error.is_integrity() {
-            remove(&incomplete)?;
-            remove(&tag_path)?;
+            .map_err(FetchError::io("sync a download"))?;
+        if expected.hash().is_none() {
+            // Before the content: where this is missing, the content is not believed.
+            write_aside(&slot.learned(), hash.as_bytes())?;
         }
-        return Err(error);
+        Ok(hash)
+    });
+    drop(partial);
+    let hash = match published {
+        Ok(hash) => hash,
+        Err(error) => {
+            if error.is_integrity() || matches!(error, FetchError::Pointer { .. }) {
+                remove(&slot.incomplete())?;
+                remove(&slot.tag())?;
+            }
+            return Err(error);
+        }
+    };
+    fs::rename(slot.incomplete(), slot.blob()).map_err(FetchError::io("publish a download"))?;
+    sync_folder(&slot.folder)?;
+    remove(&slot.tag())?;
+    Ok(hash)
+}
+
+/// A repository that was put together without Git LFS, or an address of git's raw files, holds pointers instead of files.
+fn must_not_be_pointer(job: &Job<'_>, content: &mut fs::File) -> Result<(), FetchError> {
+    if job.expected.bytes >= 1024 || matches!(job.expected.promise, Promise::Sha256(_)) {
+        return Ok(());
     }
-    fs::rename(&incomplete, &blob).map_err(FetchError::io("publish a download"))?;
-    sync_folder(&blobs)?;
-    remove(&tag_path)
+    let mut text = Vec::new();
+    content
+        .seek(SeekFrom::Start(0))
+        .and_then(|_| content.read_to_end(&mut text))
+        .map_err(FetchError::io("read a download"))?;
+    if !is_pointer(&text) {
+        return Ok(());
+    }
+    Err(FetchError::Pointer {
+        place: job.expected.owner.clone(),
+        path: job.expected.path.clone(),
+        remedy: "the content was never put there; ask its owner, or name another place that has it",
+    })
 }
 
 fn preflight(folder: &Path, needed: u64) -> Result<(), FetchError> {
@@ -367,53 +449,42 @@ fn preflight(folder: &Path, needed: u64) -> Result<(), FetchError> {
     }
 }
 
-/// One request for what is missing, and as many of its bytes as come.
+/// As many of the missing bytes as come: over several connections while that goes well, then over one.
 fn attempt(
-    hub: &Hub,
-    request: Request<'_>,
+    job: &Job<'_>,
     partial: &mut Partial<'_>,
+    in_pieces: &mut bool,
     on_event: &dyn Fn(FetchEvent<'_>),
 ) -> Result<Outcome, Failure> {
-    let file = request.file;
-    let url = hub.file_address(request.repo, request.commit, &file.path);
-    let what = format!("file `{}`", file.path);
+    let expected = &job.expected;
+    if std::mem::replace(in_pieces, false) && pieces::extend(job, partial, on_event)? {
+        return Ok(Outcome::Complete);
+    }
     let mut headers: Vec<(HeaderName, String)> = Vec::new();
     if partial.bytes > 0 {
         headers.push((header::RANGE, format!("bytes={}-", partial.bytes)));
         headers.extend(partial.tag().map(|tag| (header::IF_RANGE, tag)));
     }
-    let answer = hub.client.get(
-        &url,
-        &headers,
-        Subject {
-            repo: request.repo,
-            what: &what,
-        },
-    )?;
+    let answer = job.client.get(&job.url, &headers, job.subject)?;
+    must_be_pinned(job, &answer.headers)?;
     match answer.status.as_u16() {
-        206 => {
-            let range = answer
-                .headers
-                .get(header::CONTENT_RANGE)
-                .and_then(|range| range.to_str().ok());
-            match range.and_then(parse_content_range) {
-                _ if partial.bytes == 0 => {
-                    return Ok(Outcome::Unfit {
-                        reason: "a part is sent where the whole was asked for",
-                    });
-                }
-                Some((start, end, total)) if start == partial.bytes && end < file.bytes => {
-                    if let Some(total) = total.filter(|total| *total != file.bytes) {
-                        return Ok(Outcome::Offered { bytes: total });
-                    }
-                }
-                _ => {
-                    return Ok(Outcome::Unfit {
-                        reason: "another part is sent than was asked for",
-                    });
+        206 => match content_range(&answer.headers) {
+            _ if partial.bytes == 0 => {
+                return Ok(Outcome::Unfit {
+                    reason: "a part is sent where the whole was asked for",
+                });
+            }
+            Some((start, end, total)) if start == partial.bytes && end < expected.bytes => {
+                if let Some(total) = total.filter(|total| *total != expected.bytes) {
+                    return Ok(Outcome::Offered { bytes: total });
                 }
             }
-        }
+            _ => {
+                return Ok(Outcome::Unfit {
+                    reason: "another part is sent than was asked for",
+                });
+            }
+        },
         416 => {
             return Ok(Outcome::Unfit {
                 reason: "the server has no such part",
@@ -421,7 +492,7 @@ fn attempt(
         }
         _ => {
             if let Some(bytes) =
-                content_length(&answer.headers).filter(|bytes| *bytes != file.bytes)
+                content_length(&answer.headers).filter(|bytes| *bytes != expected.bytes)
             {
                 return Ok(Outcome::Offered { bytes });
             }
@@ -435,83 +506,88 @@ fn attempt(
                     .restart()
                     .map_err(FetchError::io("empty a partial file"))?;
             }
-            partial.set_tag(&answer.headers)?;
+            partial.set_tag(strong_tag(&answer.headers))?;
         }
     }
-    receive(hub.options.timeout, answer, partial, on_event)
+    receive(job, answer, partial, on_event)
 }
 
 fn receive(
-    timeout: Duration,
+    job: &Job<'_>,
     mut answer: Answer,
     partial: &mut Partial<'_>,
     on_event: &dyn Fn(FetchEvent<'_>),
 ) -> Result<Outcome, Failure> {
     let mut buffer = vec![0; BUFFER_BYTES];
-    let window = timeout.saturating_mul(4);
-    let slowest = window.as_secs().saturating_mul(SLOWEST_BYTES_PER_SECOND);
-    let mut opened = Instant::now();
-    let mut in_window = 0;
+    let mut pace = Pace::new(job.manners.timeout);
     loop {
+        if job.stop.load(Ordering::Relaxed) {
+            return Err(FetchError::Stopped.into());
+        }
         let read = match answer.body.read(&mut buffer) {
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(Failure::retry(error.to_string())),
         };
-        let missing = partial.file.bytes - partial.bytes;
+        let missing = partial.expected.bytes - partial.bytes;
         if read == 0 {
             return if missing == 0 {
                 Ok(Outcome::Complete)
             } else {
-                Err(Failure::retry(format!(
-                    "the connection closed {missing} bytes early"
-                )))
+                Err(cut_short(missing))
             };
         }
-        let chunk = &buffer[..read];
         if read as u64 > missing {
             return Ok(Outcome::TooLong);
         }
-        if let Err(source) = partial.append(chunk) {
-            partial
-                .cut_to_hash()
-                .map_err(FetchError::io("cut a partial file"))?;
-            return Err(write_failed(partial, source).into());
-        }
+        partial.append(&buffer[..read])?;
         on_event(FetchEvent::Received { bytes: read as u64 });
-        in_window += read as u64;
-        if opened.elapsed() >= window {
-            if in_window < slowest {
-                return Err(Failure::retry(format!(
-                    "{in_window} bytes came in {} seconds",
-                    window.as_secs()
-                )));
-            }
-            (opened, in_window) = (Instant::now(), 0);
-        }
+        pace.keep(read)?;
     }
 }
 
-fn write_failed(partial: &Partial<'_>, source: io::Error) -> FetchError {
-    let folder = partial.tag_path.parent().unwrap_or(&partial.tag_path);
-    if matches!(
-        source.kind(),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
-    ) {
-        let (needed, free) = (
-            partial.file.bytes - partial.bytes,
-            free_bytes(folder).unwrap_or(0),
-        );
-        return FetchError::NoSpace {
-            folder: folder.to_owned(),
-            needed,
-            free,
-        };
+pub(super) fn cut_short(missing: u64) -> Failure {
+    Failure::retry(format!("the connection closed {missing} bytes early"))
+}
+
+/// Tells a slow server from one that only pretends to send.
+pub(super) struct Pace {
+    window: Duration,
+    opened: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self {
+            window: timeout.saturating_mul(4),
+            opened: Instant::now(),
+            bytes: 0,
+        }
     }
-    FetchError::Io {
-        doing: "write a download",
-        source,
+
+    /// Counts bytes that came; fails where they are too few for the time they took.
+    pub(super) fn keep(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.bytes += bytes as u64;
+        if self.opened.elapsed() < self.window {
+            return Ok(());
+        }
+        let seconds = self.window.as_secs();
+        if self.bytes < seconds.saturating_mul(SLOWEST_BYTES_PER_SECOND) {
+            let bytes = self.bytes;
+            return Err(Failure::retry(format!(
+                "{bytes} bytes came in {seconds} seconds"
+            )));
+        }
+        (self.opened, self.bytes) = (Instant::now(), 0);
+        Ok(())
     }
+}
+
+/// First and last byte and total of a part, as its answer says.
+pub(super) fn content_range(headers: &HeaderMap) -> Option<(u64, u64, Option<u64>)> {
+    let range = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
+    parse_content_range(range)
 }
 
 /// `bytes 5-9/10` as first, last and total (RFC 9110, section 14.4).

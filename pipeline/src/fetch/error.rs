@@ -82,6 +82,57 @@ pub enum FetchError {
         /// What to check.
         remedy: &'static str,
     },
+    /// A server that is no hub refuses an address of a manifest, or does not know it.
+    #[error("{url} (HTTP {status}): {remedy}")]
+    Web {
+        /// Address without its query.
+        url: String,
+        /// HTTP status.
+        status: u16,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// An address of a manifest that cannot be requested.
+    #[error("`{url}` is not an address of a file: {reason}; write https://host/path")]
+    Address {
+        /// The address as it was given.
+        url: String,
+        /// The rule it breaks.
+        reason: &'static str,
+    },
+    /// A server that does not say how large a file is.
+    #[error(
+        "{url}: the server does not say how many bytes it has; write `bytes` and `sha256` beside the address"
+    )]
+    NoSize {
+        /// Address without its query.
+        url: String,
+    },
+    /// A file of the web is not what it was when it was pinned.
+    #[error(
+        "{url} is not the file that was pinned: {what}. If the new one is wanted, delete its line in the lock file, or state its sha256 in the manifest"
+    )]
+    Changed {
+        /// Address without its query.
+        url: String,
+        /// What differs.
+        what: String,
+    },
+    /// The pointer of a large file stands where the file should be.
+    #[error("`{path}` of `{place}` is the pointer of a file in Git LFS and not the file: {remedy}")]
+    Pointer {
+        /// Repository or address.
+        place: String,
+        /// The file.
+        path: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Whoever asked for a download asked it to end.
+    #[error(
+        "the download was interrupted; run the same command again, it goes on where it stopped"
+    )]
+    Stopped,
     /// An answer that no retry will change.
     #[error("{url}: {reason}")]
     Protocol {
@@ -145,7 +196,7 @@ pub enum FetchError {
         cache: String,
     },
     /// The disk cannot hold the file.
-    #[error("{folder}: {needed} bytes are needed and {free} are free: free some space, or set HF_HUB_CACHE to a larger disk", folder = folder.display())]
+    #[error("{folder}: {needed} bytes are needed and {free} are free: free some space, or put the folder on a larger disk (HF_HUB_CACHE for the hub's files, --work for others)", folder = folder.display())]
     NoSpace {
         /// Folder of the cache.
         folder: PathBuf,
@@ -170,7 +221,7 @@ impl FetchError {
     #[must_use]
     pub fn is_retriable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::NoSpace { .. } => true,
+            Self::Unreachable { .. } | Self::NoSpace { .. } | Self::Stopped => true,
             Self::Io { source, .. } => !matches!(
                 source.kind(),
                 io::ErrorKind::PermissionDenied
@@ -186,7 +237,10 @@ impl FetchError {
     /// True where the bytes are not the ones that the repository promises.
     #[must_use]
     pub fn is_integrity(&self) -> bool {
-        matches!(self, Self::WrongSize { .. } | Self::WrongHash { .. })
+        matches!(
+            self,
+            Self::WrongSize { .. } | Self::WrongHash { .. } | Self::Changed { .. }
+        )
     }
 
     /// Wraps a failure of the file system, for `map_err`.

@@ -7,17 +7,75 @@ use std::io::{self, Read};
 
 use super::RemoteFile;
 
-/// A running hash of the kind that the file's repository promises.
+/// What a file must be, and how to call it.
+#[derive(Clone, Debug)]
+pub(super) struct Expected {
+    /// Repository or address it belongs to.
+    pub owner: String,
+    /// Its path there.
+    pub path: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// What is known of its content.
+    pub promise: Promise,
+}
+
+/// What is known of a content before it is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Promise {
+    /// Its SHA-256.
+    Sha256(String),
+    /// Git's blob id.
+    GitSha1(String),
+    /// Nothing but perhaps the tag that its server gave this version of it.
+    Tag(Option<String>),
+}
+
+impl Expected {
+    pub(super) fn of(owner: String, file: &RemoteFile) -> Self {
+        Self {
+            owner,
+            path: file.path.clone(),
+            bytes: file.bytes,
+            promise: match &file.sha256 {
+                Some(sha256) => Promise::Sha256(sha256.clone()),
+                None => Promise::GitSha1(file.git_sha1.clone()),
+            },
+        }
+    }
+
+    /// The hash that the content must have, if one is known.
+    pub(super) fn hash(&self) -> Option<&str> {
+        match &self.promise {
+            Promise::Sha256(hash) | Promise::GitSha1(hash) => Some(hash),
+            Promise::Tag(_) => None,
+        }
+    }
+
+    pub(super) fn kind(&self) -> &'static str {
+        match self.promise {
+            Promise::GitSha1(_) => "git sha1",
+            Promise::Sha256(_) | Promise::Tag(_) => "sha256",
+        }
+    }
+}
+
+/// True for the beginning of the text that stands in git for a large file (git-lfs `docs/spec.md`).
+pub(crate) fn is_pointer(content: &[u8]) -> bool {
+    content.len() < 1024 && content.starts_with(b"version https://git-lfs.github.com/spec/")
+}
+
+/// A running hash of the kind that is promised, or SHA-256.
 pub(super) enum ContentHash {
     Sha256(Sha256),
     GitBlob(Sha1),
 }
 
 impl ContentHash {
-    pub(super) fn new(file: &RemoteFile) -> Self {
-        match file.sha256 {
-            Some(_) => Self::Sha256(Sha256::new()),
-            None => Self::GitBlob(blob_prefix(file.bytes)),
+    pub(super) fn new(expected: &Expected) -> Self {
+        match expected.promise {
+            Promise::GitSha1(_) => Self::GitBlob(blob_prefix(expected.bytes)),
+            Promise::Sha256(_) | Promise::Tag(_) => Self::Sha256(Sha256::new()),
         }
     }
 
@@ -79,7 +137,7 @@ mod tests {
             sha256: sha256.map(str::to_owned),
             git_sha1: String::new(),
         };
-        let mut hash = ContentHash::new(&file);
+        let mut hash = ContentHash::new(&Expected::of("owner/name".to_owned(), &file));
         assert_eq!(
             hash.update_from(content, u64::MAX).unwrap(),
             content.len() as u64

@@ -21,8 +21,51 @@ const MAX_REDIRECTS: usize = 10;
 /// What a request is about, for messages.
 #[derive(Clone, Copy)]
 pub(super) struct Subject<'a> {
-    pub repo: &'a RepoId,
+    pub place: Place<'a>,
     pub what: &'a str,
+}
+
+/// Whose server answers.
+#[derive(Clone, Copy)]
+pub(super) enum Place<'a> {
+    /// The hub, for a repository.
+    Hub(&'a RepoId),
+    /// Anybody's, at an address that a manifest names.
+    Web,
+}
+
+/// How patient transfers are: the part of the options that every kind of server shares.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manners {
+    pub timeout: Duration,
+    pub retries: u32,
+    pub first_wait: Duration,
+    pub longest_wait: Duration,
+    pub piece_bytes: u64,
+    pub offline: bool,
+}
+
+/// Where a request goes, and whether the chain of redirects that led there has left its first origin.
+#[derive(Clone, Debug)]
+pub(super) struct Hop {
+    pub url: Url,
+    pub away: bool,
+}
+
+impl Hop {
+    pub(super) fn first(url: &Url) -> Self {
+        Self {
+            url: url.clone(),
+            away: false,
+        }
+    }
+}
+
+/// The method of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    Get,
+    Head,
 }
 
 /// Why one attempt failed.
@@ -51,10 +94,12 @@ impl Failure {
     }
 }
 
-/// Sends requests for one endpoint.
+/// Sends requests: to one hub with its token, or to anybody without one.
 pub(super) struct Client {
     agent: Agent,
-    endpoint: Url,
+    /// For servers on this machine, which no proxy can reach.
+    direct: Agent,
+    endpoint: Option<Url>,
     token: Option<Token>,
 }
 
@@ -63,9 +108,30 @@ pub(super) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: BodyReader<'static>,
+    /// Where the answer came from.
+    pub hop: Hop,
+}
+
+/// The client below: follows nothing, decodes nothing, and takes no status for an error.
+pub(super) fn agent(timeout: Duration, direct: bool) -> Agent {
+    let mut config = Agent::config_builder()
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .accept_encoding("identity")
+        .user_agent(concat!("andromeda/", env!("CARGO_PKG_VERSION")))
+        .max_idle_connections_per_host(16)
+        .timeout_resolve(Some(timeout))
+        .timeout_connect(Some(timeout))
+        .timeout_per_read(Some(timeout))
+        .timeout_per_write(Some(timeout));
+    if direct {
+        config = config.proxy(None);
+    }
+    config.build().new_agent()
 }
 
 impl Client {
+    /// A client of the hub that the options name.
     pub(super) fn new(options: &HubOptions) -> Result<Self, FetchError> {
         let refuse = |reason: &str| FetchError::Setting {
             name: "HF_ENDPOINT",
@@ -75,33 +141,38 @@ impl Client {
         if endpoint.query().is_some() {
             return Err(refuse("it holds a query"));
         }
-        let mut config = Agent::config_builder()
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .accept_encoding("identity")
-            .user_agent(concat!("andromeda/", env!("CARGO_PKG_VERSION")))
-            .timeout_resolve(Some(options.timeout))
-            .timeout_connect(Some(options.timeout))
-            .timeout_per_read(Some(options.timeout))
-            .timeout_per_write(Some(options.timeout));
-        if endpoint.origin().is_loopback() {
-            config = config.proxy(None);
-        }
         Ok(Self {
-            agent: config.build().new_agent(),
-            endpoint,
+            endpoint: Some(endpoint),
             token: options.token.clone(),
+            ..Self::anonymous(options.timeout)
         })
     }
 
-    /// Address of a path below the endpoint; `path` is already escaped.
+    /// A client that has no token to lose.
+    pub(super) fn anonymous(timeout: Duration) -> Self {
+        Self {
+            agent: agent(timeout, false),
+            direct: agent(timeout, true),
+            endpoint: None,
+            token: None,
+        }
+    }
+
+    /// Address of a path below the hub's endpoint; `path` is already escaped.
     pub(super) fn address(&self, path: &str, query: Option<String>) -> Url {
-        self.endpoint.below(path, query)
+        let endpoint = self.endpoint.as_ref();
+        endpoint
+            .expect("only a client of the hub is asked for its addresses")
+            .below(path, query)
     }
 
     fn may_carry_token(&self, url: &Url) -> bool {
         let origin = url.origin();
-        origin == self.endpoint.origin() && (origin.is_https() || origin.is_loopback())
+        let is_home = self
+            .endpoint
+            .as_ref()
+            .is_some_and(|endpoint| origin == endpoint.origin());
+        is_home && (origin.is_https() || origin.is_loopback())
     }
 
     /// One attempt, redirects included.
@@ -111,16 +182,34 @@ impl Client {
         headers: &[(HeaderName, String)],
         subject: Subject<'_>,
     ) -> Result<Answer, Failure> {
+        self.send(Method::Get, Hop::first(url), headers, subject)
+    }
+
+    /// One attempt from a hop on, redirects included.
+    pub(super) fn send(
+        &self,
+        method: Method,
+        from: Hop,
+        headers: &[(HeaderName, String)],
+        subject: Subject<'_>,
+    ) -> Result<Answer, Failure> {
         let protocol = |url: &Url, reason: String| FetchError::Protocol {
             url: url.shown(),
             reason,
         };
-        let mut url = url.clone();
-        let mut trusted = true;
+        let mut hop = from;
+        let agent = if hop.url.origin().is_loopback() {
+            &self.direct
+        } else {
+            &self.agent
+        };
         for _ in 0..=MAX_REDIRECTS {
-            trusted &= self.may_carry_token(&url);
+            let trusted = !hop.away && self.may_carry_token(&hop.url);
             let token = self.token.as_ref().filter(|_| trusted);
-            let mut request = self.agent.get(url.to_string());
+            let mut request = match method {
+                Method::Get => agent.get(hop.url.to_string()),
+                Method::Head => agent.head(hop.url.to_string()),
+            };
             for (name, value) in headers {
                 request = request.header(name, value);
             }
@@ -129,35 +218,38 @@ impl Client {
             }
             let response = request
                 .call()
-                .map_err(|error| self.classify(&url, &error))?;
+                .map_err(|error| self.classify(&hop.url, &error))?;
             let status = response.status();
             match status.as_u16() {
-                200 | 206 | 416 => return self.open(&url, response),
+                200 | 206 | 416 => return self.open(hop, response),
                 301 | 302 | 303 | 307 | 308 => {
                     let location = response.headers().get(header::LOCATION);
-                    let next = redirect(&url, location.and_then(|value| value.to_str().ok()));
-                    url = next.map_err(|reason| protocol(&url, reason))?;
+                    let next = redirect(&hop.url, location.and_then(|value| value.to_str().ok()));
+                    let url = next.map_err(|reason| protocol(&hop.url, reason))?;
+                    let away = hop.away || url.origin() != hop.url.origin();
+                    hop = Hop { url, away };
                 }
-                _ => return Err(self.refusal(&url, &response, token.is_some(), subject)),
+                _ => return Err(self.refusal(&hop, &response, token.is_some(), subject)),
             }
         }
-        Err(protocol(&url, format!("more than {MAX_REDIRECTS} redirects")).into())
+        Err(protocol(&hop.url, format!("more than {MAX_REDIRECTS} redirects")).into())
     }
 
-    fn open(&self, url: &Url, response: Response<Body>) -> Result<Answer, Failure> {
+    fn open(&self, hop: Hop, response: Response<Body>) -> Result<Answer, Failure> {
         let (head, body) = response.into_parts();
         let coding = head.headers.get(header::CONTENT_ENCODING);
         if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
             // A size and a hash belong to the file, not to what a proxy made of it.
             return Err(Failure::retry(format!(
                 "{} sends an encoded body although none was asked for",
-                url.origin()
+                hop.url.origin()
             )));
         }
         Ok(Answer {
             status: head.status,
             headers: head.headers,
             body: body.into_reader(),
+            hop,
         })
     }
 
@@ -179,7 +271,7 @@ impl Client {
     /// What an answer that is neither content nor redirect means.
     fn refusal(
         &self,
-        url: &Url,
+        hop: &Hop,
         response: &Response<Body>,
         token_sent: bool,
         subject: Subject<'_>,
@@ -192,28 +284,49 @@ impl Client {
                 .and_then(|value| value.to_str().ok())
                 .unwrap_or("")
         };
-        let repo = subject.repo.to_string();
-        let what = subject.what.to_owned();
-        // A signed address of the storage behind the hub may have expired: the next attempt gets a new one.
-        let elsewhere = url.origin() != self.endpoint.origin();
-        let passing = matches!(status, 408 | 425 | 429 | 500..=599) || (elsewhere && status == 403);
+        // A signed address of the storage behind a server may have expired: the next attempt gets a new one.
+        let passing = matches!(status, 408 | 425 | 429 | 500..=599) || (hop.away && status == 403);
         if passing {
             return Failure::Retry {
                 reason: format!("HTTP {status}"),
                 after: wish(response.headers()),
             };
         }
+        let protocol = || FetchError::Protocol {
+            url: hop.url.shown(),
+            reason: format!("HTTP {status}"),
+        };
+        let repo = match subject.place {
+            Place::Hub(repo) => repo.to_string(),
+            Place::Web => {
+                let remedy = match status {
+                    401 | 403 => {
+                        "its server gives it to nobody without a login; bring it here yourself and name its folder in [source.folder]"
+                    }
+                    404 | 410 => "check the address in the dataset's manifest",
+                    _ => return Failure::Stop(protocol()),
+                };
+                return Failure::Stop(FetchError::Web {
+                    url: hop.url.shown(),
+                    status,
+                    remedy,
+                });
+            }
+        };
+        let what = subject.what.to_owned();
         let message = text("x-error-message").to_ascii_lowercase();
         let gated = text("x-error-code") == "GatedRepo"
             || message.contains("gated")
             || message.contains("restricted");
-        let insecure = self.token.is_some() && !self.may_carry_token(&self.endpoint);
+        let insecure = self.token.is_some()
+            && self
+                .endpoint
+                .as_ref()
+                .is_some_and(|endpoint| !self.may_carry_token(endpoint));
         Failure::Stop(match status {
             401 | 403 if gated => FetchError::Gated {
+                page: self.address(&format!("datasets/{repo}"), None).shown(),
                 repo,
-                page: self
-                    .address(&format!("datasets/{}", subject.repo), None)
-                    .shown(),
                 remedy: match (token_sent, insecure) {
                     (true, _) => {
                         "run again (a token was sent; its account has no access yet, or it may not read gated repositories)"
@@ -254,10 +367,7 @@ impl Client {
                     _ => "check the id and the revision",
                 },
             },
-            _ => FetchError::Protocol {
-                url: url.shown(),
-                reason: format!("HTTP {status}"),
-            },
+            _ => protocol(),
         })
     }
 }
@@ -336,17 +446,17 @@ fn seconds_of_date(text: &str) -> Option<u64> {
 }
 
 /// Counts the attempts of one piece of work and says how long to wait before the next.
-pub(super) struct Patience<'a> {
-    options: &'a HubOptions,
+pub(super) struct Patience {
+    manners: Manners,
     seed: u64,
     failures: u32,
 }
 
-impl<'a> Patience<'a> {
+impl Patience {
     /// The jitter is a function of `key` and the attempt: workers that start together do not return together.
-    pub(super) fn new(options: &'a HubOptions, key: &str) -> Self {
+    pub(super) fn new(manners: Manners, key: &str) -> Self {
         Self {
-            options,
+            manners,
             seed: xxh3_64(key.as_bytes()),
             failures: 0,
         }
@@ -372,20 +482,20 @@ impl<'a> Patience<'a> {
             attempts: self.failures,
             reason,
         };
-        if self.failures > self.options.retries {
+        if self.failures > self.manners.retries {
             return Err(give_up(reason.to_owned()));
         }
-        if let Some(after) = after.filter(|after| *after > self.options.longest_wait) {
+        if let Some(after) = after.filter(|after| *after > self.manners.longest_wait) {
             let asked = after.as_secs();
             return Err(give_up(format!(
                 "{reason}, and the server asks to wait {asked} seconds"
             )));
         }
         let doubled = self
-            .options
+            .manners
             .first_wait
             .saturating_mul(1 << (self.failures - 1).min(16));
-        let calm = doubled.min(self.options.longest_wait);
+        let calm = doubled.min(self.manners.longest_wait);
         // Between one half and all of it.
         let mixed = xxh3_64(&(self.seed ^ u64::from(self.failures)).to_le_bytes());
         let share = 512 + u32::try_from(mixed % 512).expect("a remainder of 512 fits");
@@ -499,7 +609,7 @@ mod tests {
         let mut options = HubOptions::new("http://127.0.0.1", Path::new("cache"));
         options.retries = 12;
         let url = Url::parse("http://127.0.0.1/x?secret").unwrap();
-        let mut patience = Patience::new(&options, "file");
+        let mut patience = Patience::new(options.manners(), "file");
         for attempt in 0..12_u32 {
             let full = Duration::from_secs(1 << attempt).min(options.longest_wait);
             let wait = patience.wait(&url, "HTTP 503", None).unwrap();

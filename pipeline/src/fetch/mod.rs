@@ -1,4 +1,5 @@
-//! Remote files become verified local files.
+//! Remote files become verified local files: those of a dataset hub, those at plain addresses ([`Web`]) and
+//! those of stores of objects ([`Store`]).
 //!
 //! A client of the dataset hub that keeps four promises which the ready-made ones do not: a download goes on where it stopped,
 //! also in another process; nothing is published under its name before its size and hash are those that the repository lists;
@@ -27,25 +28,37 @@ mod access;
 mod cache;
 mod download;
 mod error;
+mod gate;
 mod hash;
 mod http;
 mod name;
 mod options;
+mod pieces;
+mod store;
 mod url;
+mod web;
 
 pub use cache::free_bytes;
 pub use error::FetchError;
+pub(crate) use hash::is_pointer;
 pub use name::{Commit, RepoId, check_path, check_revision};
+pub(crate) use name::{is_hex, path_problem};
 pub use options::{HubOptions, Token};
+pub use store::Store;
+pub use web::{Pin, Web, check_address};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use ureq::http::header;
 
 use cache::RepoCache;
-use http::{Client, Failure, Patience, Subject};
+use download::{Found, Job};
+use gate::Gate;
+use hash::Expected;
+use http::{Client, Failure, Patience, Place, Subject};
 use url::{Url, escape, escape_path};
 
 /// Most files a listing may have.
@@ -137,10 +150,11 @@ pub enum FetchEvent<'a> {
     },
 }
 
-/// A client of one hub with one cache. Cheap calls may be made from many threads; each `fetch` is one connection.
+/// A client of one hub with one cache. Calls may be made from many threads: they share [`HubOptions::connections`].
 pub struct Hub {
     options: HubOptions,
     client: Client,
+    gate: Gate,
 }
 
 impl std::fmt::Debug for Hub {
@@ -189,7 +203,12 @@ impl Hub {
     /// [`FetchError::Setting`] where the endpoint is not a plain `http(s)://host[:port][/path]`.
     pub fn new(options: HubOptions) -> Result<Self, FetchError> {
         let client = Client::new(&options)?;
-        Ok(Self { options, client })
+        let gate = Gate::new(options.connections);
+        Ok(Self {
+            options,
+            client,
+            gate,
+        })
     }
 
     /// Root of the hub's addresses.
@@ -226,7 +245,13 @@ impl Hub {
             &format!("api/datasets/{repo}/revision/{}", escape(revision)),
             None,
         );
-        let (answer, _): (RevisionAnswer, _) = self.ask(&url, Subject { repo, what: &what })?;
+        let (answer, _): (RevisionAnswer, _) = self.ask(
+            &url,
+            Subject {
+                place: Place::Hub(repo),
+                what: &what,
+            },
+        )?;
         let reason = "does not answer with a commit".to_owned();
         let commit = answer.sha.parse().map_err(|_| FetchError::Protocol {
             url: url.shown(),
@@ -253,7 +278,10 @@ impl Hub {
                 .try_for_each(|file| file.check(repo))
                 .map(|()| files);
         }
-        let subject = Subject { repo, what: &what };
+        let subject = Subject {
+            place: Place::Hub(repo),
+            what: &what,
+        };
         let first = "recursive=true".to_owned();
         let mut seen = BTreeSet::from([first.clone()]);
         let mut query = Some(first);
@@ -330,8 +358,63 @@ impl Hub {
         file: &RemoteFile,
         on_event: &dyn Fn(FetchEvent<'_>),
     ) -> Result<PathBuf, FetchError> {
+        self.fetch_unless(&AtomicBool::new(false), repo, commit, file, on_event)
+    }
+
+    /// As [`Hub::fetch`], until `stop` is set: what has come by then is kept.
+    ///
+    /// # Errors
+    /// As [`Hub::fetch`], and [`FetchError::Stopped`].
+    pub fn fetch_unless(
+        &self,
+        stop: &AtomicBool,
+        repo: &RepoId,
+        commit: &Commit,
+        file: &RemoteFile,
+        on_event: &dyn Fn(FetchEvent<'_>),
+    ) -> Result<PathBuf, FetchError> {
         file.check(repo)?;
-        download::fetch(self, repo, commit, file, on_event)
+        let cache = self.repo_cache(repo);
+        let pointer = cache.pointer(commit, &file.path);
+        let expected = Expected::of(repo.to_string(), file);
+        let found = download::check(&pointer, &expected)?;
+        if let Found::Whole { .. } = found {
+            on_event(FetchEvent::Cached { bytes: file.bytes });
+            return Ok(pointer);
+        }
+        let what = format!("file `{}` at commit {commit}", file.path);
+        let job = Job {
+            client: &self.client,
+            manners: self.options.manners(),
+            gate: &self.gate,
+            url: self.file_address(repo, commit, &file.path),
+            subject: Subject {
+                place: Place::Hub(repo),
+                what: &what,
+            },
+            expected,
+            slot: cache.slot(file.content_id()),
+            stop,
+        };
+        // Offline, not even the folder of the locks is made for what is not there.
+        if self.options.offline
+            && found == Found::Absent
+            && download::check(&job.slot.blob(), &job.expected)? == Found::Absent
+        {
+            return Err(download::offline(&job));
+        }
+        let lock = job.slot.lock(stop, || on_event(FetchEvent::Waiting))?;
+        download::bring(&job, on_event)?;
+        let pointer = cache.link(commit, &file.path, file.content_id())?;
+        drop(lock);
+        Ok(pointer)
+    }
+
+    /// Bytes of a file that are not in the cache yet, by the sizes of what is there.
+    #[must_use]
+    pub fn missing_bytes(&self, repo: &RepoId, file: &RemoteFile) -> u64 {
+        let slot = self.repo_cache(repo).slot(file.content_id());
+        slot.missing(file.bytes)
     }
 
     fn repo_cache<'a>(&self, repo: &'a RepoId) -> RepoCache<'a> {
@@ -359,7 +442,7 @@ impl Hub {
         url: &Url,
         subject: Subject<'_>,
     ) -> Result<(T, Option<String>), FetchError> {
-        let mut patience = Patience::new(&self.options, &url.to_string());
+        let mut patience = Patience::new(self.options.manners(), &url.to_string());
         loop {
             match self.ask_once(url, subject) {
                 Ok(answer) => return Ok(answer),

@@ -189,14 +189,7 @@ pub fn check_revision(revision: &str) -> Result<(), FetchError> {
 /// # Errors
 /// [`FetchError::FileName`] with the rule that it breaks.
 pub fn check_path(repo: &RepoId, path: &str) -> Result<(), FetchError> {
-    let problem = if path.is_empty() {
-        Some("it is empty")
-    } else if path.len() > 2048 {
-        Some("it is longer than 2,048 bytes")
-    } else {
-        path.split('/').find_map(component_problem)
-    };
-    problem.map_or(Ok(()), |reason| {
+    path_problem(path).map_or(Ok(()), |reason| {
         let shown: String = path.chars().take(300).collect();
         Err(FetchError::FileName {
             repo: repo.to_string(),
@@ -204,6 +197,17 @@ pub fn check_path(repo: &RepoId, path: &str) -> Result<(), FetchError> {
             reason,
         })
     })
+}
+
+/// The rule that a relative path breaks, whatever server it comes from.
+pub(crate) fn path_problem(path: &str) -> Option<&'static str> {
+    if path.is_empty() {
+        Some("it is empty")
+    } else if path.len() > 2048 {
+        Some("it is longer than 2,048 bytes")
+    } else {
+        path.split('/').find_map(component_problem)
+    }
 }
 
 fn component_problem(part: &str) -> Option<&'static str> {

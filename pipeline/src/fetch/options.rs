@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::FetchError;
+use super::http::Manners;
 
 /// A user access token. It is sent to the endpoint's own origin and shown nowhere: `Debug` prints `Token(..)`.
 #[derive(Clone, PartialEq, Eq)]
@@ -61,6 +62,11 @@ pub struct HubOptions {
     pub first_wait: Duration,
     /// Longest wait between attempts. A server that asks for more ends them.
     pub longest_wait: Duration,
+    /// Connections at most, over all files: one a file, and several for a large one while others need none.
+    pub connections: usize,
+    /// Bytes of the pieces in which a large file comes over several connections; what a killed run has to ask for again is at
+    /// most two of them a connection.
+    pub piece_bytes: u64,
 }
 
 impl HubOptions {
@@ -77,6 +83,19 @@ impl HubOptions {
             first_wait: Duration::from_secs(1),
             // The windows of the hub's rate limits are five minutes long.
             longest_wait: Duration::from_secs(300),
+            connections: 8,
+            piece_bytes: 4 << 20,
+        }
+    }
+
+    pub(super) fn manners(&self) -> Manners {
+        Manners {
+            timeout: self.timeout,
+            retries: self.retries,
+            first_wait: self.first_wait,
+            longest_wait: self.longest_wait,
+            piece_bytes: self.piece_bytes,
+            offline: self.offline,
         }
     }
 

@@ -168,6 +168,13 @@ impl Url {
         }
     }
 
+    /// The same address on a mirror, which keeps every host's files in a folder of the host's name.
+    pub(crate) fn mirrored(&self, mirror: &Self) -> Self {
+        let host = self.origin.to_string();
+        let host = host.split_once("://").map_or("", |(_, host)| host);
+        mirror.below(&format!("{host}{}", self.path), self.query.clone())
+    }
+
     pub(crate) fn origin(&self) -> &Origin {
         &self.origin
     }
