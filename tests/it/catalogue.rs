@@ -423,7 +423,13 @@ fn a_field_that_the_first_rows_lack_is_an_error_before_a_whole_run() {
 fn each_config_is_a_dataset_of_the_plan_the_build_and_the_command_line() {
     let bench = Bench::new(vec![glue()]);
     bench.manifest("glue", GLUE);
+    let downloads = || {
+        let plan = bench.json("plan --dataset glue --recipe small");
+        plan["estimate"]["download_bytes"].as_u64().unwrap()
+    };
+    assert!(downloads() > 0);
     let manifest = bench.build("--dataset glue");
+    assert_eq!(downloads(), 0, "what is here is not counted again");
     let told: Vec<_> = manifest
         .datasets
         .iter()

@@ -213,7 +213,13 @@ fn files(part: &Part) -> Vec<String> {
     let hub = source.hub.as_ref().map(|source| &source.files);
     let folder = source.folder.as_ref().map(|source| &source.files);
     let cargo = source.cargo.as_ref().map(|source| &source.files);
-    hub.or(folder).or(cargo).cloned().unwrap_or_default()
+    let url_list = source.url_list.as_ref().map(|source| &source.files);
+    let store = source.store.as_ref().map(|source| &source.files);
+    let patterns = [hub, folder, cargo, url_list, store];
+    match (&source.web, patterns.into_iter().flatten().next()) {
+        (Some(web), _) => web.files.iter().map(|file| file.path.clone()).collect(),
+        (None, patterns) => patterns.cloned().unwrap_or_default(),
+    }
 }
 
 fn shown(dataset: &Dataset, parts: &[Part]) -> String {
