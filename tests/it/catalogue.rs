@@ -350,7 +350,7 @@ manifests/datasets/own.toml:4:1: the budgets are not those of the dataset's tier
             "own",
             r#"
 manifests/datasets/own.toml: a dataset has exactly one source
-  hint: write one of [source.hub], [source.folder], [source.cargo]"#,
+  hint: write one of [source.hub], [source.folder], [source.cargo], [source.web], [source.url-list], [source.store]"#,
         ),
     ];
     for (good, from, to, name, expected) in cases {
