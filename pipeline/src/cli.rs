@@ -163,7 +163,7 @@ pub enum DatasetsCommand {
     },
     /// Look at a dataset of the hub and write a draft of its manifest
     Add {
-        /// The repository, such as hf://allenai/c4 or hf://owner/name@revision
+        /// The repository, such as `hf://allenai/c4` or `hf://owner/name@revision`
         repository: String,
         /// What to call it [default: the repository's name]
         #[arg(long)]

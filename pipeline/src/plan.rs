@@ -19,7 +19,7 @@ use crate::digest::{Digest, Remembered};
 use crate::fetch::{FetchError, Hub, Web};
 use crate::filter::FilterOptions;
 use crate::lock::Lock;
-use crate::read::{Compression, FileFormat, ReadOptions};
+use crate::read::{Compression, FileFormat, ReadOptions, Share};
 use crate::recipe::Recipe;
 use crate::render::RenderOptions;
 use crate::source::{self, Context, Location, PlannedFile, SourceError};
@@ -159,6 +159,8 @@ pub struct Unit {
     pub format: FileFormat,
     /// Compression of all of them.
     pub compression: Compression,
+    /// What is read of the only file, where it is larger than the budget.
+    pub share: Option<Share>,
     /// Hash of the paths and digests of its files.
     pub digest: Digest,
 }
@@ -167,6 +169,12 @@ impl Unit {
     /// Bytes of its files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// Bytes of its files that are read.
+    pub fn read_bytes(&self) -> u64 {
+        self.share
+            .map_or_else(|| self.bytes(), |share| share.take.min(share.of))
     }
 
     /// Whether its files are whole documents read together.
@@ -274,6 +282,7 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
     let downloads = source::downloads(&options.work);
     let mut datasets = Vec::new();
     let mut closed = Vec::new();
+    let mut left_out: Vec<LeftOut> = Vec::new();
     for chosen in &selected.chosen {
         let mut context = Context {
             remembered: &mut remembered,
@@ -283,7 +292,10 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
             downloads: &downloads,
         };
         match resolve(chosen, &recipe, options.full, &mut context) {
-            Ok(planned) => datasets.extend(planned),
+            Ok((planned, without)) => {
+                datasets.extend(planned);
+                left_out.extend(without);
+            }
             Err(SourceError::Written(problem)) => problems.push(problem),
             Err(SourceError::Fetch {
                 error: error @ FetchError::Gated { .. },
@@ -307,7 +319,6 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
     if !problems.is_empty() {
         return Err(Problems(problems).into());
     }
-    let mut left_out: Vec<LeftOut> = Vec::new();
     left_out.extend(selected.benchmarks.into_iter().map(|name| {
         LeftOut {
             name,
@@ -325,6 +336,15 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
             name: dataset.name,
             reason: format!("it does not open ({}); {}", dataset.error, dataset.access),
         }));
+    }
+    if datasets.is_empty() {
+        let reasons: Vec<String> = left_out
+            .iter()
+            .map(|left_out| format!("{}: {}", left_out.name, left_out.reason))
+            .collect();
+        let folder = options.manifests.join("datasets");
+        let problem = Problem::of_file(&folder, "nothing is left to build", reasons.join("; "));
+        return Err(Problems(vec![problem]).into());
     }
     datasets.sort_by(|a, b| (a.tier, &a.name).cmp(&(b.tier, &b.name)));
     let contaminates: Vec<String> = selected
@@ -460,13 +480,13 @@ struct Listed<'a> {
     files: Vec<PlannedFile>,
 }
 
-/// The planned datasets of a chosen one: one a part and tier.
+/// The planned datasets of a chosen one, one a part and tier, and the parts that no budget has room for.
 fn resolve(
     chosen: &Chosen,
     recipe: &Recipe,
     full: bool,
     context: &mut Context<'_>,
-) -> Result<Vec<PlannedDataset>, SourceError> {
+) -> Result<(Vec<PlannedDataset>, Vec<LeftOut>), SourceError> {
     let mut listed = Vec::new();
     for part in &chosen.parts {
         listed.push(list(part, context)?);
@@ -479,6 +499,16 @@ fn resolve(
             error,
         })?;
     }
+    let without = |part: usize| !shares.iter().any(|share| share.part == part);
+    let left_out: Vec<LeftOut> = listed
+        .iter()
+        .enumerate()
+        .filter(|(part, _)| without(*part))
+        .map(|(_, of)| LeftOut {
+            name: of.part.dataset.manifest.name.clone(),
+            reason: "the budget, or that of a more important tier, ends before its files; raise budget-bytes, or lift it with --budget full".to_owned(),
+        })
+        .collect();
     let mut planned = Vec::new();
     for share in shares {
         let of = &listed[share.part];
@@ -496,11 +526,14 @@ fn resolve(
                 of.files.len()
             ));
         }
-        if share.files.is_empty() {
-            continue;
+        if let Some(Share { take, of }) = share.share {
+            notes.push(format!(
+                "its file is larger than the budget: {:.0} % of the file's blocks are read, evenly spread",
+                take as f64 * 100.0 / of as f64
+            ));
         }
         let units =
-            units::units(share.files, &manifest.read).map_err(|path| {
+            units::units(share.files, &manifest.read, share.share).map_err(|path| {
                 let message = format!("the format of `{path}` is not known by its name");
                 let problem = problem_of(of.part, &["source"], message);
                 SourceError::Written(problem.hint(
@@ -529,11 +562,11 @@ fn resolve(
             notes,
         });
     }
-    Ok(planned)
+    Ok((planned, left_out))
 }
 
 /// Asks whether a gated dataset's files open: a listing kept from before, or a public one, says nothing of them.
-fn opens(shares: &[choose::Share], context: &Context<'_>) -> Result<(), FetchError> {
+fn opens(shares: &[choose::Taken], context: &Context<'_>) -> Result<(), FetchError> {
     let Some(hub) = context.hub.as_ref() else {
         return Ok(());
     };

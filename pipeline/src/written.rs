@@ -519,6 +519,22 @@ mod tests {
     }
 
     #[test]
+    fn an_item_of_a_list_is_named_by_its_number() {
+        let source = "[[config]]\nname = \"a\"\n[[config]]\nname = \"b\"\n[[config.example]]\ntext = \"t\"\nlist = [1, 2]\n";
+        let line = |keys: &[&str]| {
+            let problem = Problem::at(Path::new("d.toml"), source, keys, "wrong");
+            problem.place.map(|place| place.line)
+        };
+        assert_eq!(line(&["config", "0", "name"]), Some(2));
+        assert_eq!(line(&["config", "1", "name"]), Some(4));
+        assert_eq!(line(&["config", "1", "example", "0", "text"]), Some(6));
+        assert_eq!(line(&["config", "1", "example", "0", "list", "1"]), Some(7));
+        // What is not there is shown at the list, or not at all.
+        assert_eq!(line(&["config", "7", "name"]), line(&["config"]));
+        assert_eq!(line(&["other", "0"]), None);
+    }
+
+    #[test]
     fn broken_syntax_is_one_problem_with_a_place() {
         let problems = parse::<Written>(Path::new("d.toml"), "name = \"n\nx").unwrap_err();
         assert_eq!(problems.len(), 1);

@@ -149,6 +149,10 @@ fn every_command_answers_in_json() {
             .unwrap()
             .starts_with('w')
     );
+    let datasets = json_of(&folder, "datasets");
+    assert_eq!(datasets["datasets"][0]["licence"], "CC0-1.0");
+    let shown = json_of(&folder, "datasets show own");
+    assert_eq!(shown["parts"][0]["render"], json!({ "text": "text" }));
     let verified = json_of(&folder, &format!("verify {name}"));
     assert_eq!(
         (&verified["root"], &verified["faults"]),
@@ -179,6 +183,9 @@ fn every_command_has_help_and_wrong_words_end_with_2() {
         "why",
         "status",
         "gc",
+        "datasets",
+        "datasets show",
+        "datasets add",
         "tokenizer",
         "tokenizer train",
     ];
@@ -198,6 +205,15 @@ fn every_command_has_help_and_wrong_words_end_with_2() {
         ("build --threads 0", "--threads"),
         ("build --memory 4X", "write K, M, G or T"),
         ("build --dataset own --recipe small --budget half", "full"),
+        ("plan --dataset won --recipe small", "did you mean `own`?"),
+        ("datasets shwo", "show"),
+        ("datasets show", "<NAME>"),
+        ("datasets show won", "did you mean `own`?"),
+        ("datasets add owner/name", "write hf://owner/name"),
+        (
+            "datasets add hf://owner/name --name own",
+            "is not overwritten",
+        ),
         ("why", "<DOCUMENT>"),
         ("verify nowhere", "is no finished build"),
         ("inspect", "holds no finished build"),
@@ -231,7 +247,15 @@ fn stdout_is_data_and_stderr_is_talk() {
     ] {
         assert!(stderr.contains(word), "{word}: {stderr}");
     }
-    for arguments in ["verify", "inspect", "status", "gc", "why own/x.jsonl#41"] {
+    for arguments in [
+        "verify",
+        "inspect",
+        "status",
+        "gc",
+        "why own/x.jsonl#41",
+        "datasets",
+        "datasets show own",
+    ] {
         let (stdout, stderr) = run(&folder, arguments, 0);
         assert_ne!(stdout, "", "{arguments}");
         assert_eq!(stderr, "", "{arguments}");

@@ -532,6 +532,113 @@ fn a_later_tier_takes_the_files_beyond_the_earlier_ones_budget() {
 }
 
 #[test]
+fn a_budget_smaller_than_a_file_takes_blocks_from_all_over_it() {
+    let rows = sentences(7, 400);
+    let bytes = rows.len() as u64;
+    let bench = Bench::new(vec![Repository::from_files(
+        "owner/one",
+        [("x.jsonl", rows)],
+    )]);
+    let text = OWN
+        .replace("\"own\"", "\"one\"")
+        .replace("owner/name", "owner/one")
+        .replace("en/x-train.*.jsonl", "x.jsonl")
+        .replace("[render]", "[read]\nblock-bytes = 4000\n[render]");
+    let with_budget = |budget: &str| {
+        bench.manifest("one", &text.replace("tiers", &format!("{budget}\ntiers")));
+    };
+    with_budget(&format!("budget-bytes = {}", bytes / 4));
+    let plan = bench.json("plan --dataset one --recipe small");
+    assert_eq!(
+        plan["datasets"][0]["notes"],
+        json!([
+            "its file is larger than the budget: 25 % of the file's blocks are read, evenly spread"
+        ])
+    );
+    let quarter = bench.build("--dataset one").datasets[0].funnel.documents_in;
+    assert!((80..=130).contains(&quarter), "{quarter}");
+    let life = bench.json("why one/x.jsonl#0 --most 1");
+    assert_eq!(life["document"]["id"], "one/x.jsonl#0");
+    let ids: Vec<u64> = bench
+        .run("why one/x.jsonl --most 400 --json", 0)
+        .stdout
+        .lines()
+        .map(|line| {
+            let life: Value = serde_json::from_str(line).unwrap();
+            life["document"]["id"]
+                .as_str()
+                .unwrap()
+                .split_once('#')
+                .unwrap()
+                .1
+                .parse()
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(ids.len() as u64, quarter);
+    for part in 0..4 {
+        let there = ids
+            .iter()
+            .filter(|row| (part * 100..part * 100 + 100).contains(*row));
+        assert!(there.count() > 10, "{part}: {ids:?}");
+    }
+    assert_eq!(
+        bench.build("--dataset one --budget full").datasets[0]
+            .funnel
+            .documents_in,
+        400
+    );
+    // Its only file is the high tier's.
+    let two = text.replace(
+        "tiers = [\"low\"]",
+        "tiers = [\"high\", \"low\"]\nbudget-bytes = { high = 5, low = 5 }",
+    );
+    bench.manifest("one", &two);
+    let said = bench.run("plan --priority low --recipe small", 2);
+    assert!(
+        said.stderr
+            .contains("nothing is left to build\n  hint: one: the budget"),
+        "{}",
+        said.stderr
+    );
+}
+
+#[test]
+fn what_cannot_fit_is_refused_with_the_number_and_the_flag_that_helps() {
+    let bench = Bench::new(vec![owner()]);
+    bench.manifest("own", OWN);
+    let plan = "plan --dataset own --recipe small --threads";
+    let needs = |threads: u64| {
+        let plan = bench.json(&format!("{plan} {threads}"));
+        plan["estimate"]["memory_bytes"].as_u64().unwrap()
+    };
+    let (one, four) = (needs(1), needs(4));
+    let between = one.midpoint(four);
+    let said = bench.run(&format!("{plan} 4 --memory {between}"), 10);
+    let megabytes = |bytes: u64| bytes / 1_000_000;
+    for word in [
+        format!(
+            "needs about {} MB and {} MB are allowed",
+            megabytes(four),
+            megabytes(between)
+        ),
+        format!(
+            "--threads 2 fits, or give --memory {}M",
+            four.div_ceil(1 << 20)
+        ),
+    ] {
+        assert!(said.stderr.contains(&word), "{word}: {}", said.stderr);
+    }
+    bench.run(&format!("{plan} 2 --memory {between}"), 0);
+    let said = bench.run(&format!("{plan} 4 --memory 1M"), 10);
+    assert!(
+        said.stderr.contains("give --memory ") && !said.stderr.contains("fits"),
+        "{}",
+        said.stderr
+    );
+}
+
+#[test]
 fn a_budget_over_configs_leaves_none_of_them_out() {
     let bench = Bench::new(vec![glue()]);
     bench.manifest(

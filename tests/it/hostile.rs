@@ -681,6 +681,37 @@ fn a_full_disk_ends_with_10_leaves_nothing_half_written_and_is_gone_on_with() {
 }
 
 #[test]
+fn an_interrupted_run_does_not_need_the_room_again_that_it_has_filled() {
+    let folder = own("[read]\nblock-bytes = 65536\n");
+    put(&folder, "x.jsonl", lines(1, 2_000));
+    let what = "--manifest manifests/datasets/own.toml --recipe planted";
+    let plan = ended(&mut andromeda(
+        folder.path(),
+        &format!("plan {what} --json"),
+    ))
+    .with(0, &[]);
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    let needed = plan["estimate"]["disk_bytes"].as_u64().unwrap() / 1024;
+    fs::create_dir(folder.path().join("box")).unwrap();
+    // All but publishing is done when the disk is filled up to three quarters of what the plan asks for.
+    let script = format!(
+        "mount -t tmpfs -o size=256m none box || exit 99
+         \"$PROGRAM\" build {what} --work box/work --shards box/shards >first 2>err || exit 97
+         rm -r box/shards
+         free=$(df --output=avail -k box | tail -n 1)
+         head -c $(((free - {needed} * 3 / 4) * 1024)) /dev/zero >box/other
+         \"$PROGRAM\" build {what} --work box/fresh --shards box/shards >out 2>err; echo \"fresh $?\"
+         \"$PROGRAM\" build {what} --work box/work --shards box/shards >second 2>err; echo \"again $?\"
+         cat err >&2; cmp first second"
+    );
+    let Some(said) = in_namespace(folder.path(), &script) else {
+        return;
+    };
+    let said = said.with(0, &["done before"]);
+    assert_eq!(said.stdout, "fresh 10\nagain 0\n", "{said:#?}");
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_is_named_and_the_work_is_not_lost() {
     let folder = own("");
     put(&folder, "x.jsonl", lines(1, 60));

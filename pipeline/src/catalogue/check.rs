@@ -164,7 +164,7 @@ impl Checks<'_> {
             let trains = !hub.files.is_empty() || each(|config| !config.files.is_empty());
             let tests = !hub.evaluation_files.is_empty()
                 || each(|config| !config.evaluation_files.is_empty());
-            if !trains && !(manifest.evaluation && tests) {
+            if !(trains || manifest.evaluation && tests) {
                 self.wrong(
                     &["source", "hub"],
                     "the source names no files",

@@ -14,6 +14,7 @@ use super::block::{BlockCounters, Entry, Output, Stages};
 use super::cpu::Watch;
 use super::store::{Receipt, SectionFile, Store, StoreError};
 use crate::analysis::Scratch;
+use crate::catalogue::Kind;
 use crate::dedup::signature::MinHasher;
 use crate::digest::{Digest, Stamp};
 use crate::filter::Filters;
@@ -338,7 +339,10 @@ impl Worker {
                 MinHasher::new(near.minhash()).expect("the plan checked the signature's shape")
             }),
         };
-        let mut signer = stages.hasher.as_ref().map(MinHasher::signer);
+        // Pairs that share a prompt and an answer are alike on purpose: such documents are only ever exact duplicates.
+        let judged = matches!(job.dataset.kind, Kind::Preference | Kind::Process);
+        let hasher = stages.hasher.as_ref().filter(|_| !judged);
+        let mut signer = hasher.map(MinHasher::signer);
         let render = Render::new(&job.dataset.render).expect("the plan checked the render table");
         let mut out = Output::new(&stages, job.unit.is_group());
         let mut batch: Vec<Entry> = Vec::new();
@@ -559,7 +563,7 @@ fn next_task(
                 .ok()
                 .map(|render| render.fields());
             match read::open(&job.places[0], &options) {
-                Ok(source) => source,
+                Ok(source) => read::sampled(source, job.unit.share),
                 Err(error) => {
                     job.must_be_unchanged()?;
                     note_fault(job, &error, done, progress);

@@ -2,14 +2,17 @@
 
 use super::{Listed, PlannedFile};
 use crate::catalogue::{BudgetBytes, Chosen, Tier};
+use crate::read::Share;
 
 /// The files of one part that one tier takes.
-pub(super) struct Share {
+pub(super) struct Taken {
     /// The part, by its number in the list.
     pub part: usize,
     pub tier: Tier,
     /// Sorted by path.
     pub files: Vec<PlannedFile>,
+    /// What is read of the only file, where it alone is larger than the budget.
+    pub share: Option<Share>,
 }
 
 /// Divides the files of a dataset's parts among the tiers that it is taken in.
@@ -18,7 +21,7 @@ pub(super) struct Share {
 /// config of a large dataset is missing from a small budget. A tier takes files of that order until its budget is full;
 /// where tiers have budgets of their own, each goes on where the more important one stopped, whether that one is part of
 /// this build or not.
-pub(super) fn shares(chosen: &Chosen, listed: &[Listed<'_>], full: bool) -> Vec<Share> {
+pub(super) fn shares(chosen: &Chosen, listed: &[Listed<'_>], full: bool) -> Vec<Taken> {
     let mut shares = Vec::new();
     let mut pool = Vec::new();
     for (part, of) in listed.iter().enumerate() {
@@ -27,12 +30,8 @@ pub(super) fn shares(chosen: &Chosen, listed: &[Listed<'_>], full: bool) -> Vec<
             // A config's own budget.
             Some(BudgetBytes::Whole(budget)) if of.part.config.is_some() => {
                 let budget = if full { u64::MAX } else { budget };
-                let taken = cut(&files, budget);
-                shares.extend(divide(
-                    files[..taken].to_vec(),
-                    chosen.tiers[0],
-                    listed.len(),
-                ));
+                let files = files[..cut(&files, budget)].to_vec();
+                shares.extend(divide(files, budget, chosen.tiers[0], listed.len()));
             }
             _ => pool.push(files),
         }
@@ -52,19 +51,19 @@ pub(super) fn shares(chosen: &Chosen, listed: &[Listed<'_>], full: bool) -> Vec<
     let mut left = firsts;
     left.append(&mut others);
     match &chosen.dataset.manifest.budget_bytes {
-        None => shares.extend(divide(left, chosen.tiers[0], listed.len())),
+        None => shares.extend(divide(left, u64::MAX, chosen.tiers[0], listed.len())),
         Some(BudgetBytes::Whole(budget)) => {
-            let taken = cut(&left, if full { u64::MAX } else { *budget });
-            left.truncate(taken);
-            shares.extend(divide(left, chosen.tiers[0], listed.len()));
+            let budget = if full { u64::MAX } else { *budget };
+            left.truncate(cut(&left, budget));
+            shares.extend(divide(left, budget, chosen.tiers[0], listed.len()));
         }
         Some(BudgetBytes::PerTier(budgets)) => {
             for (tier, budget) in budgets {
                 let last = chosen.tiers.last() == Some(tier);
-                let taken = cut(&left, if full && last { u64::MAX } else { *budget });
-                let rest = left.split_off(taken);
+                let budget = if full && last { u64::MAX } else { *budget };
+                let rest = left.split_off(cut(&left, budget));
                 if chosen.tiers.contains(tier) {
-                    shares.extend(divide(left, *tier, listed.len()));
+                    shares.extend(divide(left, budget, *tier, listed.len()));
                 }
                 left = rest;
             }
@@ -109,20 +108,29 @@ fn cut(files: &[Ordered], budget: u64) -> usize {
     files.len()
 }
 
-fn divide(files: Vec<Ordered>, tier: Tier, parts: usize) -> Vec<Share> {
-    let mut shares: Vec<Share> = (0..parts)
-        .map(|part| Share {
+/// The taken files by part. A budget that is smaller than its only file takes that share of the file.
+fn divide(files: Vec<Ordered>, budget: u64, tier: Tier, parts: usize) -> Vec<Taken> {
+    let share = match files.as_slice() {
+        [only] if only.file.bytes > budget => Some(Share {
+            take: budget,
+            of: only.file.bytes,
+        }),
+        _ => None,
+    };
+    let mut taken: Vec<Taken> = (0..parts)
+        .map(|part| Taken {
             part,
             tier,
             files: Vec::new(),
+            share,
         })
         .collect();
     for ordered in files {
-        shares[ordered.part].files.push(ordered.file);
+        taken[ordered.part].files.push(ordered.file);
     }
-    shares.retain(|share| !share.files.is_empty());
-    for share in &mut shares {
-        share.files.sort_by(|a, b| a.path.cmp(&b.path));
+    taken.retain(|taken| !taken.files.is_empty());
+    for taken in &mut taken {
+        taken.files.sort_by(|a, b| a.path.cmp(&b.path));
     }
-    shares
+    taken
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Unit;
 use crate::digest::Digest;
-use crate::read::{Compression, FileFormat, ReadOptions};
+use crate::read::{Compression, FileFormat, ReadOptions, Share};
 use crate::source::PlannedFile;
 
 /// Small files are read together until they weigh about this much.
@@ -12,7 +12,11 @@ const GROUP_BYTES: u64 = 8 << 20;
 
 /// One unit a file, but small whole-document files in groups. A group ends at a file chosen by the hash of its path, so
 /// that one more file changes one group and not all after it. The error is the path whose format is unknown.
-pub(super) fn units(files: Vec<PlannedFile>, read: &ReadOptions) -> Result<Vec<Unit>, String> {
+pub(super) fn units(
+    files: Vec<PlannedFile>,
+    read: &ReadOptions,
+    share: Option<Share>,
+) -> Result<Vec<Unit>, String> {
     let mut units = Vec::new();
     let mut group: Vec<PlannedFile> = Vec::new();
     let mut weight = 0;
@@ -34,22 +38,28 @@ pub(super) fn units(files: Vec<PlannedFile>, read: &ReadOptions) -> Result<Vec<U
                     std::mem::take(&mut group),
                     FileFormat::Text,
                     Compression::None,
+                    None,
                 ));
                 weight = 0;
             }
         } else {
-            units.push(unit(vec![file], format, compression));
+            units.push(unit(vec![file], format, compression, share));
         }
     }
     if !group.is_empty() {
-        units.push(unit(group, FileFormat::Text, Compression::None));
+        units.push(unit(group, FileFormat::Text, Compression::None, None));
     }
     units.sort_by(|a, b| a.files[0].path.cmp(&b.files[0].path));
     Ok(units)
 }
 
-fn unit(files: Vec<PlannedFile>, format: FileFormat, compression: Compression) -> Unit {
-    let digest = Digest::of_value(&(
+fn unit(
+    files: Vec<PlannedFile>,
+    format: FileFormat,
+    compression: Compression,
+    share: Option<Share>,
+) -> Unit {
+    let whole = Digest::of_value(&(
         files
             .iter()
             .map(|file| (&file.path, &file.digest))
@@ -57,10 +67,15 @@ fn unit(files: Vec<PlannedFile>, format: FileFormat, compression: Compression) -
         format!("{format:?}"),
         format!("{compression:?}"),
     ));
+    let digest = match share {
+        None => whole,
+        Some(share) => Digest::of_value(&(whole, share)),
+    };
     Unit {
         files,
         format,
         compression,
+        share,
         digest,
     }
 }

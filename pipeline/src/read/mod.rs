@@ -17,6 +17,7 @@ mod jsonl;
 mod options;
 mod parquet;
 mod rows;
+mod sample;
 mod tar;
 mod text;
 
@@ -29,6 +30,7 @@ use std::sync::Arc;
 
 pub use error::{ReadError, RowFault};
 pub use options::{Compression, FileFormat, ReadOptions};
+pub use sample::{Share, sampled};
 
 /// A row as its file has it: field names and values. A name that occurs twice keeps its last value.
 pub type Row = serde_json::Map<String, serde_json::Value>;

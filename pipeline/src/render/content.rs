@@ -96,33 +96,50 @@ impl Content {
     /// dialogue is not. Marks are hh-rlhf's, `\n\nHuman:` and `\n\nAssistant:`, which need no tokens of their own; a
     /// turn's text follows its mark after a blank, and that blank belongs to the text, as tokenizers split it.
     ///
-    /// Of a preference the chosen answer is trained; of a process the steps up to the first that is wrong.
+    /// Of a preference the chosen answer is trained, and the rejected one stands after it without loss, so that what trains on
+    /// pairs finds both; of a process the steps up to the first that is wrong are trained, and those from there on follow
+    /// without loss, so that the first of them is known to be wrong.
     #[must_use]
     pub fn segments(&self) -> Vec<Segment<'_>> {
         match self {
             Self::Text(text) => vec![trained(Cow::Borrowed(text))],
             Self::Chat(turns) => chat(turns),
-            Self::Preference { prompt, chosen, .. } => {
+            Self::Preference {
+                prompt,
+                chosen,
+                rejected,
+            } => {
                 vec![
                     untrained(Cow::Borrowed(prompt)),
                     trained(Cow::Borrowed(chosen)),
+                    Segment {
+                        end_of_text: true,
+                        ..untrained(Cow::Borrowed(rejected))
+                    },
                 ]
             }
             Self::Process { problem, steps } => {
                 let prompt = format!("{HUMAN} {problem}{ASSISTANT}");
-                let sound: Vec<&str> = steps
-                    .iter()
-                    .take_while(|step| step.rating.is_none_or(|rating| rating >= 0))
-                    .map(|step| step.text.as_str())
-                    .collect();
+                let wrong = |step: &Step| step.rating.is_some_and(|rating| rating < 0);
+                let first_wrong = steps.iter().position(wrong).unwrap_or(steps.len());
+                let (sound, rest) = steps.split_at(first_wrong);
+                let lines = |steps: &[Step]| {
+                    let lines: Vec<&str> = steps.iter().map(|step| step.text.as_str()).collect();
+                    lines.join("\n")
+                };
                 let mut segments = vec![untrained(Cow::Owned(prompt))];
                 if !sound.is_empty() {
-                    // A solution that was cut off before a wrong step must not teach where to stop.
-                    let whole = sound.len() == steps.len();
-                    let answer = trained(Cow::Owned(format!(" {}", sound.join("\n"))));
                     segments.push(Segment {
-                        end_of_text: whole,
-                        ..answer
+                        // A solution that was cut off before a wrong step must not teach where to stop.
+                        end_of_text: rest.is_empty(),
+                        ..trained(Cow::Owned(format!(" {}", lines(sound))))
+                    });
+                }
+                if !rest.is_empty() {
+                    let before = if sound.is_empty() { " " } else { "\n" };
+                    segments.push(Segment {
+                        end_of_text: true,
+                        ..untrained(Cow::Owned(format!("{before}{}", lines(rest))))
                     });
                 }
                 segments
@@ -268,9 +285,16 @@ mod tests {
         ]);
         assert_eq!(
             spans(&broken),
-            [prompt.clone(), (" a".to_owned(), true, false)]
+            [
+                prompt.clone(),
+                (" a".to_owned(), true, false),
+                ("\nb\nc".to_owned(), false, true)
+            ]
         );
-        assert_eq!(spans(&process(vec![step("b", Some(-1))])), [prompt]);
+        assert_eq!(
+            spans(&process(vec![step("b", Some(-1))])),
+            [prompt, (" b".to_owned(), false, true)]
+        );
     }
 
     #[test]
@@ -287,6 +311,7 @@ mod tests {
         let expected = [
             ("\n\nHuman: q\n\nAssistant:".to_owned(), false, false),
             (" a".to_owned(), true, true),
+            (" b".to_owned(), false, true),
         ];
         assert_eq!(spans(&pair), expected);
     }

@@ -112,7 +112,7 @@ mod tests {
         let content = rendered("preference = { prompt = \"q\" }", &row)
             .unwrap()
             .content;
-        assert_eq!(content.to_text(), "\n\nHuman: a\n\nAssistant: d");
+        assert_eq!(content.to_text(), "\n\nHuman: a\n\nAssistant: d e");
     }
 
     #[test]
