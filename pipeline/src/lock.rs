@@ -64,7 +64,8 @@ impl Pins {
 
     /// As TOML, a line a pin.
     fn text(&self) -> String {
-        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        // A string of JSON is a basic string of TOML, which is what a key has to be.
+        let quoted = |text: &str| serde_json::Value::String(text.to_owned()).to_string();
         let mut text = String::from(
             "# What revisions and addresses were pinned to. Delete a line to pin anew; keep the file to build the same again.\n",
         );

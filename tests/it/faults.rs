@@ -1102,7 +1102,6 @@ fn more_than_two_hundred_hostile_names_stop_at_the_listing() {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 fn a_disk_that_is_too_small_is_told_with_numbers_and_a_larger_one_goes_on() {
     let (hub, folder) = program_bench();
     let root = folder.path();

@@ -108,6 +108,7 @@ fn rows(seed: u64, rows: usize) -> Vec<u8> {
 }
 
 /// The folder of samples, if it is on this machine.
+#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 fn samples() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
     let root = std::env::var_os("ANDROMEDA_TEST_DATA")

@@ -1,6 +1,6 @@
 //! A folder of sample repositories, served as the hub and the web serve the originals.
 //!
-//! Most are repositories as they are. Some originals are not: RedPajama keeps lists of addresses on the hub and its files on a
+//! Most are repositories as they are. Some originals are not: `RedPajama` keeps lists of addresses on the hub and its files on a
 //! host of its own, and PRM800K is in Git LFS at a forge. What the hub itself adds to every dataset, the branch
 //! `refs/convert/parquet`, is made of the parquet files that are there.
 
