@@ -25,7 +25,6 @@ use crate::written::{self, Problem, Problems};
 pub use budget::BudgetBytes;
 pub(crate) use draft::is_held_out;
 pub use draft::{About, Layout, draft};
-pub(crate) use example::documents;
 pub use part::Part;
 pub use select::{Chosen, Selected, Selection};
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Kind, example, patterns};
+use super::{Kind, patterns};
 use crate::fetch::{RemoteFile, RepoId};
 use crate::read::{FileFormat, Row};
 use crate::render::{Content, Render, RenderOptions};
@@ -537,8 +537,7 @@ fn example_of(rows: &[Row], render: &Render) -> Option<String> {
         let Some(table) = to_toml(&Value::Object(row.clone())) else {
             continue;
         };
-        let contents: Result<Vec<Content>, _> =
-            example::documents(render, row).into_iter().collect();
+        let contents: Result<Vec<Content>, _> = render.render_all(row).into_iter().collect();
         let Ok(contents) = contents else { continue };
         let texts: Vec<String> = contents
             .iter()

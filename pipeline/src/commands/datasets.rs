@@ -169,7 +169,8 @@ pub(super) fn show(name: &str, place: &Place, as_json: bool) -> anyhow::Result<(
 /// The texts that an example's row gives, or why it gives none.
 fn given(part: &Part, example: &Example) -> Vec<Result<String, String>> {
     match Render::new(&part.dataset.manifest.render) {
-        Ok(render) => crate::catalogue::documents(&render, example.row.clone())
+        Ok(render) => render
+            .render_all(example.row.clone())
             .into_iter()
             .map(|document| match document {
                 Ok(content) => Ok(content.to_text().into_owned()),

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Plan, PlannedDataset, Unit};
-use crate::catalogue::documents;
 use crate::read::{self, ReadError, ReadOptions, Row};
 use crate::render::{Render, RenderFault};
 use crate::source::Location;
@@ -86,7 +85,7 @@ fn look(dataset: &PlannedDataset, unit: &Unit, place: &Path) -> Option<Problem> 
     let faults: BTreeSet<String> = rows
         .into_iter()
         .map(|row| {
-            let mut documents = documents(&render, row).into_iter();
+            let mut documents = render.render_all(row).into_iter();
             match documents.next() {
                 // A field that is there and has no value yet may have one later.
                 Some(Err(RenderFault::MissingField { field }))
