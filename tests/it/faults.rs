@@ -887,7 +887,12 @@ fn a_token_that_left_its_origin_does_not_come_back() {
         Server::start(0, move |_| Reply::new(302, "").with("Location", to.clone())).unwrap()
     };
     for way in WAYS {
-        for away in [back.origin(), format!("{by_name}{home}")] {
+        // Also where the server that it came back to sends it on to itself.
+        for (away, hops) in [
+            (back.origin(), 1),
+            (back.origin(), 2),
+            (format!("{by_name}{home}"), 1),
+        ] {
             let mut case = bench.case(Place::Git, way);
             if way == Way::Resumed {
                 case.begin(7_000);
@@ -896,6 +901,10 @@ fn a_token_that_left_its_origin_does_not_come_back() {
             bench
                 .hub
                 .spoil("/resolve/", 1, Misbehaviour::Redirect(302, away.clone()));
+            for _ in 1..hops {
+                let on = Misbehaviour::Redirect(307, home.clone());
+                bench.hub.spoil("/resolve/", 1, on);
+            }
             case.fetch().unwrap();
             let sent: Vec<bool> = bench
                 .hub

@@ -33,6 +33,7 @@ mod hash;
 mod http;
 mod name;
 mod options;
+mod parts;
 mod pieces;
 mod store;
 mod url;
@@ -44,6 +45,7 @@ pub(crate) use hash::is_pointer;
 pub use name::{Commit, RepoId, check_path, check_revision};
 pub(crate) use name::{is_hex, path_problem};
 pub use options::{HubOptions, Token};
+pub use parts::Parts;
 pub use store::Store;
 pub use web::{Pin, Web, check_address};
 
