@@ -23,8 +23,8 @@ use crate::source::{StoreSource, UrlListSource, WebSource};
 use crate::written::{self, Problem, Problems};
 
 pub use budget::BudgetBytes;
+pub(crate) use draft::is_held_out;
 pub use draft::{About, Layout, draft};
-pub(crate) use example::documents;
 pub use part::Part;
 pub use select::{Chosen, Selected, Selection};
 
@@ -226,6 +226,16 @@ impl Source {
         } else if let Some(cargo) = &self.cargo {
             let lock = cargo.lock.file_name().unwrap_or_default();
             format!("cargo:{}", lock.to_string_lossy())
+        } else if let Some(web) = &self.web {
+            let files = web.files.iter();
+            let mut hosts: Vec<&str> = files.filter_map(|f| f.url.split('/').nth(2)).collect();
+            hosts.sort_unstable();
+            hosts.dedup();
+            format!("web:{}", hosts.join(","))
+        } else if let Some(list) = &self.url_list {
+            format!("urls of hub:{}", list.repository)
+        } else if let Some(store) = &self.store {
+            format!("store:{}", store.url)
         } else {
             String::new()
         }

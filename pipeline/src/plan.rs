@@ -9,6 +9,7 @@ mod estimate;
 mod look;
 mod units;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
@@ -134,6 +135,8 @@ pub struct PlannedDataset {
     pub units: Vec<Unit>,
     /// Files the budget left out, and their bytes.
     pub left_out: (usize, u64),
+    /// Bytes of its files that are not on this machine yet.
+    pub missing_bytes: u64,
     /// For people.
     pub notes: Vec<String>,
 }
@@ -281,6 +284,7 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
     let mut web: Option<Web> = None;
     let downloads = source::downloads(&options.work);
     let mut datasets = Vec::new();
+    let mut seen = BTreeSet::new();
     let mut closed = Vec::new();
     let mut left_out: Vec<LeftOut> = Vec::new();
     for chosen in &selected.chosen {
@@ -292,7 +296,13 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
             downloads: &downloads,
         };
         match resolve(chosen, &recipe, options.full, &mut context) {
-            Ok((planned, without)) => {
+            Ok((mut planned, without)) => {
+                for dataset in &mut planned {
+                    let files = dataset.units.iter().flat_map(|unit| &unit.files);
+                    // Files that several configs read come once.
+                    let files = files.filter(|file| seen.insert(file.digest.clone()));
+                    dataset.missing_bytes = files.map(|file| missing_bytes(file, &context)).sum();
+                }
                 datasets.extend(planned);
                 left_out.extend(without);
             }
@@ -559,10 +569,27 @@ fn resolve(
             render: manifest.render.clone(),
             units,
             left_out,
+            missing_bytes: 0,
             notes,
         });
     }
     Ok((planned, left_out))
+}
+
+/// Bytes of a file that must still come over the network.
+fn missing_bytes(file: &PlannedFile, context: &Context<'_>) -> u64 {
+    match (&file.location, &*context.hub, &*context.web) {
+        (Location::Local { .. }, ..) => 0,
+        (
+            Location::Hub {
+                repository, file, ..
+            },
+            Some(hub),
+            _,
+        ) => hub.missing_bytes(repository, file),
+        (Location::Web { url, pin }, _, Some(web)) => web.missing_bytes(url, pin),
+        _ => file.bytes,
+    }
 }
 
 /// Asks whether a gated dataset's files open: a listing kept from before, or a public one, says nothing of them.
@@ -617,10 +644,19 @@ fn list<'a>(part: &'a Part, context: &mut Context<'_>) -> Result<Listed<'a>, Sou
         .collect();
     let asked = files.len();
     files.retain(|file| !held_out.is_match(&file.path));
-    if files.len() < asked {
+    match asked - files.len() {
+        0 => {}
+        1 => notes.push("1 file is held out for evaluation".to_owned()),
+        held_out => notes.push(format!("{held_out} files are held out for evaluation")),
+    }
+    let tests = files
+        .iter()
+        .filter(|file| crate::catalogue::is_held_out(&file.path))
+        .count();
+    if tests > 0 && !part.dataset.manifest.evaluation {
         notes.push(format!(
-            "{} files are held out for evaluation",
-            asked - files.len()
+            "{tests} of its {} files are named after a test or validation split; evaluation-files would hold them out",
+            files.len()
         ));
     }
     if files.is_empty() {

@@ -350,7 +350,7 @@ manifests/datasets/own.toml:4:1: the budgets are not those of the dataset's tier
             "own",
             r#"
 manifests/datasets/own.toml: a dataset has exactly one source
-  hint: write one of [source.hub], [source.folder], [source.cargo]"#,
+  hint: write one of [source.hub], [source.folder], [source.cargo], [source.web], [source.url-list], [source.store]"#,
         ),
     ];
     for (good, from, to, name, expected) in cases {
@@ -406,6 +406,11 @@ fn a_field_that_the_first_rows_lack_is_an_error_before_a_whole_run() {
     bench.manifest("own", &local);
     let said = bench.run("plan --dataset own --recipe small", 2);
     assert_eq!(said.stderr, format!("{place}{}", expected("a.jsonl")));
+    // A field that is there and is null in the first rows may be filled in later ones.
+    let mut rows = b"{\"content\": null}\n".repeat(40);
+    rows.extend(b"{\"content\": \"here it is\"}\n");
+    fs::write(bench.path("texts/a.jsonl"), rows).unwrap();
+    bench.run("plan --dataset own --recipe small", 0);
     // Rows that lack it now and then are what the run counts.
     let mut rows = sentences(1, 30);
     rows.extend(b"{\"content\": \"here it is\"}\n");
@@ -418,7 +423,13 @@ fn a_field_that_the_first_rows_lack_is_an_error_before_a_whole_run() {
 fn each_config_is_a_dataset_of_the_plan_the_build_and_the_command_line() {
     let bench = Bench::new(vec![glue()]);
     bench.manifest("glue", GLUE);
+    let downloads = || {
+        let plan = bench.json("plan --dataset glue --recipe small");
+        plan["estimate"]["download_bytes"].as_u64().unwrap()
+    };
+    assert!(downloads() > 0);
     let manifest = bench.build("--dataset glue");
+    assert_eq!(downloads(), 0, "what is here is not counted again");
     let told: Vec<_> = manifest
         .datasets
         .iter()
@@ -447,7 +458,19 @@ fn each_config_is_a_dataset_of_the_plan_the_build_and_the_command_line() {
     let plan = bench.json("plan --dataset glue --recipe small");
     assert_eq!(
         plan["datasets"][0]["notes"],
-        json!(["1 files are held out for evaluation"])
+        json!(["1 file is held out for evaluation"])
+    );
+    // Whoever holds nothing out is told what the names say.
+    bench.manifest(
+        "glue",
+        &GLUE.replace("evaluation-files = [\"*/test-*.jsonl\"]\n", ""),
+    );
+    let careless = bench.json("plan --dataset glue --recipe small");
+    assert_eq!(
+        careless["datasets"][0]["notes"],
+        json!([
+            "1 of its 3 files are named after a test or validation split; evaluation-files would hold them out"
+        ])
     );
     // Published rows beat a guess by size.
     assert_eq!(plan["datasets"][1]["documents"], 20);

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Kind, example, patterns};
+use super::{Kind, patterns};
 use crate::fetch::{RemoteFile, RepoId};
 use crate::read::{FileFormat, Row};
 use crate::render::{Content, Render, RenderOptions};
@@ -267,7 +267,7 @@ fn is_about(path: &str) -> bool {
 }
 
 /// Whether a word of the path names a split that is not trained on.
-fn is_held_out(path: &str) -> bool {
+pub(crate) fn is_held_out(path: &str) -> bool {
     path.split(|c: char| !c.is_ascii_alphanumeric())
         .any(|word| {
             let word = word.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -537,8 +537,7 @@ fn example_of(rows: &[Row], render: &Render) -> Option<String> {
         let Some(table) = to_toml(&Value::Object(row.clone())) else {
             continue;
         };
-        let contents: Result<Vec<Content>, _> =
-            example::documents(render, row).into_iter().collect();
+        let contents: Result<Vec<Content>, _> = render.render_all(row).into_iter().collect();
         let Ok(contents) = contents else { continue };
         let texts: Vec<String> = contents
             .iter()

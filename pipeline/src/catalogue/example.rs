@@ -1,14 +1,8 @@
 //! The check of an example: a row of the manifest is rendered and compared with what it must give.
 
-use crate::read::Row;
-use crate::render::{Content, Render, RenderFault};
+use crate::render::{Content, Render};
 
 use super::{Example, Kind};
-
-/// The documents that a row gives.
-pub(crate) fn documents(render: &Render, row: Row) -> Vec<Result<Content, RenderFault>> {
-    vec![render.render(row).map(|rendered| rendered.content)]
-}
 
 /// What is wrong with an example: the key it concerns, what happened, and what to do.
 pub(super) struct Mismatch {
@@ -50,7 +44,7 @@ pub(super) fn check(example: &Example, kind: Kind, render: &Render) -> Option<Mi
         "texts"
     };
     let mut given = Vec::new();
-    for document in documents(render, example.row.clone()) {
+    for document in render.render_all(example.row.clone()) {
         match document {
             Ok(content) => given.push(content),
             Err(fault) => {

@@ -169,7 +169,8 @@ pub(super) fn show(name: &str, place: &Place, as_json: bool) -> anyhow::Result<(
 /// The texts that an example's row gives, or why it gives none.
 fn given(part: &Part, example: &Example) -> Vec<Result<String, String>> {
     match Render::new(&part.dataset.manifest.render) {
-        Ok(render) => crate::catalogue::documents(&render, example.row.clone())
+        Ok(render) => render
+            .render_all(example.row.clone())
             .into_iter()
             .map(|document| match document {
                 Ok(content) => Ok(content.to_text().into_owned()),
@@ -213,7 +214,13 @@ fn files(part: &Part) -> Vec<String> {
     let hub = source.hub.as_ref().map(|source| &source.files);
     let folder = source.folder.as_ref().map(|source| &source.files);
     let cargo = source.cargo.as_ref().map(|source| &source.files);
-    hub.or(folder).or(cargo).cloned().unwrap_or_default()
+    let url_list = source.url_list.as_ref().map(|source| &source.files);
+    let store = source.store.as_ref().map(|source| &source.files);
+    let patterns = [hub, folder, cargo, url_list, store];
+    match (&source.web, patterns.into_iter().flatten().next()) {
+        (Some(web), _) => web.files.iter().map(|file| file.path.clone()).collect(),
+        (None, patterns) => patterns.cloned().unwrap_or_default(),
+    }
 }
 
 fn shown(dataset: &Dataset, parts: &[Part]) -> String {

@@ -294,29 +294,31 @@ fn megabytes(bytes: u64) -> String {
     }
 }
 
-/// Columns, the first left-aligned and the others right-aligned, as text.
+/// Columns as text: numbers stand to the right, words to the left.
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        let cells = rows
-            .iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count());
-        cells
-            .chain([head[column].chars().count()])
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let cells = |column: usize| rows.iter().filter_map(move |row| row.get(column));
+    let widths: Vec<usize> = head
+        .iter()
+        .enumerate()
+        .map(|(column, head)| {
+            let widths = cells(column).map(|cell| cell.chars().count());
+            widths.chain([head.chars().count()]).max().unwrap_or(0)
+        })
+        .collect();
+    let is_number = |cell: &String| cell == "-" || cell.starts_with(|c: char| c.is_ascii_digit());
+    let numbers: Vec<bool> = (0..head.len())
+        .map(|column| column > 0 && cells(column).all(is_number))
+        .collect();
     let line = |cells: Vec<&str>| {
         let cells: Vec<String> = cells
             .iter()
             .zip(&widths)
             .enumerate()
             .map(|(i, (cell, width))| {
-                if i == 0 {
-                    format!("{cell:<width$}")
-                } else {
+                if numbers[i] {
                     format!("{cell:>width$}")
+                } else {
+                    format!("{cell:<width$}")
                 }
             })
             .collect();

@@ -211,7 +211,7 @@ fn tree(plan: &Plan, place: &Place, limits: &Limits) -> String {
     ));
     let estimate = plan.estimate(threads(limits));
     lines.push(format!(
-        "about {} documents, {} tokens; reads {}, downloads at most {}; needs {} of memory and {} of disk",
+        "about {} documents, {} tokens; reads {}, downloads {}; needs {} of memory and {} of disk",
         grouped(estimate.documents),
         grouped(estimate.tokens),
         megabytes(estimate.bytes),

@@ -8,7 +8,6 @@ use super::{Plan, PlanError, PlannedDataset, Unit};
 use crate::execute::store;
 use crate::fetch::{HubOptions, free_bytes};
 use crate::read::{Compression, FileFormat};
-use crate::source::Location;
 
 /// Bytes a second that one core does of each part of the work, in document text: measured on the sample tier (the README
 /// has the figures and how they were got), rounded down. What a machine really does is printed after every build.
@@ -31,7 +30,7 @@ pub struct Estimate {
     pub files: u64,
     /// Bytes of those files.
     pub bytes: u64,
-    /// Bytes that come over the network, unless they are on this machine already.
+    /// Bytes that must still come over the network.
     pub download_bytes: u64,
     /// Documents.
     pub documents: u64,
@@ -113,11 +112,7 @@ impl Plan {
             estimate.bytes += dataset.bytes();
             estimate.documents += contents.documents;
             text_bytes += contents.text_bytes;
-            let files = dataset.units.iter().flat_map(|unit| &unit.files);
-            estimate.download_bytes += files
-                .filter(|file| !matches!(file.location, Location::Local { .. }))
-                .map(|file| file.bytes)
-                .sum::<u64>();
+            estimate.download_bytes += dataset.missing_bytes;
         }
         estimate.tokens = text_bytes / 4;
         estimate.memory_bytes = self.memory_bytes(&estimate, threads);

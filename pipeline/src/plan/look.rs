@@ -76,13 +76,31 @@ fn look(dataset: &PlannedDataset, unit: &Unit, place: &Path) -> Option<Problem> 
     let rows = first_rows(place, &options, ROWS).ok()?;
     let count = rows.len();
     let fields: BTreeSet<String> = rows.iter().flat_map(|row| row.keys().cloned()).collect();
+    let empty: BTreeSet<String> = rows
+        .iter()
+        .flatten()
+        .filter(|(_, value)| value.is_null())
+        .map(|(name, _)| name.clone())
+        .collect();
     let faults: BTreeSet<String> = rows
         .into_iter()
-        .map(|row| match render.render(row) {
-            Err(fault @ (RenderFault::MissingField { .. } | RenderFault::WrongType { .. })) => {
-                fault.to_string()
+        .map(|row| {
+            let mut documents = render.render_all(row).into_iter();
+            match documents.next() {
+                // A field that is there and has no value yet may have one later.
+                Some(Err(RenderFault::MissingField { field }))
+                    if field
+                        .split('.')
+                        .next()
+                        .is_some_and(|top| empty.contains(top)) =>
+                {
+                    String::new()
+                }
+                Some(Err(
+                    fault @ (RenderFault::MissingField { .. } | RenderFault::WrongType { .. }),
+                )) if documents.all(|document| document.is_err()) => fault.to_string(),
+                _ => String::new(),
             }
-            _ => String::new(),
         })
         .collect();
     // One fault, in every row: an odd row, or rows that lack now this and now that, are for the run to count.

@@ -1,4 +1,4 @@
-//! Dialogues: from lists of turns, from marked transcripts, from trees of messages, from instructions.
+//! Dialogues: from lists of turns, from marked transcripts, from instructions.
 //!
 //! Published chats are ragged. Empty turns are left out, runs of one role are joined, and the dialogue begins with the
 //! user's first turn and ends with the assistant's last (`lm-sys/FastChat` cleans its data so); what has no
@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::content::{Content, Role, Turn};
 use super::field::Path;
-use super::options::{Instruction, Roles, Transcript, Tree, Turns};
+use super::html;
+use super::options::{Instruction, Roles, Transcript, Turns};
 use super::{RenderError, RenderFault};
 use crate::read::Row;
 
@@ -20,7 +21,7 @@ const ALPACA_INPUT: &str = "Below is an instruction that describes a task, paire
 const ALPACA_PLAIN: &str = "Below is an instruction that describes a task. Write a response that appropriately \
     completes the request.\n\n### Instruction:\n";
 
-fn bad(problem: impl Into<String>) -> RenderFault {
+pub(super) fn bad(problem: impl Into<String>) -> RenderFault {
     RenderFault::BadTurns {
         problem: problem.into(),
     }
@@ -60,7 +61,7 @@ pub(super) fn dialogue(turns: Vec<Turn>) -> Result<Content, RenderFault> {
 }
 
 /// The role of a speaker.
-fn role_of(name: &str, roles: &Roles) -> Result<Role, RenderFault> {
+pub(super) fn role_of(name: &str, roles: &Roles) -> Result<Role, RenderFault> {
     // A name of any length may come from the data; the message is for people.
     roles.get(name).copied().ok_or_else(|| {
         bad(format!(
@@ -70,7 +71,7 @@ fn role_of(name: &str, roles: &Roles) -> Result<Role, RenderFault> {
     })
 }
 
-fn check_roles(key: &'static str, roles: &Roles) -> Result<Roles, RenderError> {
+pub(super) fn check_roles(key: &'static str, roles: &Roles) -> Result<Roles, RenderError> {
     if roles.values().any(|role| *role == Role::Prompt) {
         return Err(RenderError::Value {
             key,
@@ -96,6 +97,7 @@ pub(super) struct TurnsForm {
     role: Path,
     text: Path,
     roles: Roles,
+    html: bool,
 }
 
 impl TurnsForm {
@@ -105,6 +107,7 @@ impl TurnsForm {
             role: Path::new("turns.role", &options.role)?,
             text: Path::new("turns.text", &options.text)?,
             roles: check_roles("turns.roles", &options.roles)?,
+            html: options.html,
         })
     }
 
@@ -118,10 +121,13 @@ impl TurnsForm {
                 return Err(self.field.wrong("a list of objects"));
             };
             let role = role_of(&self.role.take_text(&mut turn)?, &self.roles)?;
-            Ok(Turn {
-                role,
-                text: self.text.take_text(&mut turn)?,
-            })
+            let mut text = self.text.take_text(&mut turn)?;
+            if self.html
+                && let Some(clean) = html::clean(&text)
+            {
+                text = clean;
+            }
+            Ok(Turn { role, text })
         });
         dialogue(turns.collect::<Result<_, _>>()?)
     }
@@ -192,89 +198,13 @@ impl TranscriptForm {
     }
 }
 
-/// A message that holds its replies.
-#[derive(Debug, Clone)]
-pub(super) struct TreeForm {
-    root: Path,
-    role: Path,
-    text: Path,
-    replies: Path,
-    rank: Path,
-    deleted: Path,
-    roles: Roles,
-}
-
-impl TreeForm {
-    pub(super) fn new(options: &Tree) -> Result<Self, RenderError> {
-        Ok(Self {
-            root: Path::new("tree.root", &options.root)?,
-            role: Path::new("tree.role", &options.role)?,
-            text: Path::new("tree.text", &options.text)?,
-            replies: Path::new("tree.replies", &options.replies)?,
-            rank: Path::new("tree.rank", &options.rank)?,
-            deleted: Path::new("tree.deleted", &options.deleted)?,
-            roles: check_roles("tree.roles", &options.roles)?,
-        })
-    }
-
-    pub(super) fn fields(&self, fields: &mut BTreeSet<String>) {
-        fields.insert(self.root.top().to_owned());
-    }
-
-    pub(super) fn render(&self, row: &mut Row) -> Result<Content, RenderFault> {
-        let mut next = self.root.take(row);
-        let mut turns = Vec::new();
-        while let Some(message) = next {
-            let Value::Object(mut message) = message else {
-                return Err(self.root.wrong("a tree of objects"));
-            };
-            let role = role_of(&self.role.take_text(&mut message)?, &self.roles)?;
-            turns.push(Turn {
-                role,
-                text: self.text.take_text(&mut message)?,
-            });
-            let replies = self
-                .replies
-                .take(&mut message)
-                .unwrap_or_else(|| Value::Array(Vec::new()));
-            let Value::Array(replies) = replies else {
-                return Err(self.replies.wrong("a list"));
-            };
-            next = replies
-                .into_iter()
-                .filter(|reply| !self.is_deleted(reply))
-                .min_by_key(|reply| self.place(reply));
-        }
-        if turns.is_empty() {
-            Err(self.root.missing())
-        } else {
-            dialogue(turns)
-        }
-    }
-
-    fn is_deleted(&self, reply: &Value) -> bool {
-        reply
-            .as_object()
-            .and_then(|reply| self.deleted.get(reply))
-            .and_then(Value::as_bool)
-            == Some(true)
-    }
-
-    fn place(&self, reply: &Value) -> i64 {
-        let rank = reply
-            .as_object()
-            .and_then(|reply| self.rank.get(reply))
-            .and_then(Value::as_i64);
-        rank.unwrap_or(i64::MAX)
-    }
-}
-
 /// An instruction and its answer in the Alpaca template.
 #[derive(Debug, Clone)]
 pub(super) struct InstructionForm {
     prompt: Path,
     input: Path,
     response: Path,
+    dialogue: bool,
 }
 
 impl InstructionForm {
@@ -283,6 +213,7 @@ impl InstructionForm {
             prompt: Path::new("instruction.prompt", &options.prompt)?,
             input: Path::new("instruction.input", &options.input)?,
             response: Path::new("instruction.response", &options.response)?,
+            dialogue: options.dialogue,
         })
     }
 
@@ -299,6 +230,15 @@ impl InstructionForm {
             Some(_) => return Err(self.input.wrong("a string")),
             None => String::new(),
         };
+        if self.dialogue
+            && let Some(mut turns) = turns_within(&instruction, &input)
+        {
+            turns.push(Turn {
+                role: Role::Assistant,
+                text: answer,
+            });
+            return dialogue(turns);
+        }
         if instruction.trim().is_empty() {
             return Err(RenderFault::Empty {
                 what: "the instruction",
@@ -324,6 +264,53 @@ impl InstructionForm {
             turns.map(|(role, text)| Turn { role, text }).into(),
         ))
     }
+}
+
+/// The speakers' names that begin the lines of GuanacoDataset's dialogues.
+const SPEAKERS: [(&str, Role); 4] = [
+    ("User:", Role::User),
+    ("Human:", Role::User),
+    ("Assistant:", Role::Assistant),
+    ("AI:", Role::Assistant),
+];
+
+/// The turns of a dialogue that was written into the instruction and the input, a speaker's name at the beginning of a line;
+/// nothing where no assistant speaks. `GuanacoDataset` keeps what was said before in `instruction` and the last
+/// question in `input`.
+fn turns_within(instruction: &str, input: &str) -> Option<Vec<Turn>> {
+    let mut turns: Vec<Turn> = Vec::new();
+    for part in [instruction, input] {
+        // What stands before the first name is the user's.
+        let mut fresh = true;
+        for line in part.lines() {
+            let named = SPEAKERS.iter().find_map(|(name, role)| {
+                let said = line.trim_start().strip_prefix(name)?;
+                Some((*role, said.trim_start()))
+            });
+            match (named, turns.last_mut()) {
+                (Some((role, said)), _) => turns.push(Turn {
+                    role,
+                    text: said.to_owned(),
+                }),
+                (None, Some(last)) if !fresh => {
+                    last.text.push('\n');
+                    last.text.push_str(line);
+                }
+                (None, _) => turns.push(Turn {
+                    role: Role::User,
+                    text: line.to_owned(),
+                }),
+            }
+            fresh = false;
+        }
+    }
+    for turn in &mut turns {
+        turn.text.truncate(turn.text.trim_end().len());
+    }
+    turns
+        .iter()
+        .any(|turn| turn.role == Role::Assistant)
+        .then_some(turns)
 }
 
 #[cfg(test)]

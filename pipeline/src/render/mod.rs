@@ -8,10 +8,12 @@
 mod chat;
 mod content;
 mod field;
+mod html;
 mod options;
 mod preference;
 mod process;
 mod template;
+mod tree;
 
 #[cfg(test)]
 mod tests;
@@ -20,8 +22,8 @@ use std::collections::BTreeSet;
 
 pub use content::{Content, Role, Segment, Step, Turn};
 pub use options::{
-    Exchange, Instruction, Preference, Process, RenderOptions, Roles, Transcript, Tree, Turns,
-    default_roles,
+    Exchange, Instruction, Preference, Process, RenderOptions, Roles, Transcript, Tree, TreePaths,
+    Turns, default_roles,
 };
 
 use crate::read::Row;
@@ -172,7 +174,7 @@ enum Form {
     },
     Turns(chat::TurnsForm),
     Transcript(chat::TranscriptForm),
-    Tree(chat::TreeForm),
+    Tree(tree::TreeForm),
     Exchange {
         prompt: Path,
         response: Path,
@@ -223,12 +225,16 @@ impl Render {
         fields.into_iter().collect()
     }
 
-    /// The documents that a row makes, at least one or a reason why there is none.
-    pub fn render_all(&self, row: Row) -> Vec<Result<Content, RenderFault>> {
-        vec![self.render(row).map(|rendered| rendered.content)]
+    /// The documents that a row makes: one or several, or one reason why there is none. Never empty.
+    pub fn render_all(&self, mut row: Row) -> Vec<Result<Content, RenderFault>> {
+        match &self.form {
+            Form::Tree(form) => form.render(&mut row),
+            Form::Process(form) => form.render(&mut row),
+            _ => vec![self.render(row).map(|rendered| rendered.content)],
+        }
     }
 
-    /// The document that a row makes. Texts move out of the row where they are used once.
+    /// The first document that a row makes, with the fields that go with it. Texts move out of the row where they are used once.
     ///
     /// # Errors
     /// The row lacks a field, has one of another type, or says nothing.
@@ -256,7 +262,7 @@ impl Render {
             } => Content::Text(template.fill(&row, *python_bytes)?),
             Form::Turns(form) => form.render(&mut row)?,
             Form::Transcript(form) => form.render(&mut row)?,
-            Form::Tree(form) => form.render(&mut row)?,
+            Form::Tree(form) => first(form.render(&mut row))?,
             Form::Exchange { prompt, response } => {
                 let user = Turn {
                     role: Role::User,
@@ -270,7 +276,7 @@ impl Render {
             }
             Form::Instruction(form) => form.render(&mut row)?,
             Form::Preference(form) => form.render(&mut row)?,
-            Form::Process(form) => form.render(&mut row)?,
+            Form::Process(form) => first(form.render(&mut row))?,
         };
         match &content {
             Content::Text(text) if text.trim().is_empty() => {
@@ -279,4 +285,11 @@ impl Render {
             _ => Ok(Rendered { content, meta }),
         }
     }
+}
+
+fn first(documents: Vec<Result<Content, RenderFault>>) -> Result<Content, RenderFault> {
+    documents
+        .into_iter()
+        .next()
+        .expect("a row gives a document or a reason")
 }

@@ -6,19 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use super::field::Path;
 use super::template::Template;
-use super::{Form, RenderError, Role, chat, preference, process};
+use super::{Form, RenderError, Role, chat, preference, process, tree as trees};
 
 /// Every form, as a manifest names it.
-pub(super) const FORMS: [&str; 9] = [
+pub(super) const FORMS: [&str; 12] = [
     "text",
     "template",
     "turns",
     "transcript",
     "tree",
+    "ranked-siblings",
     "exchange",
     "instruction",
     "preference",
     "process",
+    "process-solutions",
+    "process-pairs",
 ];
 
 /// The `[render]` table: exactly one form, and what goes with it. Fields are paths such as `text` or `question.problem`.
@@ -37,9 +40,12 @@ pub struct RenderOptions {
     /// Form: one string in which marks begin the turns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transcript: Option<Transcript>,
-    /// Form: a tree of messages, of which the best path is the dialogue.
+    /// Form: a tree of messages, of which the best path is the dialogue, or every path one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tree: Option<Tree>,
+    /// Form: a tree of messages; of ranked answers to one message, the best is preferred to each of the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ranked_siblings: Option<Tree>,
     /// Form: a question and its answer as a dialogue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exchange: Option<Exchange>,
@@ -52,6 +58,16 @@ pub struct RenderOptions {
     /// Form: a problem and judged steps, as PRM800K has them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
+    /// Form: the same rows; a solution that ends becomes a dialogue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process_solutions: Option<Process>,
+    /// Form: the same rows; completions of one step rated +1 and -1 become preferences.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process_pairs: Option<Process>,
+    /// For `template`: stretches of a field's value that stand for something else, such as `{ query = { "@placeholder" =
+    /// "{answers.0}" } }`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub replace: BTreeMap<String, BTreeMap<String, String>>,
     /// For `template`: what a field's values read as, such as `{ question = { cause = "because" } }`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub choices: BTreeMap<String, BTreeMap<String, String>>,
@@ -92,6 +108,9 @@ pub struct Turns {
     pub text: String,
     /// What the names mean; a name not here makes the row a fault.
     pub roles: Roles,
+    /// Whether a turn that is HTML, as in early exports of `ShareGPT`, is made text.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub html: bool,
 }
 
 impl Default for Turns {
@@ -101,6 +120,7 @@ impl Default for Turns {
             role: "from".to_owned(),
             text: "value".to_owned(),
             roles: default_roles(),
+            html: false,
         }
     }
 }
@@ -127,7 +147,24 @@ impl Default for Transcript {
     }
 }
 
-/// A message that holds its replies; of several replies the one with the lowest rank is followed.
+/// Which paths of a tree are dialogues.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TreePaths {
+    /// The one that follows the best reply of every message.
+    #[default]
+    Best,
+    /// Every one from the first message to one without replies.
+    All,
+}
+
+impl TreePaths {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A message that holds its replies; of several replies the one with the lowest rank is the best.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Tree {
@@ -143,8 +180,20 @@ pub struct Tree {
     pub rank: String,
     /// In a message, whether it was deleted; such a one is not followed.
     pub deleted: String,
+    /// In a message, whether it passed review; one that did not is not followed.
+    #[serde(skip_serializing_if = "is_review_result")]
+    pub reviewed: String,
+    /// Which paths are dialogues.
+    #[serde(skip_serializing_if = "TreePaths::is_default")]
+    pub paths: TreePaths,
     /// What the names mean.
     pub roles: Roles,
+}
+
+const REVIEW_RESULT: &str = "review_result";
+
+fn is_review_result(name: &str) -> bool {
+    name == REVIEW_RESULT
 }
 
 impl Default for Tree {
@@ -156,6 +205,8 @@ impl Default for Tree {
             replies: "replies".to_owned(),
             rank: "rank".to_owned(),
             deleted: "deleted".to_owned(),
+            reviewed: REVIEW_RESULT.to_owned(),
+            paths: TreePaths::default(),
             roles: default_roles(),
         }
     }
@@ -181,6 +232,9 @@ pub struct Instruction {
     pub input: String,
     /// The answer.
     pub response: String,
+    /// Whether instruction and input may hold a dialogue, each turn on a line that begins with `User:` or `Assistant:`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dialogue: bool,
 }
 
 impl Default for Instruction {
@@ -189,6 +243,7 @@ impl Default for Instruction {
             prompt: "instruction".to_owned(),
             input: "input".to_owned(),
             response: "output".to_owned(),
+            dialogue: false,
         }
     }
 }
@@ -244,10 +299,13 @@ impl RenderOptions {
             self.turns.is_some(),
             self.transcript.is_some(),
             self.tree.is_some(),
+            self.ranked_siblings.is_some(),
             self.exchange.is_some(),
             self.instruction.is_some(),
             self.preference.is_some(),
             self.process.is_some(),
+            self.process_solutions.is_some(),
+            self.process_pairs.is_some(),
         ];
         FORMS
             .into_iter()
@@ -268,6 +326,12 @@ impl RenderOptions {
                 with: "template",
             });
         }
+        if self.template.is_none() && !self.replace.is_empty() {
+            return Err(RenderError::Unused {
+                key: "replace",
+                with: "template",
+            });
+        }
         if self.template.is_none() && self.text.is_none() && self.python_bytes {
             return Err(RenderError::Unused {
                 key: "python-bytes",
@@ -282,7 +346,7 @@ impl RenderOptions {
             })
         } else if let Some(template) = &self.template {
             Ok(Form::Template {
-                template: Template::new(template, &self.choices)?,
+                template: Template::new(template, &self.choices, &self.replace)?,
                 python_bytes,
             })
         } else if let Some(turns) = &self.turns {
@@ -290,7 +354,9 @@ impl RenderOptions {
         } else if let Some(transcript) = &self.transcript {
             chat::TranscriptForm::new(transcript).map(Form::Transcript)
         } else if let Some(tree) = &self.tree {
-            chat::TreeForm::new(tree).map(Form::Tree)
+            trees::TreeForm::paths(tree).map(Form::Tree)
+        } else if let Some(tree) = &self.ranked_siblings {
+            trees::TreeForm::siblings(tree).map(Form::Tree)
         } else if let Some(exchange) = &self.exchange {
             let prompt = Path::new("exchange.prompt", &exchange.prompt)?;
             Ok(Form::Exchange {
@@ -302,7 +368,11 @@ impl RenderOptions {
         } else if let Some(pair) = &self.preference {
             preference::PreferenceForm::new(pair).map(Form::Preference)
         } else if let Some(process) = &self.process {
-            process::ProcessForm::new(process).map(Form::Process)
+            process::ProcessForm::new(process, process::Gives::Steps).map(Form::Process)
+        } else if let Some(process) = &self.process_solutions {
+            process::ProcessForm::new(process, process::Gives::Solution).map(Form::Process)
+        } else if let Some(process) = &self.process_pairs {
+            process::ProcessForm::new(process, process::Gives::Pairs).map(Form::Process)
         } else {
             Err(RenderError::NoForm)
         }

@@ -3,12 +3,16 @@
 //! Of each step the labeller chose a completion, wrote one, or found every one wrong; the last makes a solution end with
 //! a step rated -1. Questions for quality control and for screening labellers, problems marked bad or given up, and
 //! flagged completions say nothing about a solution and are left out.
+//!
+//! Three forms read such a row: the judged steps themselves; a solution that ends (`finish_reason` is `solution`) as a
+//! dialogue to imitate; and, at each step with completions rated +1 and -1, a preference between them.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::content::{Content, Step};
+use super::chat::dialogue;
+use super::content::{ASSISTANT, Content, HUMAN, Role, Step, Turn};
 use super::field::Path;
 use super::options::Process;
 use super::{RenderError, RenderFault};
@@ -19,15 +23,35 @@ const MARKS: [&str; 2] = [
     "is_initial_screening_question",
 ];
 
+/// Which documents a row gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gives {
+    /// The steps with their ratings.
+    Steps,
+    /// The solution as a dialogue.
+    Solution,
+    /// Preferences between completions of one step.
+    Pairs,
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct ProcessForm {
     problem: Path,
     label: Path,
+    gives: Gives,
+}
+
+/// A row whose marks allow its use.
+struct Labelled {
+    problem: String,
+    finish_reason: String,
+    steps: Vec<Value>,
 }
 
 impl ProcessForm {
-    pub(super) fn new(options: &Process) -> Result<Self, RenderError> {
+    pub(super) fn new(options: &Process, gives: Gives) -> Result<Self, RenderError> {
         Ok(Self {
+            gives,
             problem: Path::new("process.problem", &options.problem)?,
             label: Path::new("process.label", &options.label)?,
         })
@@ -38,7 +62,25 @@ impl ProcessForm {
         fields.extend(MARKS.map(str::to_owned));
     }
 
-    pub(super) fn render(&self, row: &mut Row) -> Result<Content, RenderFault> {
+    pub(super) fn render(&self, row: &mut Row) -> Vec<Result<Content, RenderFault>> {
+        let labelled = match self.labelled(row) {
+            Ok(labelled) => labelled,
+            Err(fault) => return vec![Err(fault)],
+        };
+        match self.gives {
+            Gives::Steps => vec![self.steps(labelled)],
+            Gives::Solution => vec![self.solution(labelled)],
+            Gives::Pairs => match self.pairs(labelled) {
+                Ok(pairs) if pairs.is_empty() => vec![Err(RenderFault::BadPair {
+                    problem: "no step has completions rated +1 and -1",
+                })],
+                Ok(pairs) => pairs.into_iter().map(Ok).collect(),
+                Err(fault) => vec![Err(fault)],
+            },
+        }
+    }
+
+    fn labelled(&self, row: &mut Row) -> Result<Labelled, RenderFault> {
         if let Some(mark) = MARKS
             .into_iter()
             .find(|mark| row.get(*mark) == Some(&Value::Bool(true)))
@@ -50,20 +92,34 @@ impl ProcessForm {
         let Value::Object(mut label) = label else {
             return Err(self.label.wrong("an object"));
         };
-        match label.get("finish_reason").and_then(Value::as_str) {
-            Some("bad_problem") => {
-                return Err(RenderFault::MarkedUnusable {
-                    mark: "bad_problem",
-                });
+        let finish_reason = label
+            .get("finish_reason")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        for mark in ["bad_problem", "give_up"] {
+            if finish_reason == mark {
+                return Err(RenderFault::MarkedUnusable { mark });
             }
-            Some("give_up") => return Err(RenderFault::MarkedUnusable { mark: "give_up" }),
-            _ => {}
         }
-        let Some(Value::Array(judged)) = label.get_mut("steps").map(Value::take) else {
+        let Some(Value::Array(steps)) = label.get_mut("steps").map(Value::take) else {
             return Err(self.label.wrong("an object with a list of steps"));
         };
-        let mut steps = Vec::with_capacity(judged.len());
-        for step in judged {
+        if problem.trim().is_empty() {
+            return Err(RenderFault::Empty {
+                what: "the problem",
+            });
+        }
+        Ok(Labelled {
+            problem,
+            finish_reason,
+            steps,
+        })
+    }
+
+    fn steps(&self, labelled: Labelled) -> Result<Content, RenderFault> {
+        let mut steps = Vec::with_capacity(labelled.steps.len());
+        for step in labelled.steps {
             let Some(completion) = self.completion(step)? else {
                 break;
             };
@@ -74,12 +130,85 @@ impl ProcessForm {
                 break;
             }
         }
-        if problem.trim().is_empty() || steps.is_empty() {
+        if steps.is_empty() {
             return Err(RenderFault::Empty {
-                what: "the problem or its solution",
+                what: "the solution",
             });
         }
-        Ok(Content::Process { problem, steps })
+        Ok(Content::Process {
+            problem: labelled.problem,
+            steps,
+        })
+    }
+
+    fn solution(&self, labelled: Labelled) -> Result<Content, RenderFault> {
+        if labelled.finish_reason != "solution" {
+            return Err(RenderFault::MarkedUnusable {
+                mark: "no solution",
+            });
+        }
+        let Content::Process { problem, steps } = self.steps(labelled)? else {
+            unreachable!("steps make a process");
+        };
+        if steps.iter().any(|step| step.rating == Some(-1)) {
+            return Err(RenderFault::MarkedUnusable {
+                mark: "a wrong step",
+            });
+        }
+        let lines: Vec<String> = steps.into_iter().map(|step| step.text).collect();
+        dialogue(vec![
+            Turn {
+                role: Role::User,
+                text: problem,
+            },
+            Turn {
+                role: Role::Assistant,
+                text: lines.join("\n"),
+            },
+        ])
+    }
+
+    /// At each step, the first completion rated +1 against the first rated -1, after the steps that were gone on with.
+    fn pairs(&self, labelled: Labelled) -> Result<Vec<Content>, RenderFault> {
+        let mut pairs = Vec::new();
+        let mut before = format!("{HUMAN} {}{ASSISTANT}", labelled.problem);
+        let mut first = true;
+        for step in labelled.steps {
+            let Some(Value::Array(completions)) = step.get("completions") else {
+                return Err(self.label.wrong("steps with a list of completions"));
+            };
+            let rated = |wanted: i64| {
+                let mut all = completions.iter();
+                all.find(|one| {
+                    one.get("rating").and_then(Value::as_i64) == Some(wanted)
+                        && one.get("flagged") != Some(&Value::Bool(true))
+                })
+            };
+            let lead = if first { " " } else { "\n" };
+            if let (Some(right), Some(wrong)) = (rated(1), rated(-1)) {
+                let (right, wrong) = (self.step(right)?.text, self.step(wrong)?.text);
+                if right.trim() != wrong.trim()
+                    && !right.trim().is_empty()
+                    && !wrong.trim().is_empty()
+                {
+                    pairs.push(Content::Preference {
+                        prompt: before.clone(),
+                        chosen: format!("{lead}{right}"),
+                        rejected: format!("{lead}{wrong}"),
+                    });
+                }
+            }
+            let Some(completion) = self.completion(step)? else {
+                break;
+            };
+            // A flagged step ends what can be asked, not what was asked before it.
+            match self.step(&completion) {
+                Ok(step) if step.rating != Some(-1) => before.extend([lead, &step.text]),
+                _ => break,
+            }
+            first = false;
+        }
+        Ok(pairs)
     }
 
     /// The completion that the solution goes on with: the chosen one, the labeller's own, or the first that is wrong.
@@ -160,6 +289,60 @@ mod tests {
             steps,
             [("a", Some(1)), ("b", None), ("c", Some(0)), ("d", Some(-1))]
         );
+    }
+
+    #[test]
+    fn whole_solutions_become_dialogues_and_others_do_not() {
+        let good = serde_json::json!([
+            {"completions": [one("a", 1)], "chosen_completion": 0},
+            {"completions": [], "human_completion": {"text": "b"}, "chosen_completion": null},
+        ]);
+        let content = rendered("process-solutions = {}", &row(good))
+            .unwrap()
+            .content;
+        assert_eq!(content.to_text(), "\n\nHuman: p\n\nAssistant: a\nb");
+        assert!(matches!(content, Content::Chat(_)));
+        let wrong = serde_json::json!([{"completions": [one("a", -1)], "chosen_completion": null}]);
+        assert_eq!(
+            reason("process-solutions = {}", &row(wrong)),
+            "marked-unusable"
+        );
+        let mut unfinished =
+            row(serde_json::json!([{"completions": [one("a", 1)], "chosen_completion": 0}]));
+        unfinished["label"]["finish_reason"] = "found_error".into();
+        assert_eq!(
+            reason("process-solutions = {}", &unfinished),
+            "marked-unusable"
+        );
+    }
+
+    #[test]
+    fn completions_of_one_step_that_were_judged_apart_are_pairs() {
+        let steps = serde_json::json!([
+            {"completions": [one("no", -1), one("a", 1)], "chosen_completion": 1},
+            {"completions": [one("b", 1)], "chosen_completion": 0},
+            {"completions": [one("d", -1), one("c", 1), one("e", -1)], "chosen_completion": null},
+            {"completions": [one("never", 1), one("reached", -1)], "chosen_completion": 0},
+        ]);
+        let render =
+            super::super::Render::new(&toml::from_str("process-pairs = {}").unwrap()).unwrap();
+        let given = render.render_all(row(steps).as_object().unwrap().clone());
+        let pair = |prompt: &str, chosen: &str, rejected: &str| {
+            Ok(Content::Preference {
+                prompt: prompt.to_owned(),
+                chosen: chosen.to_owned(),
+                rejected: rejected.to_owned(),
+            })
+        };
+        assert_eq!(
+            given,
+            [
+                pair("\n\nHuman: p\n\nAssistant:", " a", " no"),
+                pair("\n\nHuman: p\n\nAssistant: a\nb", "\nc", "\nd"),
+            ]
+        );
+        let none = serde_json::json!([{"completions": [one("a", 1)], "chosen_completion": 0}]);
+        assert_eq!(reason("process-pairs = {}", &row(none)), "bad-pair");
     }
 
     #[test]

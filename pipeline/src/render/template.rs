@@ -2,7 +2,11 @@
 //!
 //! `{outer.inner}` is a field, `{label?no|yes}` chooses by a number from 0 or by false and true, and alternatives may
 //! hold fields in turn: `{goal}\n{label?{sol1}|{sol2}}`. `{{`, `}}` and, in alternatives, `||` are the characters
-//! themselves. A field that the manifest's `choices` table names is replaced by the text that its value has there.
+//! themselves. A field that the manifest's `choices` table names is replaced by the text that its value has there; inside
+//! one that its `replace` table names, stretches are replaced by templates of their own.
+//!
+//! `{field:lower-first}` writes a first letter small, `{field:no-stop}` leaves out a full stop at the end, `{field:round-1}`
+//! writes a number with one digit after the point: what the published prompts of some tasks do to join their parts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
@@ -23,11 +27,50 @@ enum Part {
     Field {
         path: Path,
         words: Option<BTreeMap<String, String>>,
+        replace: Vec<(String, Vec<Self>)>,
+        filter: Option<Filter>,
     },
     Choice {
         path: Path,
         alternatives: Vec<Vec<Self>>,
     },
+}
+
+/// What is done to a field's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Filter {
+    LowerFirst,
+    NoStop,
+    RoundOne,
+}
+
+impl Filter {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "lower-first" => Self::LowerFirst,
+            "no-stop" => Self::NoStop,
+            "round-1" => Self::RoundOne,
+            _ => return None,
+        })
+    }
+
+    fn apply(self, text: &str, path: &Path) -> Result<String, RenderFault> {
+        Ok(match self {
+            Self::LowerFirst => {
+                let mut rest = text.chars();
+                let first = rest.next().into_iter().flat_map(char::to_lowercase);
+                first.chain(rest).collect()
+            }
+            Self::NoStop => text.strip_suffix('.').unwrap_or(text).to_owned(),
+            Self::RoundOne => {
+                let number: f64 = text.parse().map_err(|_| path.wrong("a number"))?;
+                if number == -1.0 {
+                    return Err(no_choice(path, "-1".to_owned()));
+                }
+                format!("{number:.1}")
+            }
+        })
+    }
 }
 
 /// A template that was read.
@@ -40,6 +83,7 @@ struct Parser<'a> {
     rest: Peekable<Chars<'a>>,
     at: usize,
     words: &'a Words,
+    replace: &'a Words,
 }
 
 impl Parser<'_> {
@@ -97,9 +141,43 @@ impl Parser<'_> {
         loop {
             match self.next() {
                 Some('}') => {
+                    let (name, filter) = match name.split_once(':') {
+                        Some((name, filter)) => {
+                            let found = Filter::named(filter.trim());
+                            let unknown =
+                                "this is no filter; there are lower-first, no-stop and round-1";
+                            (name, Some(found.ok_or_else(|| self.fault(unknown))?))
+                        }
+                        None => (name.as_str(), None),
+                    };
                     let path = Path::new("template", name.trim())?;
                     let words = self.words.get(path.written()).cloned();
-                    return Ok(Part::Field { path, words });
+                    let mut replace = Vec::new();
+                    for (stretch, template) in
+                        self.replace.get(path.written()).into_iter().flatten()
+                    {
+                        if stretch.is_empty() {
+                            return Err(RenderError::Value {
+                                key: "replace",
+                                problem: "the stretch to replace must not be empty",
+                            });
+                        }
+                        // What stands in for a stretch has no replacements of its own.
+                        let none = Words::new();
+                        let mut inner = Parser {
+                            rest: template.chars().peekable(),
+                            at: 0,
+                            words: &none,
+                            replace: &none,
+                        };
+                        replace.push((stretch.clone(), inner.parts(0)?.0));
+                    }
+                    return Ok(Part::Field {
+                        path,
+                        words,
+                        replace,
+                        filter,
+                    });
                 }
                 Some('?') => break,
                 Some('{') => {
@@ -127,11 +205,12 @@ impl Parser<'_> {
 }
 
 impl Template {
-    pub(super) fn new(written: &str, words: &Words) -> Result<Self, RenderError> {
+    pub(super) fn new(written: &str, words: &Words, replace: &Words) -> Result<Self, RenderError> {
         let mut parser = Parser {
             rest: written.chars().peekable(),
             at: 0,
             words,
+            replace,
         };
         let template = Self(parser.parts(0)?.0);
         let mut used = BTreeSet::new();
@@ -144,6 +223,12 @@ impl Template {
         if words.keys().any(|name| !used.contains(name)) {
             return Err(RenderError::Unused {
                 key: "choices",
+                with: "fields that the template names",
+            });
+        }
+        if replace.keys().any(|name| !used.contains(name)) {
+            return Err(RenderError::Unused {
+                key: "replace",
                 with: "fields that the template names",
             });
         }
@@ -168,7 +253,10 @@ fn paths(parts: &[Part], each: &mut dyn FnMut(&Path)) {
     for part in parts {
         match part {
             Part::Literal(_) => {}
-            Part::Field { path, .. } => each(path),
+            Part::Field { path, replace, .. } => {
+                each(path);
+                replace.iter().for_each(|(_, parts)| paths(parts, each));
+            }
             Part::Choice { path, alternatives } => {
                 each(path);
                 alternatives.iter().for_each(|parts| paths(parts, each));
@@ -186,17 +274,40 @@ fn fill(
     for part in parts {
         match part {
             Part::Literal(literal) => text.push_str(literal),
-            Part::Field { path, words: None } => match path.get(row) {
-                Some(Value::String(value)) if python_bytes => {
-                    text.push_str(&path.python_bytes(value)?);
+            Part::Field {
+                path,
+                words: None,
+                replace,
+                filter,
+            } => {
+                let value = match path.get(row) {
+                    Some(Value::String(value)) if python_bytes => path.python_bytes(value)?,
+                    Some(value) => scalar(path, value)?,
+                    None => return Err(path.missing()),
+                };
+                let value = match filter {
+                    Some(filter) => filter.apply(&value, path)?,
+                    None => value,
+                };
+                let mut rest = value.as_str();
+                // The stretch that occurs first; of two at one place, the longer.
+                while let Some((at, stretch, parts)) = replace
+                    .iter()
+                    .filter_map(|(stretch, parts)| {
+                        Some((rest.find(stretch.as_str())?, stretch, parts))
+                    })
+                    .min_by_key(|(at, stretch, _)| (*at, std::cmp::Reverse(stretch.len())))
+                {
+                    text.push_str(&rest[..at]);
+                    fill(parts, row, python_bytes, text)?;
+                    rest = &rest[at + stretch.len()..];
                 }
-                Some(Value::String(value)) => text.push_str(value),
-                Some(value) => text.push_str(&scalar(path, value)?),
-                None => return Err(path.missing()),
-            },
+                text.push_str(rest);
+            }
             Part::Field {
                 path,
                 words: Some(words),
+                ..
             } => {
                 let value = path.get(row).ok_or_else(|| path.missing())?;
                 let value = scalar(path, value)?;
@@ -249,13 +360,13 @@ mod tests {
         let Value::Object(row) = row else {
             unreachable!()
         };
-        Template::new(written, &Words::new())
+        Template::new(written, &Words::new(), &Words::new())
             .unwrap()
             .fill(&row, false)
     }
 
     fn refused(written: &str) -> String {
-        Template::new(written, &Words::new())
+        Template::new(written, &Words::new(), &Words::new())
             .unwrap_err()
             .to_string()
     }
@@ -294,14 +405,14 @@ mod tests {
     fn words_replace_values() {
         let words = |value: &str| BTreeMap::from([("effect".to_owned(), value.to_owned())]);
         let words = Words::from([("q".to_owned(), words("therefore"))]);
-        let template = Template::new("{q}", &words).unwrap();
+        let template = Template::new("{q}", &words, &Words::new()).unwrap();
         let row = |value: &str| Row::from_iter([("q".to_owned(), value.into())]);
         assert_eq!(template.fill(&row("effect"), false).unwrap(), "therefore");
         assert_eq!(
             template.fill(&row("cause"), false).unwrap_err().reason(),
             "unknown-choice"
         );
-        assert!(Template::new("{p}", &words).is_err());
+        assert!(Template::new("{p}", &words, &Words::new()).is_err());
     }
 
     #[test]
@@ -313,5 +424,39 @@ mod tests {
             refused(written);
         }
         refused(&"{a?".repeat(100));
+    }
+
+    #[test]
+    fn stretches_are_replaced_and_filters_applied() {
+        let words = |text: &str| -> Words { toml::from_str(text).unwrap() };
+        let row = match serde_json::json!({"q": "@p saw @p, @q.", "a": ["Ann"], "n": 3.799_999_952, "e": "It was."})
+        {
+            Value::Object(row) => row,
+            _ => unreachable!(),
+        };
+        let filled = |template: &str, replace: &str| {
+            let template = Template::new(template, &Words::new(), &words(replace)).unwrap();
+            template.fill(&row, false)
+        };
+        assert_eq!(
+            filled("{q}", "q = { \"@p\" = \"{a.0}\", \"@q\" = \"<{{}}>\" }").unwrap(),
+            "Ann saw Ann, <{}>."
+        );
+        assert_eq!(
+            filled("{n:round-1} {e:lower-first} {e:no-stop}", "").unwrap(),
+            "3.8 it was. It was"
+        );
+        assert!(filled("{e:round-1}", "").is_err());
+        let refused = |template: &str, replace: &str| {
+            Template::new(template, &Words::new(), &words(replace))
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(refused("{q:shout}", "").contains("no filter"));
+        assert!(refused("{q}", "z = { a = \"b\" }").contains("replace"));
+        assert!(refused("{q}", "q = { \"\" = \"b\" }").contains("must not be empty"));
+        assert!(refused("{q}", "q = { a = \"{b\" }").contains("never closed"));
+        // A row without what stands in for a stretch is a fault, not a text with a hole.
+        assert!(filled("{q}", "q = { \"@p\" = \"{z}\" }").is_err());
     }
 }
