@@ -158,7 +158,8 @@ impl Web {
         let bytes = bytes.ok_or_else(|| FetchError::NoSize { url: url.shown() })?;
         Ok(Pin {
             bytes,
-            etag: etag(&headers),
+            // A mirror has tags of its own, which say nothing of the original.
+            etag: etag(&headers).filter(|_| self.mirror.is_none()),
             sha256: None,
         })
     }
@@ -175,7 +176,6 @@ impl Web {
         pin: &Pin,
         on_event: &dyn Fn(FetchEvent<'_>),
     ) -> Result<(PathBuf, String), FetchError> {
-        // A mirror has tags of its own.
         let tag = pin.etag.clone().filter(|_| self.mirror.is_none());
         let manners = self.manners;
         self.bring(manners, stop, url, self.address(url)?, tag, pin, on_event)
