@@ -344,6 +344,22 @@ fn servers_that_answer_no_head_or_tell_no_size_are_asked_another_way_or_refused(
 }
 
 #[test]
+fn the_login_page_of_a_network_is_not_pinned() {
+    let bench = Bench::new();
+    let content = rows(7, 3);
+    let url = "https://one.example/a.jsonl";
+    bench.serve(url, content.clone());
+    bench.hub.spoil("/mirror/", 1, Misbehaviour::Html);
+    assert_eq!(bench.web().probe(url).unwrap().bytes, content.len() as u64);
+    bench.hub.spoil("/mirror/", u32::MAX, Misbehaviour::Html);
+    let error = bench.web().probe(url).unwrap_err();
+    assert!(
+        error.is_retriable() && error.to_string().contains("a web page is sent"),
+        "{error}"
+    );
+}
+
+#[test]
 fn lists_of_addresses_name_the_files_of_a_dataset() {
     let Some(samples) = samples() else { return };
     let bench = Bench::new();

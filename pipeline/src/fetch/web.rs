@@ -155,6 +155,12 @@ impl Web {
                 (size(&answer), answer.headers)
             }
         };
+        let kind = headers.get(header::CONTENT_TYPE);
+        let is_page = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+        if is_page && !url.shown().ends_with(".html") {
+            // A login page of some network in between, as a rule, whose size must not be pinned.
+            return Err(Failure::retry("a web page is sent and not the file"));
+        }
         let bytes = bytes.ok_or_else(|| FetchError::NoSize { url: url.shown() })?;
         Ok(Pin {
             bytes,
