@@ -13,6 +13,7 @@ mod hostile;
 mod hub;
 mod loss;
 mod options;
+mod parts;
 mod resume;
 #[cfg(feature = "object-store")]
 mod store;

@@ -2,16 +2,22 @@
 //! file. Which came first leaves no trace: the places are in plan order, and so is the failure that is told.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::extract::Places;
 use super::{BuildError, BuildOptions};
-use crate::fetch::{FetchError, FetchEvent, Hub, HubOptions, Pin, Store, Web, free_bytes};
+use crate::fetch::{FetchError, FetchEvent, Hub, HubOptions, Parts, Pin, Store, Web, free_bytes};
 use crate::lock::Lock;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedDataset, Unit};
 use crate::progress::{Event, Progress, Stage};
+use crate::read::{
+    Compression, FileFormat, PARQUET_TAIL_BYTES, ReadOptions, Share, parquet_extents,
+    parquet_footer_bytes,
+};
+use crate::render::Render;
 use crate::source::{self, Location, PlannedFile, object_name};
 
 /// Files at once. Connections are bounded by the clients; a thread that has none waits.
@@ -19,10 +25,30 @@ const AT_ONCE: usize = 8;
 /// What must be free beside the missing bytes, as a share of them: file systems round up, and others write too.
 const SPARE_SHARE: u64 = 10;
 
+/// Parts that stand less far apart than this are brought as one.
+const NEAR_BYTES: u64 = 128 << 10;
+
 /// A content that is wanted, perhaps by several files of the plan.
 struct Wanted<'a> {
     dataset: &'a str,
     file: &'a PlannedFile,
+    /// What is read of it, where that is not the whole.
+    part: Option<Part<'a>>,
+}
+
+/// A share of a parquet file's blocks, whose bytes can be had without the others.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    dataset: &'a PlannedDataset,
+    share: Share,
+}
+
+impl Wanted<'_> {
+    /// About how many bytes of it are read.
+    fn bytes(&self) -> u64 {
+        let share = self.part.map(|part| part.share.take);
+        share.map_or(self.file.bytes, |take| take.min(self.file.bytes))
+    }
 }
 
 struct Clients {
@@ -40,7 +66,7 @@ pub(super) fn fetch(
     stop: &AtomicBool,
 ) -> Result<Places, BuildError> {
     let (wanted, number) = wanted(plan);
-    let total: u64 = wanted.iter().map(|wanted| wanted.file.bytes).sum();
+    let total: u64 = wanted.iter().map(Wanted::bytes).sum();
     if total > 0 {
         progress.event(&Event::Stage {
             stage: Stage::Fetch,
@@ -49,42 +75,54 @@ pub(super) fn fetch(
     }
     let clients = connect(&wanted, options)?;
     must_fit(&wanted, &clients)?;
-    let (local, learned) = bring(&wanted, &clients, progress, stop);
+    let downloads = source::downloads(&options.work);
+    let (local, learned) = bring(&wanted, &clients, &downloads, progress, stop);
     // What was learned is kept even where something else failed.
     keep(learned, options)?;
     let local = local?;
-    let place = |file: &PlannedFile| match &file.location {
+    let place = |unit: &Unit, file: &PlannedFile| match &file.location {
         Location::Local { path, .. } => path.clone(),
-        remote => local[number[&key(remote)]].clone(),
+        remote => local[number[&(key(remote), unit.share)]].clone(),
     };
     let places = plan.datasets.iter().map(|dataset| {
         let units = dataset.units.iter();
         units
-            .map(|unit| unit.files.iter().map(place).collect())
+            .map(|unit| unit.files.iter().map(|file| place(unit, file)).collect())
             .collect()
     });
     Ok(places.collect())
 }
 
-/// The remote files of a plan, each content at its address once, and their numbers by address.
-fn wanted(plan: &Plan) -> (Vec<Wanted<'_>>, BTreeMap<String, usize>) {
+/// The remote files of a plan, each content at its address once, and their numbers by address and share.
+#[expect(clippy::type_complexity, reason = "said in words above")]
+fn wanted(plan: &Plan) -> (Vec<Wanted<'_>>, BTreeMap<(String, Option<Share>), usize>) {
     let mut wanted = Vec::new();
     let mut number = BTreeMap::new();
     for dataset in &plan.datasets {
-        for file in dataset.units.iter().flat_map(|unit| &unit.files) {
-            if !file.location.is_remote() {
-                continue;
-            }
-            number.entry(key(&file.location)).or_insert_with(|| {
-                wanted.push(Wanted {
-                    dataset: &dataset.name,
-                    file,
+        for unit in &dataset.units {
+            for file in unit.files.iter().filter(|file| file.location.is_remote()) {
+                let name = (key(&file.location), unit.share);
+                number.entry(name).or_insert_with(|| {
+                    wanted.push(Wanted {
+                        dataset: &dataset.name,
+                        file,
+                        part: part(dataset, unit, file),
+                    });
+                    wanted.len() - 1
                 });
-                wanted.len() - 1
-            });
+            }
         }
     }
     (wanted, number)
+}
+
+/// Whether the bytes that are read of a file can be had without the others.
+fn part<'a>(dataset: &'a PlannedDataset, unit: &Unit, file: &PlannedFile) -> Option<Part<'a>> {
+    let can = unit.format == FileFormat::Parquet
+        && unit.compression == Compression::None
+        && matches!(file.location, Location::Hub { .. });
+    let share = unit.share.filter(|_| can)?;
+    Some(Part { dataset, share })
 }
 
 /// What tells remote files apart.
@@ -139,14 +177,18 @@ fn connect(wanted: &[Wanted<'_>], options: &BuildOptions) -> Result<Clients, Bui
 /// Refuses, before a byte is asked for, what the disks of the caches cannot take.
 fn must_fit(wanted: &[Wanted<'_>], clients: &Clients) -> Result<(), BuildError> {
     let mut missing: BTreeMap<&Path, (u64, &str)> = BTreeMap::new();
-    for Wanted { dataset, file } in wanted {
+    for of in wanted {
+        let Wanted { dataset, file, .. } = of;
         let (folder, bytes) = match (&file.location, clients) {
             (
                 Location::Hub {
                     repository, file, ..
                 },
                 Clients { hub: Some(hub), .. },
-            ) => (hub.cache(), hub.missing_bytes(repository, file)),
+            ) => (
+                hub.cache(),
+                hub.missing_bytes(repository, file).min(of.bytes()),
+            ),
             (Location::Web { url, pin }, Clients { web: Some(web), .. }) => {
                 (web.folder(), web.missing_bytes(url, pin))
             }
@@ -196,6 +238,7 @@ struct Learned {
 fn bring(
     wanted: &[Wanted<'_>],
     clients: &Clients,
+    downloads: &Path,
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> (Result<Vec<PathBuf>, BuildError>, Vec<Learned>) {
@@ -216,7 +259,7 @@ fn bring(
                 while !halt.load(Ordering::Relaxed) {
                     let i = next.fetch_add(1, Ordering::Relaxed);
                     let Some(wanted) = wanted.get(i) else { return };
-                    let result = one(wanted.file, clients, progress, halt);
+                    let result = one(wanted, clients, downloads, progress, halt);
                     if result.is_err() {
                         halt.store(true, Ordering::Relaxed);
                     }
@@ -265,7 +308,13 @@ fn bring(
     (result, learned)
 }
 
-fn one(file: &PlannedFile, clients: &Clients, progress: &dyn Progress, halt: &AtomicBool) -> Came {
+fn one(
+    wanted: &Wanted<'_>,
+    clients: &Clients,
+    downloads: &Path,
+    progress: &dyn Progress,
+    halt: &AtomicBool,
+) -> Came {
     let on_event = |event: FetchEvent<'_>| {
         let (by, reused) = match event {
             FetchEvent::Received { bytes } => (bytes, false),
@@ -279,7 +328,7 @@ fn one(file: &PlannedFile, clients: &Clients, progress: &dyn Progress, halt: &At
         });
     };
     let connected = "a client is made for every kind of place that is wanted";
-    match &file.location {
+    match &wanted.file.location {
         Location::Local { path, .. } => Ok((path.clone(), None)),
         Location::Hub {
             repository,
@@ -287,7 +336,16 @@ fn one(file: &PlannedFile, clients: &Clients, progress: &dyn Progress, halt: &At
             file,
         } => {
             let hub = clients.hub.as_ref().expect(connected);
-            let path = hub.fetch_unless(halt, repository, commit, file, &on_event)?;
+            // What is whole in the cache need not be there twice.
+            if let Some(part) = wanted.part
+                && hub.missing_bytes(repository, file) > 0
+            {
+                let mut parts = hub.parts(halt, repository, commit, file, downloads)?;
+                if bring_part(&mut parts, part, file.bytes, halt, &on_event)? {
+                    return Ok((parts.path(), None));
+                }
+            }
+            let path = hub.fetch_until(halt, repository, commit, file, &on_event)?;
             Ok((path, None))
         }
         Location::Web { url, pin } => {
@@ -303,6 +361,69 @@ fn one(file: &PlannedFile, clients: &Clients, progress: &dyn Progress, halt: &At
                 web.fetch_at(halt, &name, &|| store.address(key), pin, &on_event)?;
             Ok((path, learned(name, pin, sha256)))
         }
+    }
+}
+
+/// Brings the footer of a parquet file and the row groups that hold the blocks of a share. False where the file is not what
+/// that takes, or its server does not send parts.
+fn bring_part(
+    parts: &mut Parts<'_>,
+    part: Part<'_>,
+    bytes: u64,
+    halt: &AtomicBool,
+    on_event: &dyn Fn(FetchEvent<'_>),
+) -> Result<bool, FetchError> {
+    if bytes < PARQUET_TAIL_BYTES {
+        return Ok(false);
+    }
+    // The footer is a hundredth of a percent of a usual file and comes with its tail, as a rule.
+    let near_end = bytes.saturating_sub(NEAR_BYTES);
+    if !parts.bring(halt, near_end..bytes, on_event)? {
+        return Ok(false);
+    }
+    let mut tail = [0; 8];
+    parts.read_at(&mut tail, bytes - PARQUET_TAIL_BYTES)?;
+    let Some(footer) = parquet_footer_bytes(tail).filter(|footer| *footer <= bytes) else {
+        return Ok(false);
+    };
+    if !parts.bring(halt, bytes - footer..bytes, on_event)? {
+        return Ok(false);
+    }
+    let options = read_options(part.dataset);
+    let Ok(mut extents) = parquet_extents(&parts.path(), &options, part.share) else {
+        return Ok(false);
+    };
+    extents.sort_by_key(|extent| extent.start);
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for extent in extents {
+        match joined.last_mut() {
+            Some(last) if extent.start <= last.end.saturating_add(NEAR_BYTES) => {
+                last.end = last.end.max(extent.end);
+            }
+            _ => joined.push(extent),
+        }
+    }
+    let wanted: u64 = joined.iter().map(|extent| extent.end - extent.start).sum();
+    // Nearly everything is better had whole, and held against its hash.
+    if wanted > bytes / 2 {
+        return Ok(false);
+    }
+    for extent in joined {
+        if !parts.bring(halt, extent, on_event)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// As the rows are read later: the columns that the render asks for.
+fn read_options(dataset: &PlannedDataset) -> ReadOptions {
+    let render = Render::new(&dataset.render).ok();
+    ReadOptions {
+        format: Some(FileFormat::Parquet),
+        compression: Some(Compression::None),
+        fields: render.map(|render| render.fields()),
+        ..dataset.read.clone()
     }
 }
 

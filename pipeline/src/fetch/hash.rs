@@ -122,6 +122,11 @@ pub(super) fn pointer_git_sha1(sha256: &str, bytes: u64) -> String {
         .finalize())
 }
 
+/// SHA-256 in hexadecimal.
+pub(super) fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 fn hex(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -110,6 +110,8 @@ pub(super) struct Answer {
     pub body: BodyReader<'static>,
     /// Where the answer came from.
     pub hop: Hop,
+    /// The content that the hub redirected to, by its hash.
+    pub linked: Option<String>,
 }
 
 /// The client below: follows nothing, decodes nothing, and takes no status for an error.
@@ -198,6 +200,7 @@ impl Client {
             reason,
         };
         let mut hop = from;
+        let mut linked = None;
         let agent = if hop.url.origin().is_loopback() {
             &self.direct
         } else {
@@ -221,11 +224,17 @@ impl Client {
                 .map_err(|error| self.classify(&hop.url, &error))?;
             let status = response.status();
             match status.as_u16() {
-                200 | 206 | 416 => return self.open(hop, response),
+                200 | 206 | 416 => return self.open(hop, linked, response),
                 301 | 302 | 303 | 307 | 308 => {
                     let location = response.headers().get(header::LOCATION);
                     let next = redirect(&hop.url, location.and_then(|value| value.to_str().ok()));
                     let url = next.map_err(|reason| protocol(&hop.url, reason))?;
+                    let tag = response.headers().get("x-linked-etag");
+                    if let Some(tag) = tag.and_then(|tag| tag.to_str().ok())
+                        && !hop.away
+                    {
+                        linked = Some(tag.trim_matches('"').to_owned());
+                    }
                     let away = hop.away || url.origin() != hop.url.origin();
                     hop = Hop { url, away };
                 }
@@ -235,7 +244,12 @@ impl Client {
         Err(protocol(&hop.url, format!("more than {MAX_REDIRECTS} redirects")).into())
     }
 
-    fn open(&self, hop: Hop, response: Response<Body>) -> Result<Answer, Failure> {
+    fn open(
+        &self,
+        hop: Hop,
+        linked: Option<String>,
+        response: Response<Body>,
+    ) -> Result<Answer, Failure> {
         let (head, body) = response.into_parts();
         let coding = head.headers.get(header::CONTENT_ENCODING);
         if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
@@ -250,6 +264,7 @@ impl Client {
             headers: head.headers,
             body: body.into_reader(),
             hop,
+            linked,
         })
     }
 

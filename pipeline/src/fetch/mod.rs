@@ -33,6 +33,7 @@ mod hash;
 mod http;
 mod name;
 mod options;
+mod parts;
 mod pieces;
 mod store;
 mod url;
@@ -44,6 +45,7 @@ pub(crate) use hash::is_pointer;
 pub use name::{Commit, RepoId, check_path, check_revision};
 pub(crate) use name::{is_hex, path_problem};
 pub use options::{HubOptions, Token};
+pub use parts::Parts;
 pub use store::Store;
 pub use web::{Pin, Web, check_address};
 
@@ -358,14 +360,14 @@ impl Hub {
         file: &RemoteFile,
         on_event: &dyn Fn(FetchEvent<'_>),
     ) -> Result<PathBuf, FetchError> {
-        self.fetch_unless(&AtomicBool::new(false), repo, commit, file, on_event)
+        self.fetch_until(&AtomicBool::new(false), repo, commit, file, on_event)
     }
 
     /// As [`Hub::fetch`], until `stop` is set: what has come by then is kept.
     ///
     /// # Errors
     /// As [`Hub::fetch`], and [`FetchError::Stopped`].
-    pub fn fetch_unless(
+    pub fn fetch_until(
         &self,
         stop: &AtomicBool,
         repo: &RepoId,

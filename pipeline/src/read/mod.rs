@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 pub use error::{ReadError, RowFault};
 pub use options::{Compression, FileFormat, ReadOptions};
-pub use sample::{Share, sampled};
+pub use sample::{PARQUET_TAIL_BYTES, Share, parquet_extents, parquet_footer_bytes, sampled};
 
 /// A row as its file has it: field names and values. A name that occurs twice keeps its last value.
 pub type Row = serde_json::Map<String, serde_json::Value>;

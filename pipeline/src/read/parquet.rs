@@ -9,8 +9,10 @@
 //! decimals as text; dates, times of day and timestamps as RFC 3339 text, with `Z` where the column is in UTC and without
 //! an offset where it names no zone; lists, structs and maps with string keys as arrays and objects.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -276,6 +278,40 @@ impl ParquetSource {
             return Ok(Some(range));
         }
         self.fault.take().map_or(Ok(None), Err)
+    }
+
+    /// Where in the file the blocks stand that `takes` says yes to: of the first row group every column, of others those that
+    /// are read.
+    pub(super) fn extents(
+        mut self,
+        takes: &dyn Fn(u64) -> bool,
+    ) -> Result<Vec<Range<u64>>, ReadError> {
+        let (mut groups, mut number) = (BTreeSet::new(), 0);
+        while let Some(rows) = self.next_range()? {
+            if takes(number) {
+                groups.insert(rows.group);
+            }
+            number += 1;
+        }
+        let metadata = self.shared.metadata.metadata();
+        let mut extents = Vec::new();
+        for group in groups {
+            for (leaf, column) in metadata.row_group(group).columns().iter().enumerate() {
+                if group > 0 && !self.shared.mask.leaf_included(leaf) {
+                    continue;
+                }
+                // What `check` asked of the columns that are read holds for the others too, or they have no place.
+                let start = column
+                    .dictionary_page_offset()
+                    .unwrap_or(column.data_page_offset());
+                let length = u64::try_from(column.compressed_size()).unwrap_or(0);
+                if let Ok(start) = u64::try_from(start) {
+                    let end = start.saturating_add(length).min(self.shared.file_bytes);
+                    extents.push(start..end.max(start));
+                }
+            }
+        }
+        Ok(extents)
     }
 
     fn place(&mut self, rows: u64) -> (u64, u64) {

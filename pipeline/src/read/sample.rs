@@ -1,11 +1,14 @@
 //! Some of a file's blocks, evenly spread over it: what a budget takes of a file that is larger than itself.
 
+use std::ops::Range;
+use std::path::Path;
+
 use serde::Serialize;
 
-use super::{Block, BlockHead, BlockSource, ReadError};
+use super::{Block, BlockHead, BlockSource, ReadError, ReadOptions};
 
 /// So many bytes of a file of so many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Share {
     /// Bytes to take, more or less: whole blocks are taken, the first one always.
     pub take: u64,
@@ -22,6 +25,30 @@ impl Share {
         };
         block == 0 || before(block) > before(block - 1)
     }
+}
+
+/// Bytes at the end of a parquet file that say how many bytes before them are its footer.
+pub const PARQUET_TAIL_BYTES: u64 = 8;
+
+/// The bytes of a parquet file's footer, tail included, by its last [`PARQUET_TAIL_BYTES`]; nothing if it is no such file.
+#[must_use]
+pub fn parquet_footer_bytes(tail: [u8; 8]) -> Option<u64> {
+    let [a, b, c, d, magic @ ..] = tail;
+    let length = u64::from(u32::from_le_bytes([a, b, c, d]));
+    (magic == *b"PAR1").then_some(length + PARQUET_TAIL_BYTES)
+}
+
+/// Where in a parquet file, of which nothing but the footer need be there, the bytes stand that `share` takes.
+///
+/// # Errors
+/// The footer is not what it should be.
+pub fn parquet_extents(
+    path: &Path,
+    options: &ReadOptions,
+    share: Share,
+) -> Result<Vec<Range<u64>>, ReadError> {
+    let source = super::parquet::ParquetSource::open(path, options)?;
+    source.extents(&|block| share.takes(block))
 }
 
 /// Passes over the blocks that a share does not take. Rows keep their numbers.
@@ -79,7 +106,7 @@ impl BlockSource for Sample {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::read::{ReadOptions, open};
+    use crate::read::open;
 
     #[test]
     fn blocks_are_taken_evenly_and_rows_keep_their_numbers() {
