@@ -199,7 +199,7 @@ fn every_mistake_is_shown_with_its_place_and_what_to_write() {
             "profil",
             "own",
             r#"
-manifests/datasets/own.toml:4:1: unknown field `profil`, expected one of `name`, `description`, `tiers`, `kind`, `profile`, `licence`, `licence-note`, `stands-in-for`, `evaluation`, `size-bytes`, `rows`, `homepage`, `budget-bytes`, `source`, `read`, `render`, `config`, `example`
+manifests/datasets/own.toml:4:1: unknown field `profil`, expected one of `name`, `description`, `tiers`, `kind`, `profile`, `licence`, `licence-note`, `stands-in-for`, `evaluation`, `near-duplicates`, `size-bytes`, `rows`, `homepage`, `budget-bytes`, `source`, `read`, `render`, `config`, `example`
   |
 4 | profil = "plain"
   | ^^^^^^

@@ -442,7 +442,7 @@ fn the_branch_of_parquet_files_is_a_revision_like_others() {
     bench.hub.serve_samples(&samples).unwrap();
     bench.manifest(
         "piqa",
-        "[source.hub]\nrepository = \"ybisk/piqa\"\nrevision = \"refs/convert/parquet\"\nfiles = [\"plain_text/*/*.parquet\"]",
+        "[source.hub]\nrepository = \"ybisk/piqa\"\nrevision = \"refs/convert/parquet\"\nfiles = [\"plain_text/train/*.parquet\"]",
     );
     let planned = bench.plan("piqa");
     assert_eq!(planned["datasets"][0]["files"], 1);

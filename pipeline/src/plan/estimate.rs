@@ -65,7 +65,7 @@ pub struct Contents {
 }
 
 /// Bytes of text that a row has at the least, on average.
-const LEAST_ROW_BYTES: u64 = 50;
+const LEAST_ROW_BYTES: u64 = 10;
 
 impl PlannedDataset {
     /// What its files are expected to hold: by its published rows where the manifest has them, else by size.
