@@ -479,7 +479,7 @@ fn every_key_of_a_dataset_manifest_runs_its_stages_again_and_no_others() {
             "near-duplicates",
             "profile =",
             "near-duplicates = false\nprofile =",
-            &["extract", "resolve"],
+            &["extract", "resolve", "tokenize"],
             false,
         ),
         // A benchmark is left out.
