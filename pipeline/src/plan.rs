@@ -122,6 +122,8 @@ pub struct PlannedDataset {
     pub gated: bool,
     /// Published rows of all of it, where they are known.
     pub rows: Option<u64>,
+    /// Published bytes of all of it, where they are known.
+    pub size_bytes: Option<u64>,
     /// The place, for people.
     pub source: String,
     /// What it was pinned to.
@@ -317,19 +319,19 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
                 datasets.extend(planned);
                 left_out.extend(without);
             }
-            Err(SourceError::Written(problem)) => problems.push(problem),
-            Err(SourceError::Fetch {
+            Err(Unresolved::Written(found)) => problems.extend(found),
+            Err(Unresolved::Source(SourceError::Fetch {
                 error:
                     error @ (FetchError::Gated { .. }
                     | FetchError::Refused { .. }
                     | FetchError::NotFound { .. }),
                 ..
-            }) => unavailable.push(Unavailable {
+            })) => unavailable.push(Unavailable {
                 name: chosen.name().to_owned(),
                 access: matches!(error, FetchError::Gated { .. }).then(|| access(chosen)),
                 error,
             }),
-            Err(other) => return Err(PlanError::Source(other)),
+            Err(Unresolved::Source(other)) => return Err(PlanError::Source(other)),
         }
     }
     if fs_err::create_dir_all(&options.work).is_ok() {
@@ -507,28 +509,48 @@ struct Listed<'a> {
     files: Vec<PlannedFile>,
 }
 
+/// Why a chosen dataset is not planned.
+enum Unresolved {
+    /// What is written of it: of each of its parts.
+    Written(Vec<Problem>),
+    /// Something else, which ends the matter.
+    Source(SourceError),
+}
+
+impl From<SourceError> for Unresolved {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Written(problem) => Self::Written(vec![problem]),
+            other => Self::Source(other),
+        }
+    }
+}
+
 /// The planned datasets of a chosen one, one a part and tier, and the parts that no budget has room for.
 fn resolve(
     chosen: &Chosen,
     recipe: &Recipe,
     options: &PlanOptions,
     context: &mut Context<'_>,
-) -> Result<(Vec<PlannedDataset>, Vec<LeftOut>), SourceError> {
+) -> Result<(Vec<PlannedDataset>, Vec<LeftOut>), Unresolved> {
     let mut listed = Vec::new();
+    let mut problems = Vec::new();
     let mut left_out = Vec::new();
     for part in &chosen.parts {
         match list(part, context) {
             Ok(of) => listed.push(of),
-            Err(error @ (SourceError::Unmatched { .. } | SourceError::NoFiles { .. }))
-                if options.skip_unavailable =>
-            {
-                left_out.push(LeftOut {
+            Err(error) => match (lacking(&error), placed(part, error)) {
+                (Some(reason), _) if options.skip_unavailable => left_out.push(LeftOut {
                     name: part.dataset.manifest.name.clone(),
-                    reason: error.to_string(),
-                });
-            }
-            Err(error) => return Err(placed(part, error)),
+                    reason,
+                }),
+                (_, SourceError::Written(problem)) => problems.push(problem),
+                (_, other) => return Err(other.into()),
+            },
         }
+    }
+    if !problems.is_empty() {
+        return Err(Unresolved::Written(problems));
     }
     let shares = choose::shares(chosen, &listed, options.full);
     let hub = chosen.dataset.manifest.source.hub.as_ref();
@@ -590,6 +612,7 @@ fn resolve(
             stands_in_for: manifest.stands_in_for.clone(),
             gated: hub.is_some_and(|hub| hub.gated),
             rows: manifest.rows,
+            size_bytes: manifest.size_bytes,
             source: of.source.clone(),
             revision: of.revision.clone(),
             profile: manifest.profile.clone(),
@@ -634,6 +657,17 @@ fn opens(shares: &[choose::Taken], context: &Context<'_>) -> Result<(), FetchErr
             file,
         }) => hub.may_read(repository, commit, file),
         _ => Ok(()),
+    }
+}
+
+/// Which files a part lacks, if that is what is wrong.
+fn lacking(error: &SourceError) -> Option<String> {
+    match error {
+        SourceError::Unmatched { pattern, place, .. } => {
+            Some(format!("`{pattern}` matches no file at {place}"))
+        }
+        SourceError::NoFiles { place, .. } => Some(format!("there are no files of it at {place}")),
+        _ => None,
     }
 }
 

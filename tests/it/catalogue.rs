@@ -832,8 +832,39 @@ fn what_is_gone_is_told_all_at_once_and_the_rest_can_be_built_without() {
         without["left_out"][0]["reason"]
             .as_str()
             .unwrap()
-            .contains("`qqp/dev-*.jsonl` matches none of the 6 files")
+            .contains("`qqp/dev-*.jsonl` matches no file at hub:owner/glue@")
     );
+    // Without the flag, what is wrong with each config is told.
+    bench.manifest("glue", &glue.replace("cola/*.jsonl", "coal/*.jsonl"));
+    let said = bench.run("plan --dataset glue --recipe small", 2);
+    for word in [
+        "`coal/*.jsonl` matches none",
+        "`qqp/dev-*.jsonl` matches none",
+    ] {
+        assert!(said.stderr.contains(word), "{word}: {}", said.stderr);
+    }
+}
+
+#[test]
+fn published_rows_are_believed_as_far_as_the_files_can_hold_them() {
+    let bench = Bench::new(vec![owner()]);
+    let documents = |published: &str| {
+        bench.manifest(
+            "own",
+            &OWN.replacen("profile", &format!("{published}profile"), 1),
+        );
+        let plan = bench.json("plan --dataset own --recipe small");
+        plan["estimate"]["documents"].as_u64().unwrap()
+    };
+    let by_size = documents("");
+    assert_eq!(documents("rows = 60\n"), 60);
+    // A mirror with a few rows of a dataset of many.
+    assert_eq!(documents("rows = 300000000\n"), by_size);
+    let bytes = bench.json("plan --dataset own --recipe small")["datasets"][0]["bytes"]
+        .as_u64()
+        .unwrap();
+    let published = format!("rows = 300000000\nsize-bytes = {}\n", bytes * 5_000_000);
+    assert_eq!(documents(&published), 60);
 }
 
 #[test]

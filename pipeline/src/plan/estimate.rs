@@ -23,6 +23,9 @@ mod rates {
     pub(super) const DOWNLOAD: f64 = 25e6;
 }
 
+/// Bytes that a document has on average in any dataset one would meet.
+const LIKELY_BYTES: std::ops::Range<u64> = 20..1_000_000;
+
 /// What a build is expected to weigh. Guesses, but of the right size; exact numbers are in the manifest afterwards.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Estimate {
@@ -64,10 +67,23 @@ pub struct Contents {
     pub tokens: u64,
 }
 
-/// Bytes of text that a row has at the least, on average.
-const LEAST_ROW_BYTES: u64 = 10;
-
 impl PlannedDataset {
+    /// Its share of the published rows. What is at the source may be far less than what was published: without a published
+    /// size, rows that come to an unlikely number of bytes each are not believed.
+    fn published_documents(&self, text_bytes: u64) -> Option<u64> {
+        let rows = u128::from(self.rows?);
+        let read: u64 = self.units.iter().map(Unit::read_bytes).sum();
+        let all = self.bytes() + self.left_out.1;
+        let share = |of: u64| u64::try_from(rows * u128::from(read) / u128::from(of.max(1))).ok();
+        if let Some(size) = self.size_bytes {
+            return share(size.max(all)).map(|documents| documents.max(1));
+        }
+        let documents = share(all)?.max(1);
+        LIKELY_BYTES
+            .contains(&(text_bytes / documents))
+            .then_some(documents)
+    }
+
     /// What its files are expected to hold: by its published rows where the manifest has them, else by size.
     pub fn contents(&self) -> Contents {
         let mut documents = 0;
@@ -81,13 +97,8 @@ impl PlannedDataset {
                 decoded / 1_500 + 1
             };
         }
-        if let Some(rows) = self.rows {
-            let all = u128::from(self.bytes()) + u128::from(self.left_out.1);
-            let read: u64 = self.units.iter().map(Unit::read_bytes).sum();
-            let share = u128::from(rows) * u128::from(read) / all.max(1);
-            // A source may hold fewer rows than were published, as a sample does; no dataset's rows are this short.
-            let most = text_bytes / LEAST_ROW_BYTES;
-            documents = u64::try_from(share).unwrap_or(rows).min(most).max(1);
+        if let Some(published) = self.published_documents(text_bytes) {
+            documents = published;
         }
         Contents {
             documents,

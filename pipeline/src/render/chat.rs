@@ -271,7 +271,7 @@ impl InstructionForm {
     }
 }
 
-/// The speakers' names that begin the lines of GuanacoDataset's dialogues.
+/// The speakers' names that begin the lines of `GuanacoDataset`'s dialogues.
 const SPEAKERS: [(&str, Role); 4] = [
     ("User:", Role::User),
     ("Human:", Role::User),
