@@ -740,13 +740,13 @@ fn a_gated_dataset_says_how_to_get_access_and_the_others_can_be_built_without() 
         );
         assert!(
             said.stderr
-                .contains("hint: Ask the owner.\n  hint: --skip-gated"),
+                .contains("hint: Ask the owner.\n  hint: --skip-unavailable"),
             "{}",
             said.stderr
         );
     };
     refused(&bench.run(plan, 20));
-    let without = bench.json(&format!("{plan} --skip-gated"));
+    let without = bench.json(&format!("{plan} --skip-unavailable"));
     assert_eq!(without["datasets"].as_array().unwrap().len(), 1);
     assert_eq!(without["left_out"][0]["name"], "closed");
     let opened = ended(bench.command(plan).env("HF_TOKEN", "hf_good")).with(0, &[]);
@@ -761,6 +761,59 @@ fn a_gated_dataset_says_how_to_get_access_and_the_others_can_be_built_without() 
     refused(&said);
     assert!(
         said.stderr.contains("its account has no access yet") && !said.stderr.contains("hf_other")
+    );
+}
+
+#[test]
+fn what_is_gone_is_told_all_at_once_and_the_rest_can_be_built_without() {
+    let bench = Bench::new(vec![owner(), glue()]);
+    bench.manifest("own", OWN);
+    for name in ["moved", "removed"] {
+        let text = OWN
+            .replace("\"own\"", &format!("\"{name}\""))
+            .replace("owner/name", &format!("owner/{name}"));
+        bench.manifest(name, &text);
+    }
+    let glue = GLUE
+        .replace("tiers = [\"high\"]", "tiers = [\"low\"]")
+        .replace("qqp/train-*", "qqp/dev-*");
+    let plan = "plan --priority low --recipe small";
+    let said = ended(bench.command(plan).env("HF_TOKEN", "hf_good")).with(20, &[]);
+    for name in ["moved", "removed"] {
+        let gone = format!("dataset {name}: ");
+        assert!(said.stderr.contains(&gone), "{}", said.stderr);
+    }
+    assert!(
+        said.stderr
+            .ends_with("\n  hint: --skip-unavailable builds the others without\n"),
+        "{}",
+        said.stderr
+    );
+    // Where nothing else was asked for, there is nothing to build without it.
+    let said = bench.run("plan --dataset moved --recipe small", 20);
+    assert!(
+        !said.stderr.contains("--skip-unavailable"),
+        "{}",
+        said.stderr
+    );
+    bench.manifest("glue", &glue);
+    let without = bench.json(&format!("{plan} --skip-unavailable"));
+    let names = |list: &Value| -> Vec<String> {
+        let items = list.as_array().unwrap().iter();
+        items
+            .map(|item| item["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(names(&without["datasets"]), ["glue/cola", "own"]);
+    assert_eq!(
+        names(&without["left_out"]),
+        ["glue/qqp", "moved", "removed"]
+    );
+    assert!(
+        without["left_out"][0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("`qqp/dev-*.jsonl` matches none of the 6 files")
     );
 }
 
