@@ -66,8 +66,13 @@ fn main() -> anyhow::Result<()> {
         hub.publish(Repository::of_many_files("large/listing", 5534));
     }
     let mut out = std::io::stdout();
-    writeln!(out, "HF_ENDPOINT={}", hub.endpoint())?;
-    writeln!(out, "ANDROMEDA_WEB_MIRROR={}", hub.mirror())?;
+    // In one piece: whoever wants the first line alone closes the pipe after it.
+    let lines = format!(
+        "HF_ENDPOINT={}\nANDROMEDA_WEB_MIRROR={}\n",
+        hub.endpoint(),
+        hub.mirror()
+    );
+    out.write_all(lines.as_bytes())?;
     out.flush()?;
     writeln!(
         std::io::stderr(),
