@@ -221,9 +221,9 @@ pub struct What {
     /// Take benchmarks as training data too; the build is marked with what it contaminates
     #[arg(long)]
     pub with_benchmarks: bool,
-    /// Leave out datasets whose terms were not accepted, instead of ending
+    /// Leave out datasets that are gone, whose terms were not accepted or that lack files, instead of ending
     #[arg(long)]
-    pub skip_gated: bool,
+    pub skip_unavailable: bool,
 }
 
 /// A tier, or all three of the mission.

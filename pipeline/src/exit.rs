@@ -62,9 +62,11 @@ pub struct Usage(pub String);
 fn of_plan(error: &PlanError) -> u8 {
     match error {
         PlanError::Written(_)
-        | PlanError::Source(SourceError::Written(_) | SourceError::Unmatched { .. }) => USAGE,
+        | PlanError::Source(
+            SourceError::Written(_) | SourceError::Unmatched { .. } | SourceError::NoFiles { .. },
+        ) => USAGE,
         PlanError::Source(SourceError::Fetch { error, .. }) => of_fetch(error),
-        PlanError::Gated(_) => PERMANENT,
+        PlanError::Unavailable { .. } => PERMANENT,
         PlanError::Source(SourceError::Io { .. })
         | PlanError::Lock { .. }
         | PlanError::DoesNotFit { .. } => RETRIABLE,

@@ -18,7 +18,7 @@
 //!     lock: "manifests/datasets.lock".into(),
 //!     full: false,
 //!     with_benchmarks: false,
-//!     skip_gated: false,
+//!     skip_unavailable: false,
 //!     needs_tokenizer: true,
 //! })?;
 //! let options = execute::BuildOptions {

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::Serialize;
 
-use crate::catalogue::{Catalogue, Chosen, Kind, Part, Selection, Tier};
+use crate::catalogue::{Catalogue, Chosen, Kind, Part, Selection, Tier, patterns};
 use crate::digest::{Digest, Remembered};
 use crate::fetch::{FetchError, Hub, Web};
 use crate::filter::FilterOptions;
@@ -49,8 +49,9 @@ pub struct PlanOptions {
     pub full: bool,
     /// Whether benchmarks may be training data, which the build is then marked with.
     pub with_benchmarks: bool,
-    /// Whether datasets that do not open for lack of access are left out, instead of ending without a plan.
-    pub skip_gated: bool,
+    /// Whether datasets that are gone, whose terms were not accepted, or that lack the files asked for are left out, instead
+    /// of ending without a plan.
+    pub skip_unavailable: bool,
     /// Whether documents will be tokenized; without, the tokenizer's file need not be there.
     pub needs_tokenizer: bool,
 }
@@ -87,13 +88,13 @@ pub struct LeftOut {
     pub reason: String,
 }
 
-/// A dataset that does not open.
+/// A dataset that cannot be had.
 #[derive(Debug)]
-pub struct Closed {
+pub struct Unavailable {
     /// Its name.
     pub name: String,
-    /// How to get access, as its manifest says.
-    pub access: String,
+    /// How to get access, as its manifest says; for a gated one.
+    pub access: Option<String>,
     /// How the hub refused.
     pub error: FetchError,
 }
@@ -203,9 +204,14 @@ pub enum PlanError {
         /// Why.
         error: std::io::Error,
     },
-    /// Datasets whose terms nobody accepted, or not the one whose token was sent.
-    #[error("{}", closed(.0))]
-    Gated(Vec<Closed>),
+    /// Datasets whose terms were not accepted, or that are not there any more.
+    #[error("{}", unavailable(datasets, *others))]
+    Unavailable {
+        /// All of them.
+        datasets: Vec<Unavailable>,
+        /// Whether there are datasets besides.
+        others: bool,
+    },
     /// It would not fit.
     #[error("{what} is too small: this build needs about {} MB and {} MB are allowed ({hint})", needed / 1_000_000, available / 1_000_000)]
     DoesNotFit {
@@ -220,17 +226,20 @@ pub enum PlanError {
     },
 }
 
-fn closed(datasets: &[Closed]) -> String {
-    let mut lines: Vec<String> = datasets
-        .iter()
-        .map(|dataset| {
-            format!(
-                "dataset {}: {}\n  hint: {}",
-                dataset.name, dataset.error, dataset.access
-            )
-        })
-        .collect();
-    lines.push("  hint: --skip-gated builds the others without".to_owned());
+fn unavailable(datasets: &[Unavailable], others: bool) -> String {
+    let mut lines = Vec::new();
+    for dataset in datasets {
+        lines.push(format!("dataset {}: {}", dataset.name, dataset.error));
+        lines.extend(
+            dataset
+                .access
+                .iter()
+                .map(|access| format!("  hint: {access}")),
+        );
+    }
+    if others {
+        lines.push("  hint: --skip-unavailable builds the others without".to_owned());
+    }
     lines.join("\n")
 }
 
@@ -285,7 +294,7 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
     let downloads = source::downloads(&options.work);
     let mut datasets = Vec::new();
     let mut seen = BTreeSet::new();
-    let mut closed = Vec::new();
+    let mut unavailable = Vec::new();
     let mut left_out: Vec<LeftOut> = Vec::new();
     for chosen in &selected.chosen {
         let mut context = Context {
@@ -295,7 +304,7 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
             web: &mut web,
             downloads: &downloads,
         };
-        match resolve(chosen, &recipe, options.full, &mut context) {
+        match resolve(chosen, &recipe, options, &mut context) {
             Ok((mut planned, without)) => {
                 for dataset in &mut planned {
                     let files = dataset.units.iter().flat_map(|unit| &unit.files);
@@ -308,11 +317,14 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
             }
             Err(SourceError::Written(problem)) => problems.push(problem),
             Err(SourceError::Fetch {
-                error: error @ FetchError::Gated { .. },
+                error:
+                    error @ (FetchError::Gated { .. }
+                    | FetchError::Refused { .. }
+                    | FetchError::NotFound { .. }),
                 ..
-            }) => closed.push(Closed {
+            }) => unavailable.push(Unavailable {
                 name: chosen.name().to_owned(),
-                access: access(chosen),
+                access: matches!(error, FetchError::Gated { .. }).then(|| access(chosen)),
                 error,
             }),
             Err(other) => return Err(PlanError::Source(other)),
@@ -337,16 +349,19 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
                     .to_owned(),
         }
     }));
-    if !options.skip_gated || datasets.is_empty() {
-        if !closed.is_empty() {
-            return Err(PlanError::Gated(closed));
-        }
-    } else {
-        left_out.extend(closed.into_iter().map(|dataset| LeftOut {
-            name: dataset.name,
-            reason: format!("it does not open ({}); {}", dataset.error, dataset.access),
-        }));
+    if !unavailable.is_empty() && (!options.skip_unavailable || datasets.is_empty()) {
+        return Err(PlanError::Unavailable {
+            datasets: unavailable,
+            others: !datasets.is_empty(),
+        });
     }
+    left_out.extend(unavailable.into_iter().map(|dataset| LeftOut {
+        name: dataset.name,
+        reason: match dataset.access {
+            Some(access) => format!("{}; {access}", dataset.error),
+            None => dataset.error.to_string(),
+        },
+    }));
     if datasets.is_empty() {
         let reasons: Vec<String> = left_out
             .iter()
@@ -494,14 +509,26 @@ struct Listed<'a> {
 fn resolve(
     chosen: &Chosen,
     recipe: &Recipe,
-    full: bool,
+    options: &PlanOptions,
     context: &mut Context<'_>,
 ) -> Result<(Vec<PlannedDataset>, Vec<LeftOut>), SourceError> {
     let mut listed = Vec::new();
+    let mut left_out = Vec::new();
     for part in &chosen.parts {
-        listed.push(list(part, context)?);
+        match list(part, context) {
+            Ok(of) => listed.push(of),
+            Err(error @ (SourceError::Unmatched { .. } | SourceError::NoFiles { .. }))
+                if options.skip_unavailable =>
+            {
+                left_out.push(LeftOut {
+                    name: part.dataset.manifest.name.clone(),
+                    reason: error.to_string(),
+                });
+            }
+            Err(error) => return Err(placed(part, error)),
+        }
     }
-    let shares = choose::shares(chosen, &listed, full);
+    let shares = choose::shares(chosen, &listed, options.full);
     let hub = chosen.dataset.manifest.source.hub.as_ref();
     if hub.is_some_and(|hub| hub.gated) {
         opens(&shares, context).map_err(|error| SourceError::Fetch {
@@ -510,15 +537,12 @@ fn resolve(
         })?;
     }
     let without = |part: usize| !shares.iter().any(|share| share.part == part);
-    let left_out: Vec<LeftOut> = listed
-        .iter()
-        .enumerate()
-        .filter(|(part, _)| without(*part))
-        .map(|(_, of)| LeftOut {
+    let parts = listed.iter().enumerate();
+    let without = parts.filter(|(part, _)| without(*part));
+    left_out.extend(without.map(|(_, of)| LeftOut {
             name: of.part.dataset.manifest.name.clone(),
             reason: "the budget, or that of a more important tier, ends before its files; raise budget-bytes, or lift it with --budget full".to_owned(),
-        })
-        .collect();
+        }));
     let mut planned = Vec::new();
     for share in shares {
         let of = &listed[share.part];
@@ -608,19 +632,27 @@ fn opens(shares: &[choose::Taken], context: &Context<'_>) -> Result<(), FetchErr
     }
 }
 
+/// The error with its place in the manifest, where it is one of what is written there.
+fn placed(part: &Part, error: SourceError) -> SourceError {
+    let hint = match &error {
+        SourceError::Unmatched { like, .. } => format!("there are {like}"),
+        SourceError::NoFiles { .. } => {
+            "look at the place, and at the patterns of `files` and `exclude`".to_owned()
+        }
+        _ => return error,
+    };
+    let source = &part.dataset.manifest.source;
+    let keys: &[&str] = match part.config {
+        Some(_) => &["files"],
+        None if source.hub.is_some() => &["source", "hub", "files"],
+        None => &["source"],
+    };
+    SourceError::Written(problem_of(part, keys, error.to_string()).hint(hint))
+}
+
 /// Lists a part: the files of its source that its config asks for, without those held out for evaluation.
 fn list<'a>(part: &'a Part, context: &mut Context<'_>) -> Result<Listed<'a>, SourceError> {
-    let listing = source::list(&part.dataset, context).map_err(|error| match error {
-        SourceError::Unmatched { ref like, .. } => {
-            let keys: &[&str] = match part.config {
-                Some(_) => &["files"],
-                None => &["source", "hub", "files"],
-            };
-            let hint = format!("there are {like}");
-            SourceError::Written(problem_of(part, keys, error.to_string()).hint(hint))
-        }
-        other => other,
-    })?;
+    let listing = source::list(&part.dataset, context)?;
     let mut notes = listing.notes;
     let set = |patterns: &[String], keys: &[&str]| -> Result<GlobSet, SourceError> {
         let mut set = GlobSetBuilder::new();
@@ -635,6 +667,20 @@ fn list<'a>(part: &'a Part, context: &mut Context<'_>) -> Result<Listed<'a>, Sou
     let only = set(&part.only, &["files"])?;
     let exclude = set(&part.exclude, &["exclude"])?;
     let held_out = set(&part.held_out, &["evaluation-files"])?;
+    let paths: Vec<&str> = listing
+        .files
+        .iter()
+        .map(|file| file.path.as_str())
+        .collect();
+    if let Some((pattern, like)) = patterns::unmatched(&part.only, &paths) {
+        return Err(SourceError::Unmatched {
+            dataset: part.dataset.manifest.name.clone(),
+            pattern: pattern.to_owned(),
+            place: listing.source,
+            files: paths.len(),
+            like,
+        });
+    }
     let all = listing.files.len();
     let mut files: Vec<PlannedFile> = listing
         .files

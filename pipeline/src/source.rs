@@ -125,6 +125,14 @@ pub enum SourceError {
         /// What happened.
         error: FetchError,
     },
+    /// Nothing that the manifest asks for is there.
+    #[error("dataset `{dataset}` has no files at {place}")]
+    NoFiles {
+        /// The dataset.
+        dataset: String,
+        /// Where it was looked for.
+        place: String,
+    },
     /// A pattern of the manifest that no file of the source has a name for.
     #[error("dataset `{dataset}`: `{pattern}` matches none of the {files} files at {place}")]
     Unmatched {
@@ -168,17 +176,10 @@ pub fn list(dataset: &Dataset, context: &mut Context<'_>) -> Result<Listing, Sou
         unreachable!("a checked manifest has exactly one source")
     }?;
     if listing.files.is_empty() {
-        return Err(SourceError::Written(
-            Problem::of_file(
-                &dataset.file,
-                format!(
-                    "dataset `{}` has no files at {}",
-                    manifest.name, listing.source
-                ),
-                None,
-            )
-            .hint("look at the place, and at the patterns of `files` and `exclude`"),
-        ));
+        return Err(SourceError::NoFiles {
+            dataset: manifest.name.clone(),
+            place: listing.source,
+        });
     }
     Ok(listing)
 }

@@ -662,30 +662,49 @@ fn what_cannot_fit_is_refused_with_the_number_and_the_flag_that_helps() {
 }
 
 #[test]
-fn a_budget_over_configs_leaves_none_of_them_out() {
+fn a_budget_is_divided_among_configs_by_their_size_and_leaves_none_of_them_out() {
     let bench = Bench::new(vec![glue()]);
-    bench.manifest(
-        "glue",
-        &GLUE.replace(
-            "profile = \"plain\"",
-            "budget-bytes = 2500\nprofile = \"plain\"",
-        ),
+    let with_budget = |bytes: u64| {
+        let text = GLUE.replacen("profile", &format!("budget-bytes = {bytes}\nprofile"), 1);
+        bench.manifest("glue", &text);
+        let plan = bench.json("plan --dataset glue --recipe small");
+        let datasets = plan["datasets"].as_array().unwrap().clone();
+        datasets
+            .into_iter()
+            .map(|d| {
+                let number = |key: &str| d[key].as_u64().unwrap();
+                (
+                    number("files"),
+                    number("left_out_files"),
+                    d["notes"].to_string(),
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    // About 1,000 bytes a file: two files and one.
+    let [cola, qqp] = with_budget(2_500).try_into().unwrap();
+    assert_eq!((cola.0, cola.1, qqp.0, qqp.1), (1, 1, 1, 0));
+    assert!(cola.2.contains("the budget takes 1 of 2 files"), "{cola:?}");
+    assert!(
+        qqp.2.contains("its file is larger than the budget"),
+        "{qqp:?}"
     );
+    let [cola, qqp] = with_budget(10_000).try_into().unwrap();
+    assert_eq!((cola.0, qqp.0), (2, 1));
+    // A config's own budget is beside that of the others.
+    let own = GLUE.replace("rows = 20", "budget-bytes = 100").replacen(
+        "profile",
+        "budget-bytes = 10000\nprofile",
+        1,
+    );
+    bench.manifest("glue", &own);
     let plan = bench.json("plan --dataset glue --recipe small");
-    let files: Vec<(&str, u64, u64)> = plan["datasets"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|d| {
-            let number = |key: &str| d[key].as_u64().unwrap();
-            (
-                d["name"].as_str().unwrap(),
-                number("files"),
-                number("left_out_files"),
-            )
-        })
-        .collect();
-    assert_eq!(files, [("glue/cola", 1, 1), ("glue/qqp", 1, 0)]);
+    assert_eq!(plan["datasets"][0]["files"], 2);
+    assert!(
+        plan["datasets"][1]["notes"]
+            .to_string()
+            .contains("larger than the budget")
+    );
 }
 
 #[test]
@@ -740,13 +759,13 @@ fn a_gated_dataset_says_how_to_get_access_and_the_others_can_be_built_without() 
         );
         assert!(
             said.stderr
-                .contains("hint: Ask the owner.\n  hint: --skip-gated"),
+                .contains("hint: Ask the owner.\n  hint: --skip-unavailable"),
             "{}",
             said.stderr
         );
     };
     refused(&bench.run(plan, 20));
-    let without = bench.json(&format!("{plan} --skip-gated"));
+    let without = bench.json(&format!("{plan} --skip-unavailable"));
     assert_eq!(without["datasets"].as_array().unwrap().len(), 1);
     assert_eq!(without["left_out"][0]["name"], "closed");
     let opened = ended(bench.command(plan).env("HF_TOKEN", "hf_good")).with(0, &[]);
@@ -761,6 +780,59 @@ fn a_gated_dataset_says_how_to_get_access_and_the_others_can_be_built_without() 
     refused(&said);
     assert!(
         said.stderr.contains("its account has no access yet") && !said.stderr.contains("hf_other")
+    );
+}
+
+#[test]
+fn what_is_gone_is_told_all_at_once_and_the_rest_can_be_built_without() {
+    let bench = Bench::new(vec![owner(), glue()]);
+    bench.manifest("own", OWN);
+    for name in ["moved", "removed"] {
+        let text = OWN
+            .replace("\"own\"", &format!("\"{name}\""))
+            .replace("owner/name", &format!("owner/{name}"));
+        bench.manifest(name, &text);
+    }
+    let glue = GLUE
+        .replace("tiers = [\"high\"]", "tiers = [\"low\"]")
+        .replace("qqp/train-*", "qqp/dev-*");
+    let plan = "plan --priority low --recipe small";
+    let said = ended(bench.command(plan).env("HF_TOKEN", "hf_good")).with(20, &[]);
+    for name in ["moved", "removed"] {
+        let gone = format!("dataset {name}: ");
+        assert!(said.stderr.contains(&gone), "{}", said.stderr);
+    }
+    assert!(
+        said.stderr
+            .ends_with("\n  hint: --skip-unavailable builds the others without\n"),
+        "{}",
+        said.stderr
+    );
+    // Where nothing else was asked for, there is nothing to build without it.
+    let said = bench.run("plan --dataset moved --recipe small", 20);
+    assert!(
+        !said.stderr.contains("--skip-unavailable"),
+        "{}",
+        said.stderr
+    );
+    bench.manifest("glue", &glue);
+    let without = bench.json(&format!("{plan} --skip-unavailable"));
+    let names = |list: &Value| -> Vec<String> {
+        let items = list.as_array().unwrap().iter();
+        items
+            .map(|item| item["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(names(&without["datasets"]), ["glue/cola", "own"]);
+    assert_eq!(
+        names(&without["left_out"]),
+        ["glue/qqp", "moved", "removed"]
+    );
+    assert!(
+        without["left_out"][0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("`qqp/dev-*.jsonl` matches none of the 6 files")
     );
 }
 

@@ -41,7 +41,7 @@ fn plan_of(root: &Path, recipe: &str) -> Plan {
         lock: manifests.join("datasets.lock"),
         full: false,
         with_benchmarks: false,
-        skip_gated: false,
+        skip_unavailable: false,
         needs_tokenizer: true,
         manifests,
     })

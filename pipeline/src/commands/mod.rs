@@ -156,7 +156,7 @@ fn plan_options(what: &What, place: &Place) -> PlanOptions {
         lock: place.manifests.join("datasets.lock"),
         full: what.budget == Budget::Full,
         with_benchmarks: what.with_benchmarks,
-        skip_gated: what.skip_gated,
+        skip_unavailable: what.skip_unavailable,
         needs_tokenizer: true,
     }
 }

@@ -17,120 +17,86 @@ pub(super) struct Taken {
 
 /// Divides the files of a dataset's parts among the tiers that it is taken in.
 ///
-/// All parts stand in one order, that of a hash of their files' paths, with one file of every part first, so that no
-/// config of a large dataset is missing from a small budget. A tier takes files of that order until its budget is full;
+/// A dataset's budget is divided among its parts by their sizes, so that a small budget has the mixture of the whole. A
+/// part's files stand in the order of a hash of their paths, and a tier takes files of that order until its budget is full;
 /// where tiers have budgets of their own, each goes on where the more important one stopped, whether that one is part of
 /// this build or not.
 pub(super) fn shares(chosen: &Chosen, listed: &[Listed<'_>], full: bool) -> Vec<Taken> {
-    let mut shares = Vec::new();
-    let mut pool = Vec::new();
-    for (part, of) in listed.iter().enumerate() {
-        let files = order(part, of);
-        match of.part.dataset.manifest.budget_bytes {
-            // A config's own budget.
-            Some(BudgetBytes::Whole(budget)) if of.part.config.is_some() => {
-                let budget = if full { u64::MAX } else { budget };
-                let files = files[..cut(&files, budget)].to_vec();
-                shares.extend(divide(files, budget, chosen.tiers[0], listed.len()));
-            }
-            _ => pool.push(files),
-        }
-    }
-    let mut firsts: Vec<Ordered> = Vec::new();
-    let mut others: Vec<Ordered> = Vec::new();
-    for mut files in pool {
-        let rest = files.split_off(files.len().min(1));
-        firsts.extend(files);
-        others.extend(rest);
-    }
-    let by_hash = |files: &mut Vec<Ordered>| {
-        files.sort_by(|a, b| (a.hash, &a.file.path).cmp(&(b.hash, &b.file.path)));
+    let own = |of: &Listed<'_>| match of.part.dataset.manifest.budget_bytes {
+        Some(BudgetBytes::Whole(budget)) if of.part.config.is_some() => Some(budget),
+        _ => None,
     };
-    by_hash(&mut firsts);
-    by_hash(&mut others);
-    let mut left = firsts;
-    left.append(&mut others);
-    match &chosen.dataset.manifest.budget_bytes {
-        None => shares.extend(divide(left, u64::MAX, chosen.tiers[0], listed.len())),
-        Some(BudgetBytes::Whole(budget)) => {
-            let budget = if full { u64::MAX } else { *budget };
-            left.truncate(cut(&left, budget));
-            shares.extend(divide(left, budget, chosen.tiers[0], listed.len()));
-        }
-        Some(BudgetBytes::PerTier(budgets)) => {
-            for (tier, budget) in budgets {
-                let last = chosen.tiers.last() == Some(tier);
-                let budget = if full && last { u64::MAX } else { *budget };
-                let rest = left.split_off(cut(&left, budget));
-                if chosen.tiers.contains(tier) {
-                    shares.extend(divide(left, budget, *tier, listed.len()));
-                }
-                left = rest;
+    let bytes = |of: &Listed<'_>| of.files.iter().map(|file| file.bytes).sum::<u64>();
+    let pooled = listed.iter().filter(|of| own(of).is_none());
+    let all: u128 = pooled.map(|of| u128::from(bytes(of))).sum();
+    let first = chosen.tiers[0];
+    let mut shares = Vec::new();
+    for (part, of) in listed.iter().enumerate() {
+        let portion = |budget: u64| {
+            let portion = u128::from(budget) * u128::from(bytes(of)) / all.max(1);
+            u64::try_from(portion).unwrap_or(u64::MAX)
+        };
+        let budgets: Vec<(Tier, u64)> = match (own(of), &chosen.dataset.manifest.budget_bytes) {
+            (Some(budget), _) => vec![(first, budget)],
+            (None, None) => vec![(first, u64::MAX)],
+            (None, Some(BudgetBytes::Whole(budget))) => vec![(first, portion(*budget))],
+            (None, Some(BudgetBytes::PerTier(tiers))) => tiers
+                .iter()
+                .map(|(tier, budget)| (*tier, portion(*budget)))
+                .collect(),
+        };
+        let mut left = order(of);
+        for (tier, budget) in budgets {
+            // The last tier that is asked for has no end where budgets are lifted.
+            let lifted = full && chosen.tiers.last() == Some(&tier);
+            let budget = if lifted { u64::MAX } else { budget };
+            let rest = left.split_off(cut(&left, budget));
+            if !left.is_empty() && chosen.tiers.contains(&tier) {
+                let share = match left.as_slice() {
+                    [only] if only.bytes > budget => Some(Share {
+                        take: budget,
+                        of: only.bytes,
+                    }),
+                    _ => None,
+                };
+                left.sort_by(|a, b| a.path.cmp(&b.path));
+                shares.push(Taken {
+                    part,
+                    tier,
+                    files: left,
+                    share,
+                });
             }
+            left = rest;
         }
     }
     shares
 }
 
-#[derive(Clone)]
-struct Ordered {
-    hash: u64,
-    part: usize,
-    file: PlannedFile,
-}
-
 /// A part's files in the order in which budgets take them.
-fn order(part: usize, of: &Listed<'_>) -> Vec<Ordered> {
+fn order(of: &Listed<'_>) -> Vec<PlannedFile> {
     let name = &of.part.dataset.manifest.name;
-    let mut files: Vec<Ordered> = of
+    let mut files: Vec<(u64, &PlannedFile)> = of
         .files
         .iter()
-        .map(|file| Ordered {
-            hash: xxhash_rust::xxh3::xxh3_64(format!("{name}/{}", file.path).as_bytes()),
-            part,
-            file: file.clone(),
+        .map(|file| {
+            let name = format!("{name}/{}", file.path);
+            (xxhash_rust::xxh3::xxh3_64(name.as_bytes()), file)
         })
         .collect();
-    files.sort_by(|a, b| (a.hash, &a.file.path).cmp(&(b.hash, &b.file.path)));
-    files
+    files.sort_by(|a, b| (a.0, &a.1.path).cmp(&(b.0, &b.1.path)));
+    files.into_iter().map(|(_, file)| file.clone()).collect()
 }
 
 /// How many files the budget takes: at least one, and none after the first that does not fit, so that a larger budget
 /// takes the same and more.
-fn cut(files: &[Ordered], budget: u64) -> usize {
+fn cut(files: &[PlannedFile], budget: u64) -> usize {
     let mut left = budget;
-    for (number, ordered) in files.iter().enumerate() {
-        if ordered.file.bytes > left && number > 0 {
+    for (number, file) in files.iter().enumerate() {
+        if file.bytes > left && number > 0 {
             return number;
         }
-        left = left.saturating_sub(ordered.file.bytes);
+        left = left.saturating_sub(file.bytes);
     }
     files.len()
-}
-
-/// The taken files by part. A budget that is smaller than its only file takes that share of the file.
-fn divide(files: Vec<Ordered>, budget: u64, tier: Tier, parts: usize) -> Vec<Taken> {
-    let share = match files.as_slice() {
-        [only] if only.file.bytes > budget => Some(Share {
-            take: budget,
-            of: only.file.bytes,
-        }),
-        _ => None,
-    };
-    let mut taken: Vec<Taken> = (0..parts)
-        .map(|part| Taken {
-            part,
-            tier,
-            files: Vec::new(),
-            share,
-        })
-        .collect();
-    for ordered in files {
-        taken[ordered.part].files.push(ordered.file);
-    }
-    taken.retain(|taken| !taken.files.is_empty());
-    for taken in &mut taken {
-        taken.files.sort_by(|a, b| a.path.cmp(&b.path));
-    }
-    taken
 }
