@@ -8,7 +8,7 @@ use andromeda_pipeline::catalogue::Dataset;
 use andromeda_pipeline::read::{Compression, FileFormat, ReadOptions};
 use andromeda_pipeline::recipe::Recipe;
 use andromeda_pipeline::render::{
-    Exchange, Instruction, Preference, Process, RenderOptions, Transcript, Tree, Turns,
+    Exchange, Instruction, Preference, Process, RenderOptions, Transcript, Tree, TreePaths, Turns,
 };
 use andromeda_tests::corpus::{
     RECIPE, Random, json_line, lengthened, shortened, text, write_manifest, write_recipe,
@@ -652,18 +652,21 @@ fn row_of_all_forms(random: &mut Random) -> Value {
     let (question, answer, worse) = (text(random, 60), text(random, 80), text(random, 80));
     let reply =
         json!({"role": "assistant", "text": answer, "rank": 0, "deleted": false, "replies": []});
+    let second =
+        json!({"role": "assistant", "text": worse, "rank": 1, "deleted": false, "replies": []});
     json!({
         "text": format!("{question}\n{answer}"),
         "bytes": format!("b'{}'", answer.replace('\n', " ")),
         "label": "0",
         "conversations": [{"from": "human", "value": question}, {"from": "gpt", "value": answer}],
         "transcript": format!("\n\nHuman: {question}\n\nAssistant: {answer}"),
-        "prompt": {"role": "prompter", "text": question, "rank": 0, "deleted": false, "replies": [reply]},
+        "prompt": {"role": "prompter", "text": question, "rank": 0, "deleted": false, "replies": [reply, second]},
         "question": question, "answer": answer,
         "instruction": question, "input": "", "output": answer,
         "chosen": answer, "rejected": worse,
         "problem": {"problem": question},
-        "label_steps": {"steps": [{"completions": [{"text": answer, "rating": 1}], "human_completion": null, "chosen_completion": 0}],
+        "label_steps": {"steps": [{"completions": [{"text": answer, "rating": 1}, {"text": worse, "rating": -1}],
+                                   "human_completion": null, "chosen_completion": 0}],
                         "finish_reason": "solution"},
     })
 }
@@ -687,13 +690,47 @@ fn doubled(value: &Value) -> Value {
 #[test]
 fn every_render_option_runs_extract_again_for_its_dataset_alone() {
     let exchange = Exchange {
+        system: Some("text".to_owned()),
         prompt: "question".to_owned(),
         response: "answer".to_owned(),
+    };
+    let turns = Turns {
+        html: true,
+        ..Turns::default()
+    };
+    let tree = Tree {
+        paths: TreePaths::All,
+        reviewed: "passed".to_owned(),
+        ..Tree::default()
+    };
+    let siblings = Tree {
+        paths: TreePaths::Best,
+        ..tree.clone()
+    };
+    let instruction = Instruction {
+        dialogue: true,
+        ..Instruction::default()
+    };
+    let process = Process {
+        problem: "problem.problem".to_owned(),
+        label: "label_steps".to_owned(),
+    };
+    let of_label = |value: &str| {
+        BTreeMap::from([(
+            "label".to_owned(),
+            BTreeMap::from([("0".to_owned(), value.to_owned())]),
+        )])
     };
     let none = RenderOptions::default();
     let forms = [
         RenderOptions {
             text: Some("text".to_owned()),
+            between: Some("-----".to_owned()),
+            ..none.clone()
+        },
+        RenderOptions {
+            template: Some("{question} {label} {answer}".to_owned()),
+            replace: of_label("none"),
             ..none.clone()
         },
         RenderOptions {
@@ -704,14 +741,11 @@ fn every_render_option_runs_extract_again_for_its_dataset_alone() {
         },
         RenderOptions {
             template: Some("{question} {label} {answer}".to_owned()),
-            choices: BTreeMap::from([(
-                "label".to_owned(),
-                BTreeMap::from([("0".to_owned(), "no".to_owned())]),
-            )]),
+            choices: of_label("no"),
             ..none.clone()
         },
         RenderOptions {
-            turns: Some(Turns::default()),
+            turns: Some(turns.clone()),
             ..none.clone()
         },
         RenderOptions {
@@ -722,7 +756,11 @@ fn every_render_option_runs_extract_again_for_its_dataset_alone() {
             ..none.clone()
         },
         RenderOptions {
-            tree: Some(Tree::default()),
+            tree: Some(tree.clone()),
+            ..none.clone()
+        },
+        RenderOptions {
+            ranked_siblings: Some(siblings.clone()),
             ..none.clone()
         },
         RenderOptions {
@@ -730,7 +768,7 @@ fn every_render_option_runs_extract_again_for_its_dataset_alone() {
             ..none.clone()
         },
         RenderOptions {
-            instruction: Some(Instruction::default()),
+            instruction: Some(instruction.clone()),
             ..none.clone()
         },
         RenderOptions {
@@ -741,10 +779,15 @@ fn every_render_option_runs_extract_again_for_its_dataset_alone() {
             ..none.clone()
         },
         RenderOptions {
-            process: Some(Process {
-                problem: "problem.problem".to_owned(),
-                label: "label_steps".to_owned(),
-            }),
+            process: Some(process.clone()),
+            ..none.clone()
+        },
+        RenderOptions {
+            process_solutions: Some(process.clone()),
+            ..none.clone()
+        },
+        RenderOptions {
+            process_pairs: Some(process.clone()),
             ..none
         },
     ];
@@ -784,7 +827,9 @@ fn every_render_option_runs_extract_again_for_its_dataset_alone() {
             .funnel
             .kept
             .documents;
-        assert_eq!(kept, 21, "{written} renders the rows");
+        // Of two answers to a question, each is the end of a path.
+        let documents = if form.tree.is_some() { 42 } else { 21 };
+        assert_eq!(kept, documents, "{written} renders the rows");
         for path in leaves(&written) {
             let pointer = format!("/{}", path.replace('.', "/"));
             let value = written.pointer(&pointer).unwrap();
@@ -794,6 +839,7 @@ fn every_render_option_runs_extract_again_for_its_dataset_alone() {
                     json!(if value == "user" { "system" } else { "user" })
                 }
                 ("template", _) => json!("{answer}{question}"),
+                ("tree.paths", _) => json!("best"),
                 ("meta", _) => json!(["label", "text"]),
                 _ => other(value),
             };
@@ -801,6 +847,7 @@ fn every_render_option_runs_extract_again_for_its_dataset_alone() {
             *render.pointer_mut(&pointer).unwrap() = changed;
             if path == "template" {
                 render.as_object_mut().unwrap().remove("choices");
+                render.as_object_mut().unwrap().remove("replace");
             }
             let again = base.again(|root| manifest(root, &render));
             assert_eq!(
@@ -816,20 +863,22 @@ fn every_render_option_runs_extract_again_for_its_dataset_alone() {
     let all = RenderOptions {
         text: Some(String::new()),
         template: Some(String::new()),
-        turns: Some(Turns::default()),
+        turns: Some(turns),
         transcript: Some(Transcript::default()),
-        tree: Some(Tree::default()),
+        tree: Some(tree),
+        ranked_siblings: Some(siblings),
         exchange: Some(exchange),
-        instruction: Some(Instruction::default()),
+        instruction: Some(instruction),
         preference: Some(Preference {
             prompt: Some(String::new()),
             ..Preference::default()
         }),
-        process: Some(Process::default()),
-        choices: BTreeMap::from([(
-            "label".to_owned(),
-            BTreeMap::from([("0".to_owned(), String::new())]),
-        )]),
+        process: Some(process.clone()),
+        process_solutions: Some(process.clone()),
+        process_pairs: Some(process),
+        choices: of_label(""),
+        replace: of_label(""),
+        between: Some(String::new()),
         python_bytes: true,
         meta: vec![String::new()],
     };

@@ -21,7 +21,7 @@ use crate::filter::Filters;
 use crate::plan::{BYTES_VERSION, Plan, PlannedDataset, Unit};
 use crate::progress::{Event, Progress, Stage};
 use crate::read::{self, Block, BlockSource, ReadError, ReadOptions};
-use crate::render::{Content, Render};
+use crate::render::{Content, Render, RenderFault};
 use crate::source::{Location, PlannedFile};
 
 /// Why a row is no document whose part of the file is damaged.
@@ -364,16 +364,7 @@ impl Worker {
                             content: Err(fault.reason()),
                         }),
                         Ok(fields) => {
-                            let documents = render.render_all(fields);
-                            let several = documents.len() > 1;
-                            for (part, content) in (1u32..).zip(documents) {
-                                weight += content.as_ref().map_or(0, weigh);
-                                batch.push(Entry {
-                                    row: place(row),
-                                    part: if several { part } else { 0 },
-                                    content: content.map_err(|fault| fault.reason()),
-                                });
-                            }
+                            weight += push(&mut batch, place(row), render.render_all(fields));
                         }
                     }
                     if weight >= BATCH_BYTES {
@@ -413,21 +404,23 @@ impl Worker {
                 for (row, (file, place)) in (0u32..).zip(job.unit.files.iter().zip(job.places)) {
                     out.names.push(file.path.clone());
                     let content = read_whole(place, file, &job.dataset.read)?;
-                    let content = content.and_then(|text| {
-                        let mut fields = read::Row::new();
-                        fields.insert("path".to_owned(), file.path.clone().into());
-                        fields.insert("text".to_owned(), text.into());
-                        render
-                            .render(fields)
-                            .map(|r| r.content)
-                            .map_err(|fault| fault.reason())
-                    });
-                    weight += content.as_ref().map_or(0, weigh);
-                    batch.push(Entry {
-                        row,
-                        part: 0,
-                        content,
-                    });
+                    let documents = match content {
+                        Ok(text) => {
+                            let mut fields = read::Row::new();
+                            fields.insert("path".to_owned(), file.path.clone().into());
+                            fields.insert("text".to_owned(), text.into());
+                            render.render_all(fields)
+                        }
+                        Err(reason) => {
+                            batch.push(Entry {
+                                row,
+                                part: 0,
+                                content: Err(reason),
+                            });
+                            Vec::new()
+                        }
+                    };
+                    weight += push(&mut batch, row, documents);
                     if weight >= BATCH_BYTES {
                         watch.lap("read");
                         out.take(
@@ -626,6 +619,21 @@ fn counters<T: serde::de::DeserializeOwned>(
             .with_extension("json"),
         what: error.to_string(),
     })
+}
+
+/// Adds the documents of a row to a batch; their bytes.
+fn push(batch: &mut Vec<Entry>, row: u32, documents: Vec<Result<Content, RenderFault>>) -> usize {
+    let several = documents.len() > 1;
+    let mut weight = 0;
+    for (part, content) in (1u32..).zip(documents) {
+        weight += content.as_ref().map_or(0, weigh);
+        batch.push(Entry {
+            row,
+            part: if several { part } else { 0 },
+            content: content.map_err(|fault| fault.reason()),
+        });
+    }
+    weight
 }
 
 /// Bytes of a document, near enough to cut batches by.

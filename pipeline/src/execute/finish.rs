@@ -209,7 +209,6 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
     }
     for (b, (done, block)) in extracted.blocks.iter().zip(&survivors.blocks).enumerate() {
         let dataset = &plan.datasets[done.dataset];
-        let unit = &dataset.units[done.unit];
         let tally = &mut tallies[done.dataset];
         let verdicts = block.file.read("verdicts")?;
         let reasons = block.file.read("reasons")?;
@@ -220,6 +219,7 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
         for (row, verdict) in (0u32..).zip(&verdicts) {
             let at = row as usize;
             let id = identities.of_row(b, row);
+            let (file, file_row) = identities.file_row(b, row);
             let count = Count {
                 documents: 1,
                 bytes: bytes[at],
@@ -230,8 +230,8 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
             let mut out = DocumentRow {
                 id: &id,
                 dataset: &dataset.name,
-                file: &unit.files[if unit.is_group() { at } else { 0 }].path,
-                file_row: identities.file_row(b, row),
+                file,
+                file_row,
                 bytes: bytes[at],
                 ..DocumentRow::default()
             };

@@ -10,8 +10,8 @@ use crate::plan::Plan;
 /// Ids and rows of all documents that passed the rules.
 ///
 /// An id is `dataset/path` for a document that is a whole small file, `dataset/path#row` for the only document of a row, and
-/// `dataset/path#row.1`, `.2` and so on for the documents of a row that gives several. It depends on the pinned file and
-/// the row, and never on a place in somebody's listing.
+/// `dataset/path#row.1`, `.2` and so on for the documents of a row that gives several (`dataset/path#1` where the small file
+/// gives them). It depends on the pinned file and the row, and never on a place in somebody's listing.
 pub(super) struct Identities<'a> {
     plan: &'a Plan,
     extracted: &'a Extracted,
@@ -69,37 +69,45 @@ impl<'a> Identities<'a> {
         })
     }
 
-    /// The row in its file of the verdict `at` of a block; 0 for a document that is a whole file.
-    pub(super) fn file_row(&self, block: usize, at: u32) -> u64 {
-        let done = &self.extracted.blocks[block];
-        if self.plan.datasets[done.dataset].units[done.unit].is_group() {
-            return 0;
+    /// Rows of the verdict `at` after the block's first, and which document of that row it is of.
+    fn place(&self, block: usize, at: u32) -> (u32, u32) {
+        match &self.places[block] {
+            Some(places) => (places.rows[at as usize], places.parts[at as usize]),
+            None => (at, 0),
         }
-        let row = match &self.places[block] {
-            Some(places) => places.rows[at as usize],
-            None => at,
-        };
-        done.counters.first_row + u64::from(row)
+    }
+
+    /// The path of the file that the verdict `at` of a block is of, and the row in it; 0 where the file is the row.
+    pub(super) fn file_row(&self, block: usize, at: u32) -> (&'a str, u64) {
+        let done = &self.extracted.blocks[block];
+        let unit = &self.plan.datasets[done.dataset].units[done.unit];
+        let (row, _) = self.place(block, at);
+        if unit.is_group() {
+            (&unit.files[row as usize].path, 0)
+        } else {
+            (
+                &unit.files[0].path,
+                done.counters.first_row + u64::from(row),
+            )
+        }
     }
 
     /// The id of what the verdict `at` of a block is of.
     pub(super) fn of_row(&self, block: usize, at: u32) -> String {
         let done = &self.extracted.blocks[block];
         let dataset = &self.plan.datasets[done.dataset];
-        let unit = &dataset.units[done.unit];
-        if unit.is_group() {
-            return format!("{}/{}", dataset.name, unit.files[at as usize].path);
-        }
-        let part = self.places[block]
-            .as_ref()
-            .map_or(0, |places| places.parts[at as usize]);
-        let row = self.file_row(block, at);
-        let path = &unit.files[0].path;
-        if part == 0 {
-            format!("{}/{path}#{row}", dataset.name)
+        let (path, row) = self.file_row(block, at);
+        let row = if dataset.units[done.unit].is_group() {
+            String::new()
         } else {
-            format!("{}/{path}#{row}.{part}", dataset.name)
-        }
+            format!("#{row}")
+        };
+        let part = match (self.place(block, at).1, row.is_empty()) {
+            (0, _) => String::new(),
+            (part, true) => format!("#{part}"),
+            (part, false) => format!(".{part}"),
+        };
+        format!("{}/{path}{row}{part}", dataset.name)
     }
 
     /// The id of a document.

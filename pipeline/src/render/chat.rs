@@ -162,6 +162,11 @@ impl TranscriptForm {
         })
     }
 
+    /// The string.
+    pub(super) fn field(&self) -> &Path {
+        &self.field
+    }
+
     pub(super) fn fields(&self, fields: &mut BTreeSet<String>) {
         fields.insert(self.field.top().to_owned());
     }

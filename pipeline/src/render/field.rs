@@ -62,6 +62,11 @@ impl Path {
 
     /// Moves the value out of the row, if it is there and not null.
     pub(super) fn take(&self, row: &mut Row) -> Option<Value> {
+        Some(self.get_mut(row)?.take()).filter(|value| !value.is_null())
+    }
+
+    /// The place of the value, if there is one.
+    pub(super) fn get_mut<'a>(&self, row: &'a mut Row) -> Option<&'a mut Value> {
         let mut parts = self.written.split('.');
         let mut value = row.get_mut(parts.next()?)?;
         for part in parts {
@@ -71,7 +76,7 @@ impl Path {
                 _ => return None,
             };
         }
-        Some(value.take()).filter(|value| !value.is_null())
+        Some(value)
     }
 
     /// Moves the text out of the row.

@@ -20,6 +20,8 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 pub use content::{Content, Role, Segment, Step, Turn};
 pub use options::{
     Exchange, Instruction, Preference, Process, RenderOptions, Roles, Transcript, Tree, TreePaths,
@@ -176,6 +178,7 @@ enum Form {
     Transcript(chat::TranscriptForm),
     Tree(tree::TreeForm),
     Exchange {
+        system: Option<Path>,
         prompt: Path,
         response: Path,
     },
@@ -188,6 +191,8 @@ enum Form {
 #[derive(Debug, Clone)]
 pub struct Render {
     form: Form,
+    /// The line between documents, and the field that it stands in.
+    between: Option<(Path, String)>,
     meta: Vec<String>,
 }
 
@@ -197,8 +202,15 @@ impl Render {
     /// # Errors
     /// Not exactly one form, a template or path that cannot be read, or an option that the form does not use.
     pub fn new(options: &RenderOptions) -> Result<Self, RenderError> {
+        let form = options.form()?;
+        let field = match &form {
+            Form::Text { field, .. } => Some(field.clone()),
+            Form::Transcript(form) => Some(form.field().clone()),
+            _ => None,
+        };
         Ok(Self {
-            form: options.form()?,
+            form,
+            between: field.zip(options.between.clone()),
             meta: options.meta.clone(),
         })
     }
@@ -215,8 +227,13 @@ impl Render {
             Form::Turns(form) => form.fields(&mut fields),
             Form::Transcript(form) => form.fields(&mut fields),
             Form::Tree(form) => form.fields(&mut fields),
-            Form::Exchange { prompt, response } => {
-                fields.extend([prompt.top().to_owned(), response.top().to_owned()]);
+            Form::Exchange {
+                system,
+                prompt,
+                response,
+            } => {
+                let all = [Some(prompt), Some(response), system.as_ref()];
+                fields.extend(all.into_iter().flatten().map(|path| path.top().to_owned()));
             }
             Form::Instruction(form) => form.fields(&mut fields),
             Form::Preference(form) => form.fields(&mut fields),
@@ -227,10 +244,46 @@ impl Render {
 
     /// The documents that a row makes: one or several, or one reason why there is none. Never empty.
     pub fn render_all(&self, mut row: Row) -> Vec<Result<Content, RenderFault>> {
+        if let Some((field, line)) = &self.between {
+            return self.pieces(&row, field, line);
+        }
         match &self.form {
             Form::Tree(form) => form.render(&mut row),
             Form::Process(form) => form.render(&mut row),
             _ => vec![self.render(row).map(|rendered| rendered.content)],
+        }
+    }
+
+    /// A document for each piece of the field between lines that are `line`; pieces without text are none.
+    fn pieces(&self, row: &Row, field: &Path, line: &str) -> Vec<Result<Content, RenderFault>> {
+        let text = match field.get(row) {
+            Some(Value::String(text)) => text,
+            Some(_) => return vec![Err(field.wrong("a string"))],
+            None => return vec![Err(field.missing())],
+        };
+        let mut pieces = vec![String::new()];
+        for written in text.split_inclusive('\n') {
+            if written.trim() == line.trim() {
+                pieces.push(String::new());
+            } else if let Some(last) = pieces.last_mut() {
+                last.push_str(written);
+            }
+        }
+        let pieces = pieces.iter().map(|piece| piece.trim_matches('\n'));
+        let given: Vec<_> = pieces
+            .filter(|piece| !piece.trim().is_empty())
+            .map(|piece| {
+                let mut row = row.clone();
+                if let Some(value) = field.get_mut(&mut row) {
+                    *value = piece.into();
+                }
+                self.render(row).map(|rendered| rendered.content)
+            })
+            .collect();
+        if given.is_empty() {
+            vec![Err(RenderFault::Empty { what: "the text" })]
+        } else {
+            given
         }
     }
 
@@ -263,7 +316,20 @@ impl Render {
             Form::Turns(form) => form.render(&mut row)?,
             Form::Transcript(form) => form.render(&mut row)?,
             Form::Tree(form) => first(form.render(&mut row))?,
-            Form::Exchange { prompt, response } => {
+            Form::Exchange {
+                system,
+                prompt,
+                response,
+            } => {
+                let before = match system.as_ref().and_then(|system| system.take(&mut row)) {
+                    Some(Value::String(text)) => text,
+                    Some(_) => return Err(system.as_ref().expect("just taken").wrong("a string")),
+                    None => String::new(),
+                };
+                let before = Turn {
+                    role: Role::System,
+                    text: before,
+                };
                 let user = Turn {
                     role: Role::User,
                     text: prompt.take_text(&mut row)?,
@@ -272,7 +338,7 @@ impl Render {
                     role: Role::Assistant,
                     text: response.take_text(&mut row)?,
                 };
-                chat::dialogue(vec![user, assistant])?
+                chat::dialogue(vec![before, user, assistant])?
             }
             Form::Instruction(form) => form.render(&mut row)?,
             Form::Preference(form) => form.render(&mut row)?,

@@ -71,6 +71,9 @@ pub struct RenderOptions {
     /// For `template`: what a field's values read as, such as `{ question = { cause = "because" } }`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub choices: BTreeMap<String, BTreeMap<String, String>>,
+    /// For `text` and `transcript`: a line of the field that stands between documents, so that one row gives several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub between: Option<String>,
     /// For `text` and `template`: strings are the printed form of Python bytes objects, `b'…'`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub python_bytes: bool,
@@ -216,6 +219,9 @@ impl Default for Tree {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Exchange {
+    /// What stands before the question; the field may be absent, null or empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
     /// The question.
     pub prompt: String,
     /// The answer.
@@ -332,6 +338,22 @@ impl RenderOptions {
                 with: "template",
             });
         }
+        if self.text.is_none() && self.transcript.is_none() && self.between.is_some() {
+            return Err(RenderError::Unused {
+                key: "between",
+                with: "text or transcript",
+            });
+        }
+        if self
+            .between
+            .as_ref()
+            .is_some_and(|line| line.trim().is_empty() || line.contains('\n'))
+        {
+            return Err(RenderError::Value {
+                key: "between",
+                problem: "it is one line, such as \"-----\"",
+            });
+        }
         if self.template.is_none() && self.text.is_none() && self.python_bytes {
             return Err(RenderError::Unused {
                 key: "python-bytes",
@@ -359,7 +381,10 @@ impl RenderOptions {
             trees::TreeForm::siblings(tree).map(Form::Tree)
         } else if let Some(exchange) = &self.exchange {
             let prompt = Path::new("exchange.prompt", &exchange.prompt)?;
+            let system = exchange.system.as_deref();
+            let system = system.map(|system| Path::new("exchange.system", system));
             Ok(Form::Exchange {
+                system: system.transpose()?,
                 prompt,
                 response: Path::new("exchange.response", &exchange.response)?,
             })

@@ -519,6 +519,9 @@ fn fill(
                 let value = path.get(row).ok_or_else(|| path.missing())?;
                 let number = match value {
                     Value::Bool(value) => Some(i64::from(*value)),
+                    // HellaSwag publishes its labels as text, and those of its test split as an empty one.
+                    Value::String(value) if value.is_empty() => Some(-1),
+                    Value::String(value) => value.parse().ok(),
                     value => value.as_i64(),
                 };
                 let number = number.ok_or_else(|| path.wrong("a number or a boolean"))?;
