@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use andromeda_pipeline::read::{self, ReadOptions, Row};
 use andromeda_pipeline::render::{Content, Render};
 use andromeda_tests::corpus::{Random, json_line, text};
 use andromeda_tests::samples::{CONVERTED, FORGED};
-use andromeda_tests::{HubConfig, LoopbackHub, Repository, skip};
+use andromeda_tests::{HubConfig, LoopbackHub, Repository};
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use fs_err as fs;
@@ -42,7 +43,12 @@ fn samples() -> Option<PathBuf> {
     if root.is_dir() {
         return Some(root);
     }
-    skip(&format!("no samples at {}", root.display()));
+    // Not asserted: the samples are not part of the repository.
+    let _ = writeln!(
+        std::io::stderr(),
+        "skipped: no samples at {}",
+        root.display()
+    );
     None
 }
 
