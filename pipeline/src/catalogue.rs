@@ -121,6 +121,10 @@ pub struct DatasetManifest {
     /// Whether it is a benchmark: its rows are training data only for a person who insists.
     #[serde(default)]
     pub evaluation: bool,
+    /// Whether documents that are nearly copies are looked for. Rows that share a passage or a beginning on purpose, as
+    /// questions on one text do, say no; exact copies are looked for all the same.
+    #[serde(default = "yes")]
+    pub near_duplicates: bool,
     /// Published size of the chosen files, for people.
     #[serde(default)]
     pub size_bytes: Option<u64>,
@@ -150,6 +154,10 @@ pub struct DatasetManifest {
     pub examples: Vec<Example>,
 }
 
+fn yes() -> bool {
+    true
+}
+
 /// A part of a dataset, called `dataset/config`: what it does not say is the dataset's.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -177,6 +185,9 @@ pub struct Config {
     /// What follows from that licence.
     #[serde(default)]
     pub licence_note: Option<String>,
+    /// Whether documents that are nearly copies are looked for.
+    #[serde(default)]
+    pub near_duplicates: Option<bool>,
     /// Published size of its files, for people.
     #[serde(default)]
     pub size_bytes: Option<u64>,

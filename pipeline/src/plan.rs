@@ -110,6 +110,8 @@ pub struct PlannedDataset {
     pub tier: Tier,
     /// What its rows are.
     pub kind: Kind,
+    /// Whether documents that are nearly copies are looked for.
+    pub near: bool,
     /// Its licence.
     pub licence: String,
     /// What follows from it.
@@ -580,6 +582,9 @@ fn resolve(
             file: of.part.dataset.file.clone(),
             tier: share.tier,
             kind: manifest.kind,
+            // Pairs that share a prompt and an answer are alike on purpose: such documents are only ever exact duplicates.
+            near: manifest.near_duplicates
+                && !matches!(manifest.kind, Kind::Preference | Kind::Process),
             licence: manifest.licence.clone(),
             licence_note: manifest.licence_note.clone(),
             stands_in_for: manifest.stands_in_for.clone(),
@@ -735,6 +740,7 @@ fn fingerprint(
         name: &'a str,
         tier: Tier,
         kind: Kind,
+        near: bool,
         licence: &'a str,
         source: &'a str,
         revision: &'a str,
@@ -749,6 +755,7 @@ fn fingerprint(
             name: &d.name,
             tier: d.tier,
             kind: d.kind,
+            near: d.near,
             licence: &d.licence,
             source: &d.source,
             revision: &d.revision,

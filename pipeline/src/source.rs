@@ -9,6 +9,7 @@ pub use store::{StoreSource, object_name};
 pub use web::{Mistake, UrlListSource, WebFile, WebSource};
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
@@ -516,6 +517,21 @@ fn at_hub(
     Ok((commit, listed))
 }
 
+/// Where the hub keeps the parquet files that it makes of every dataset it can.
+const CONVERTED: &str = "refs/convert/parquet";
+
+/// Whether a repository holds nothing but a program that would fetch its data. We run none.
+fn is_script(paths: &[&str]) -> bool {
+    const DATA: [&str; 12] = [
+        "parquet", "jsonl", "csv", "tsv", "tar", "tgz", "gz", "zst", "xz", "zip", "arrow", "bz2",
+    ];
+    let has = |path: &&str, extensions: &[&str]| {
+        let extension = Path::new(path).extension().and_then(|e| e.to_str());
+        extension.is_some_and(|extension| extensions.contains(&extension))
+    };
+    paths.iter().any(|path| has(path, &["py"])) && !paths.iter().any(|path| has(path, &DATA))
+}
+
 fn hub(
     dataset: &Dataset,
     source: &HubSource,
@@ -524,7 +540,14 @@ fn hub(
     let (wanted, exclude) = globs(dataset, &source.files, &source.exclude)?;
     let (commit, listed) = at_hub(dataset, &source.repository, &source.revision, context)?;
     let paths: Vec<&str> = listed.iter().map(|file| file.path.as_str()).collect();
-    if let Some((pattern, like)) = patterns::unmatched(&source.files, &paths) {
+    if let Some((pattern, mut like)) = patterns::unmatched(&source.files, &paths) {
+        if is_script(&paths) && source.revision != CONVERTED {
+            let _ = write!(
+                like,
+                ": a script and no data. The hub's own parquet files are at revision = \"{CONVERTED}\", as \
+                 files = [\"<config>/<split>/*.parquet\"]"
+            );
+        }
         return Err(SourceError::Unmatched {
             dataset: dataset.manifest.name.clone(),
             pattern: pattern.to_owned(),

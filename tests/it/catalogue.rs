@@ -770,7 +770,7 @@ fn a_gated_dataset_says_how_to_get_access_and_the_others_can_be_built_without() 
     assert_eq!(without["left_out"][0]["name"], "closed");
     let opened = ended(bench.command(plan).env("HF_TOKEN", "hf_good")).with(0, &[]);
     assert!(
-        opened.stdout.contains("├─ gated   closed: it opens"),
+        opened.stdout.contains("├─ gated   closed: opens to you"),
         "{}",
         opened.stdout
     );

@@ -397,7 +397,7 @@ fn write_what_the_samples_come_to() {
     fs::write(counts_file(), counts).unwrap();
 }
 
-/// Files that stand in for those that the samples lack: copies of held-out rows, and made-up ones in the published shape.
+/// Files of benchmarks that the samples lack: copies of other splits, and made-up rows in the published shape.
 fn complete(root: &Path) {
     let copy = |from: &str, to: &str| {
         let to = root.join(to);
@@ -409,31 +409,13 @@ fn complete(root: &Path) {
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::write(to, bytes).unwrap();
     };
-    let train = "train-00000-of-00001.parquet";
     let validation = "validation-00000-of-00001.parquet";
-    for task in [
-        "nyu-mll/glue/sst2",
-        "nyu-mll/glue/qqp",
-        "nyu-mll/glue/qnli",
-        "ybisk/piqa/plain_text",
-    ] {
-        copy(&format!("{task}/{validation}"), &format!("{task}/{train}"));
-    }
     for config in ["ARC-Challenge", "ARC-Easy"] {
         let of = format!("allenai/ai2_arc/{config}");
         copy(
             &format!("{of}/{validation}"),
             &format!("{of}/test-00000-of-00001.parquet"),
         );
-    }
-    for config in [
-        "harmless-base",
-        "helpful-base",
-        "helpful-online",
-        "helpful-rejection-sampled",
-    ] {
-        let to = format!("Anthropic/hh-rlhf/{config}/train.jsonl.gz");
-        copy("Anthropic/hh-rlhf/harmless-base/test.jsonl.gz", &to);
     }
     let mut random = Random(1 << 40);
     let mut column = |name: &str| -> (String, ArrayRef) {
@@ -452,20 +434,6 @@ fn complete(root: &Path) {
         writer.close().unwrap();
         out
     };
-    for language in [
-        "ces", "deu", "fra", "ita", "nld", "pol", "por", "ron", "spa", "swe",
-    ] {
-        let to = format!("HuggingFaceFW/fineweb-2/data/{language}_Latn/train/000_00000.parquet");
-        write(&to, parquet(&["text", "url"]));
-    }
-    write(
-        "manu/project_gutenberg/data/en-00000-of-00001.parquet",
-        parquet(&["id", "text"]),
-    );
-    write(
-        "Open-Orca/OpenOrca/1M-GPT4-Augmented.parquet",
-        parquet(&["id", "system_prompt", "question", "response"]),
-    );
     write(
         "lukaemon/bbh/boolean_expressions/test-00000-of-00001.parquet",
         parquet(&["input", "target"]),

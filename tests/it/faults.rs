@@ -454,7 +454,7 @@ fn four_connections_are_faster_than_one_where_each_is_slow() {
         times.push(begun.elapsed());
     }
     println!("one connection {:?}, four {:?}", times[0], times[1]);
-    assert!(times[1] * 2 < times[0], "{times:?}");
+    assert!(times[1] * 4 < times[0] * 3, "{times:?}");
 }
 
 #[test]
@@ -471,7 +471,7 @@ fn a_download_ends_soon_after_it_is_asked_to_and_keeps_what_came() {
         let received = Mutex::new(0);
         let begun = Instant::now();
         let error = client
-            .fetch_unless(&stop, &id(), &bench.commit, bench.file(LARGE), &|event| {
+            .fetch_until(&stop, &id(), &bench.commit, bench.file(LARGE), &|event| {
                 if let FetchEvent::Received { bytes } = event {
                     *received.lock().unwrap() += bytes;
                     if *received.lock().unwrap() > 20_000 {
@@ -530,6 +530,7 @@ fn killed_at_a_hundred_random_bytes_a_download_loses_less_than_a_hundredth_and_a
     const KILLS: u64 = 100;
     let expected = noise(TOTAL, 21);
     let repository = Repository::from_files(ID, [(LARGE, expected.clone())]);
+    let content = repository.files[LARGE].sha256.clone();
     let hub = LoopbackHub::start(HubConfig::default(), [repository]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let total = TOTAL as u64;
@@ -557,8 +558,12 @@ fn killed_at_a_hundred_random_bytes_a_download_loses_less_than_a_hundredth_and_a
                 hub.allowance().is_dry(),
                 "the child did not get to byte {killed_at}"
             );
-            // What is on its way arrives; nothing more does.
-            std::thread::sleep(Duration::from_millis(15));
+            // Over one connection, what is on its way arrives; nothing more does.
+            let name = format!("datasets--owner--name/blobs/{content}.incomplete");
+            let kept = || fs::metadata(cache.join(&name)).map_or(0, |file| file.len());
+            while connections == 1 && kept() < killed_at && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             child.kill().unwrap();
             child.wait().unwrap();
             let sent = hub.allowance().sent();

@@ -474,6 +474,14 @@ fn every_key_of_a_dataset_manifest_runs_its_stages_again_and_no_others() {
             NONE,
             true,
         ),
+        // Nothing is nearly a copy here; the signatures are not in the blocks any more.
+        (
+            "near-duplicates",
+            "profile =",
+            "near-duplicates = false\nprofile =",
+            &["extract", "resolve"],
+            false,
+        ),
         // A benchmark is left out.
         (
             "evaluation",

@@ -4,6 +4,7 @@
 //! [`Repository`]s from folders or from memory, stands in for the hosts of other files, and misbehaves on request ([`Fault`]).
 //! The program `andromeda-hub` is the same hub for people and other programs.
 
+mod completed;
 pub mod corpus;
 mod hub;
 mod repository;

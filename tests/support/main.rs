@@ -66,13 +66,13 @@ fn main() -> anyhow::Result<()> {
         hub.publish(Repository::of_many_files("large/listing", 5534));
     }
     let mut out = std::io::stdout();
-    // At once: whoever reads the first line alone does not break the pipe under the second.
-    let variables = format!(
+    // In one piece: whoever wants the first line alone closes the pipe after it.
+    let lines = format!(
         "HF_ENDPOINT={}\nANDROMEDA_WEB_MIRROR={}\n",
         hub.endpoint(),
         hub.mirror()
     );
-    out.write_all(variables.as_bytes())?;
+    out.write_all(lines.as_bytes())?;
     out.flush()?;
     writeln!(
         std::io::stderr(),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use crate::completed;
 use crate::hub::LoopbackHub;
 use crate::repository::{Content, RemoteEntry, Repository};
 
@@ -37,8 +38,11 @@ impl LoopbackHub {
     /// # Errors
     /// Where a file cannot be read.
     pub fn serve_samples(&self, root: &Path) -> io::Result<usize> {
-        let repositories = Repository::open_all(root)?;
+        let mut repositories = Repository::open_all(root)?;
         let count = repositories.len();
+        if count > 0 {
+            completed::complete(&mut repositories, root)?;
+        }
         for repository in repositories {
             if let Some(converted) = repository.converted() {
                 self.publish_as(CONVERTED, converted);

@@ -83,6 +83,9 @@ impl Dataset {
         } else if config.licence_note.is_some() {
             manifest.licence_note.clone_from(&config.licence_note);
         }
+        if let Some(near_duplicates) = config.near_duplicates {
+            manifest.near_duplicates = near_duplicates;
+        }
         if let Some(read) = &config.read {
             manifest.read.clone_from(read);
         }

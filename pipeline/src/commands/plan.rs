@@ -67,6 +67,27 @@ fn licences(plan: &Plan) -> BTreeMap<(&str, Option<&str>), Vec<&str>> {
     licences
 }
 
+/// Names of datasets for people: several configs of one dataset are one entry.
+fn together(names: &[&str]) -> String {
+    let mut told: Vec<(&str, Vec<&str>)> = Vec::new();
+    for name in names {
+        let (dataset, config) = name.split_once('/').unwrap_or((name, ""));
+        match told.last_mut() {
+            Some((last, configs)) if *last == dataset => configs.push(config),
+            _ => told.push((dataset, vec![config])),
+        }
+    }
+    let told: Vec<String> = told
+        .into_iter()
+        .map(|(dataset, configs)| match configs.as_slice() {
+            [""] => dataset.to_owned(),
+            [config] => format!("{dataset}/{config}"),
+            configs => format!("{dataset} ({} configs)", configs.len()),
+        })
+        .collect();
+    told.join(", ")
+}
+
 fn datasets(plan: &Plan) -> String {
     let rows: Vec<Vec<String>> = plan
         .datasets
@@ -121,13 +142,14 @@ fn remarks(plan: &Plan) -> Vec<String> {
         let note = note.map_or_else(String::new, |note| format!(" ({note})"));
         lines.push(format!(
             "├─ licence {licence}{note}: {}",
-            datasets.join(", ")
+            together(&datasets)
         ));
     }
+    let mut gated: Vec<&str> = Vec::new();
     let mut stand_ins: Vec<(&str, Vec<&str>)> = Vec::new();
     for dataset in &plan.datasets {
         if dataset.gated {
-            lines.push(format!("├─ gated   {}: it opens", dataset.name));
+            gated.push(&dataset.name);
         }
         let Some(named) = &dataset.stands_in_for else {
             continue;
@@ -137,8 +159,11 @@ fn remarks(plan: &Plan) -> Vec<String> {
             None => stand_ins.push((named, vec![&dataset.name])),
         }
     }
+    if !gated.is_empty() {
+        lines.push(format!("├─ gated   {}: opens to you", together(&gated)));
+    }
     for (named, datasets) in stand_ins {
-        lines.push(format!("├─ {} stands in for {named}", datasets.join(", ")));
+        lines.push(format!("├─ {} stands in for {named}", together(&datasets)));
     }
     for left_out in &plan.left_out {
         lines.push(format!("├─ without {}: {}", left_out.name, left_out.reason));

@@ -14,7 +14,6 @@ use super::block::{BlockCounters, Entry, Output, Stages};
 use super::cpu::Watch;
 use super::store::{Receipt, SectionFile, Store, StoreError};
 use crate::analysis::Scratch;
-use crate::catalogue::Kind;
 use crate::dedup::signature::MinHasher;
 use crate::digest::{Digest, Stamp};
 use crate::filter::Filters;
@@ -196,6 +195,7 @@ impl Job<'_> {
             self.unit.digest,
             index,
             self.dataset.kind,
+            self.dataset.near,
             &self.dataset.read,
             &self.dataset.render,
             options,
@@ -339,9 +339,7 @@ impl Worker {
                 MinHasher::new(near.minhash()).expect("the plan checked the signature's shape")
             }),
         };
-        // Pairs that share a prompt and an answer are alike on purpose: such documents are only ever exact duplicates.
-        let judged = matches!(job.dataset.kind, Kind::Preference | Kind::Process);
-        let hasher = stages.hasher.as_ref().filter(|_| !judged);
+        let hasher = stages.hasher.as_ref().filter(|_| job.dataset.near);
         let mut signer = hasher.map(MinHasher::signer);
         let render = Render::new(&job.dataset.render).expect("the plan checked the render table");
         let mut out = Output::new(&stages, job.unit.is_group());

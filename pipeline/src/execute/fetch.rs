@@ -345,7 +345,7 @@ fn one(
                     return Ok((parts.path(), None));
                 }
             }
-            let path = hub.fetch_unless(halt, repository, commit, file, &on_event)?;
+            let path = hub.fetch_until(halt, repository, commit, file, &on_event)?;
             Ok((path, None))
         }
         Location::Web { url, pin } => {

@@ -360,14 +360,14 @@ impl Hub {
         file: &RemoteFile,
         on_event: &dyn Fn(FetchEvent<'_>),
     ) -> Result<PathBuf, FetchError> {
-        self.fetch_unless(&AtomicBool::new(false), repo, commit, file, on_event)
+        self.fetch_until(&AtomicBool::new(false), repo, commit, file, on_event)
     }
 
     /// As [`Hub::fetch`], until `stop` is set: what has come by then is kept.
     ///
     /// # Errors
     /// As [`Hub::fetch`], and [`FetchError::Stopped`].
-    pub fn fetch_unless(
+    pub fn fetch_until(
         &self,
         stop: &AtomicBool,
         repo: &RepoId,

@@ -155,10 +155,17 @@ impl Web {
                 (size(&answer), answer.headers)
             }
         };
+        let kind = headers.get(header::CONTENT_TYPE);
+        let is_page = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+        if is_page && !url.shown().ends_with(".html") {
+            // A login page of some network in between, as a rule, whose size must not be pinned.
+            return Err(Failure::retry("a web page is sent and not the file"));
+        }
         let bytes = bytes.ok_or_else(|| FetchError::NoSize { url: url.shown() })?;
         Ok(Pin {
             bytes,
-            etag: etag(&headers),
+            // A mirror has tags of its own, which say nothing of the original.
+            etag: etag(&headers).filter(|_| self.mirror.is_none()),
             sha256: None,
         })
     }
@@ -175,7 +182,6 @@ impl Web {
         pin: &Pin,
         on_event: &dyn Fn(FetchEvent<'_>),
     ) -> Result<(PathBuf, String), FetchError> {
-        // A mirror has tags of its own.
         let tag = pin.etag.clone().filter(|_| self.mirror.is_none());
         let manners = self.manners;
         self.bring(manners, stop, url, self.address(url)?, tag, pin, on_event)

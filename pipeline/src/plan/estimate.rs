@@ -64,8 +64,8 @@ pub struct Contents {
     pub tokens: u64,
 }
 
-/// Bytes of the shortest rows that are published by the million.
-const SHORTEST_ROW: u64 = 16;
+/// Bytes of text that a row has at the least, on average.
+const LEAST_ROW_BYTES: u64 = 50;
 
 impl PlannedDataset {
     /// What its files are expected to hold: by its published rows where the manifest has them, else by size.
@@ -85,9 +85,9 @@ impl PlannedDataset {
             let all = u128::from(self.bytes()) + u128::from(self.left_out.1);
             let read: u64 = self.units.iter().map(Unit::read_bytes).sum();
             let share = u128::from(rows) * u128::from(read) / all.max(1);
-            // A mirror or a sample may have a part of the published rows alone: no row is shorter than this.
-            let most = text_bytes / SHORTEST_ROW + 1;
-            documents = u64::try_from(share).unwrap_or(rows).clamp(1, most);
+            // A source may hold fewer rows than were published, as a sample does; no dataset's rows are this short.
+            let most = text_bytes / LEAST_ROW_BYTES;
+            documents = u64::try_from(share).unwrap_or(rows).min(most).max(1);
         }
         Contents {
             documents,
