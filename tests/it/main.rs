@@ -7,6 +7,7 @@
 )]
 
 mod catalogue;
+mod datasets;
 mod end_to_end;
 mod faults;
 mod hostile;

@@ -5,8 +5,22 @@
 //! themselves. A field that the manifest's `choices` table names is replaced by the text that its value has there; inside
 //! one that its `replace` table names, stretches are replaced by templates of their own.
 //!
-//! `{field:lower-first}` writes a first letter small, `{field:no-stop}` leaves out a full stop at the end, `{field:round-1}`
-//! writes a number with one digit after the point: what the published prompts of some tasks do to join their parts.
+//! Filters do to a field what the published prompts of some tasks do to join their parts; several apply one after another,
+//! `{text:star(place, words):detokenize}`:
+//!
+//! | filter | what it writes |
+//! |---|---|
+//! | `lower-first` | a first letter small |
+//! | `strip` | no white space at the ends |
+//! | `no-stop` | no full stop at the end |
+//! | `full-stop` | no white space at the ends, and a full stop at the end |
+//! | `round-1` | a number with one digit after the point |
+//! | `characters(from, to)` | the characters from one position up to another, both fields of the row |
+//! | `star(place, words)` | asterisks around `words`, which stand at that place, counted in words from 0 |
+//! | `detokenize` | no blanks before and after the marks that tokenized English sets apart |
+//! | `highlights` | an article's `@highlight` lines as a list |
+//! | `at(label)` | of a list, the item at that position |
+//! | `where(labels, label)` | of a list, the item at the position that `label` has in the list `labels` |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
@@ -28,7 +42,7 @@ enum Part {
         path: Path,
         words: Option<BTreeMap<String, String>>,
         replace: Vec<(String, Vec<Self>)>,
-        filter: Option<Filter>,
+        filters: Vec<Filter>,
     },
     Choice {
         path: Path,
@@ -36,32 +50,129 @@ enum Part {
     },
 }
 
-/// What is done to a field's text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is done to a field's value.
+#[derive(Debug, Clone)]
 enum Filter {
     LowerFirst,
+    Strip,
     NoStop,
+    FullStop,
     RoundOne,
+    Characters { from: Path, to: Path },
+    Star { place: Path, words: Path },
+    Detokenize,
+    Highlights,
+    At { label: Path },
+    Where { labels: Path, label: Path },
 }
 
+const UNKNOWN_FILTER: &str = "this is no filter; there are lower-first, strip, no-stop, full-stop, round-1, \
+                              characters(from, to), star(place, words), detokenize, highlights, at(label) and \
+                              where(labels, label)";
+
 impl Filter {
-    fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "lower-first" => Self::LowerFirst,
-            "no-stop" => Self::NoStop,
-            "round-1" => Self::RoundOne,
-            _ => return None,
-        })
+    /// `None` for a name that is none, or one with other arguments than it takes.
+    fn named(written: &str) -> Result<Option<Self>, RenderError> {
+        let (name, arguments) = match written.split_once('(') {
+            Some((name, rest)) => match rest.strip_suffix(')') {
+                Some(arguments) => (name.trim(), arguments.split(',').map(str::trim).collect()),
+                None => return Ok(None),
+            },
+            None => (written, Vec::new()),
+        };
+        let path = |written: &str| Path::new("template", written);
+        Ok(Some(match (name, arguments.as_slice()) {
+            ("lower-first", []) => Self::LowerFirst,
+            ("strip", []) => Self::Strip,
+            ("no-stop", []) => Self::NoStop,
+            ("full-stop", []) => Self::FullStop,
+            ("round-1", []) => Self::RoundOne,
+            ("characters", [from, to]) => Self::Characters {
+                from: path(from)?,
+                to: path(to)?,
+            },
+            ("star", [place, words]) => Self::Star {
+                place: path(place)?,
+                words: path(words)?,
+            },
+            ("detokenize", []) => Self::Detokenize,
+            ("highlights", []) => Self::Highlights,
+            ("at", [label]) => Self::At {
+                label: path(label)?,
+            },
+            ("where", [labels, label]) => Self::Where {
+                labels: path(labels)?,
+                label: path(label)?,
+            },
+            _ => return Ok(None),
+        }))
     }
 
-    fn apply(self, text: &str, path: &Path) -> Result<String, RenderFault> {
+    /// The fields that its arguments name.
+    fn arguments(&self) -> Vec<&Path> {
+        match self {
+            Self::Characters { from, to } => vec![from, to],
+            Self::Star { place, words } => vec![place, words],
+            Self::At { label } => vec![label],
+            Self::Where { labels, label } => vec![labels, label],
+            Self::LowerFirst
+            | Self::Strip
+            | Self::NoStop
+            | Self::FullStop
+            | Self::RoundOne
+            | Self::Detokenize
+            | Self::Highlights => Vec::new(),
+        }
+    }
+
+    /// Of a list, the item that the filter chooses; `None` for a filter of texts.
+    fn item<'a>(
+        &self,
+        list: &'a Value,
+        path: &Path,
+        row: &Row,
+    ) -> Option<Result<&'a Value, RenderFault>> {
+        let choose = |label: &Path, place: Option<usize>, written: String| {
+            let items = list.as_array().ok_or_else(|| path.wrong("a list"))?;
+            let chosen = place.and_then(|place| items.get(place));
+            chosen.ok_or_else(|| no_choice(label, written))
+        };
+        match self {
+            Self::At { label } => Some(text_of(label, row).and_then(|written| {
+                // HellaSwag's test rows have an empty label where others have -1.
+                let written = if written.is_empty() {
+                    "-1".to_owned()
+                } else {
+                    written
+                };
+                choose(label, written.parse().ok(), written)
+            })),
+            Self::Where { labels, label } => Some(text_of(label, row).and_then(|written| {
+                let names = match labels.get(row) {
+                    Some(Value::Array(names)) => names,
+                    Some(_) => return Err(labels.wrong("a list")),
+                    None => return Err(labels.missing()),
+                };
+                let place = names.iter().position(|name| *name == *written);
+                choose(label, place, written)
+            })),
+            _ => None,
+        }
+    }
+
+    fn apply(&self, text: String, path: &Path, row: &Row) -> Result<String, RenderFault> {
         Ok(match self {
             Self::LowerFirst => {
                 let mut rest = text.chars();
                 let first = rest.next().into_iter().flat_map(char::to_lowercase);
                 first.chain(rest).collect()
             }
-            Self::NoStop => text.strip_suffix('.').unwrap_or(text).to_owned(),
+            Self::Strip => text.trim().to_owned(),
+            Self::NoStop => text.strip_suffix('.').unwrap_or(&text).to_owned(),
+            Self::FullStop => {
+                let text = text.trim();
+                format!("{}.", text.strip_suffix('.').unwrap_or(text))
+            }
             Self::RoundOne => {
                 let number: f64 = text.parse().map_err(|_| path.wrong("a number"))?;
                 if number == -1.0 {
@@ -69,8 +180,86 @@ impl Filter {
                 }
                 format!("{number:.1}")
             }
+            Self::Characters { from, to } => {
+                let (from, to) = (position(from, row)?, position(to, row)?);
+                let range = from..to;
+                let inside = text.chars().skip(from).take(range.len());
+                let inside: String = inside.collect();
+                if inside.is_empty() || inside.chars().count() < range.len() {
+                    return Err(path.wrong("a text as long as its span says"));
+                }
+                inside
+            }
+            Self::Star { place, words } => {
+                let (place, words) = (position(place, row)?, text_of(words, row)?);
+                starred(&text, place, &words)
+                    .ok_or_else(|| path.wrong("a text with the words at their place"))?
+            }
+            Self::Detokenize => detokenized(&text),
+            Self::Highlights => highlights(&text),
+            Self::At { .. } | Self::Where { .. } => {
+                return Err(path.wrong("a list, with the filter that chooses in it first"));
+            }
         })
     }
+}
+
+/// A position that a field states.
+fn position(path: &Path, row: &Row) -> Result<usize, RenderFault> {
+    let value = path.get(row).ok_or_else(|| path.missing())?;
+    let number = value
+        .as_u64()
+        .and_then(|number| usize::try_from(number).ok());
+    number.ok_or_else(|| path.wrong("a position"))
+}
+
+/// A field's text, of a number its digits.
+fn text_of(path: &Path, row: &Row) -> Result<String, RenderFault> {
+    scalar(path, path.get(row).ok_or_else(|| path.missing())?)
+}
+
+/// The text with asterisks around `words`; `None` if they do not stand at that place, capitals apart.
+fn starred(text: &str, place: usize, words: &str) -> Option<String> {
+    let mut starts = text.char_indices().scan(true, |blank, (at, c)| {
+        let start = std::mem::replace(blank, c.is_whitespace()) && !c.is_whitespace();
+        Some(start.then_some(at))
+    });
+    let from = starts.by_ref().flatten().nth(place)?;
+    let to = from + words.len();
+    let there = text.get(from..to)?;
+    if words.is_empty() || there.to_lowercase() != words.to_lowercase() {
+        return None;
+    }
+    Some(format!("{}*{words}*{}", &text[..from], &text[to..]))
+}
+
+/// Blanks taken out as the evaluation harness does it for the Winograd sentences of `SuperGLUE`.
+fn detokenized(text: &str) -> String {
+    let mut text = text.to_owned();
+    for (apart, joined) in [
+        (" n't", "n't"),
+        (" )", ")"),
+        ("( ", "("),
+        ("\" ", "\""),
+        (" \"", "\""),
+        (" '", "'"),
+        (" .", "."),
+        (" ,", ","),
+    ] {
+        text = text.replace(apart, joined);
+    }
+    text
+}
+
+/// `ReCoRD`'s articles end in points that stand after lines of `@highlight`.
+fn highlights(text: &str) -> String {
+    let mut parts = text.trim().split("\n@highlight\n");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    out.push_str("\n\n");
+    for point in parts {
+        out.extend(["  - ", point, ".\n"]);
+    }
+    out
 }
 
 /// A template that was read.
@@ -141,15 +330,14 @@ impl Parser<'_> {
         loop {
             match self.next() {
                 Some('}') => {
-                    let (name, filter) = match name.split_once(':') {
-                        Some((name, filter)) => {
-                            let found = Filter::named(filter.trim());
-                            let unknown =
-                                "this is no filter; there are lower-first, no-stop and round-1";
-                            (name, Some(found.ok_or_else(|| self.fault(unknown))?))
-                        }
-                        None => (name.as_str(), None),
-                    };
+                    let mut parts = name.split(':');
+                    let name = parts.next().unwrap_or_default();
+                    let filters = parts
+                        .map(|filter| {
+                            let found = Filter::named(filter.trim())?;
+                            found.ok_or_else(|| self.fault(UNKNOWN_FILTER))
+                        })
+                        .collect::<Result<Vec<_>, _>>()?;
                     let path = Path::new("template", name.trim())?;
                     let words = self.words.get(path.written()).cloned();
                     let mut replace = Vec::new();
@@ -176,7 +364,7 @@ impl Parser<'_> {
                         path,
                         words,
                         replace,
-                        filter,
+                        filters,
                     });
                 }
                 Some('?') => break,
@@ -253,8 +441,17 @@ fn paths(parts: &[Part], each: &mut dyn FnMut(&Path)) {
     for part in parts {
         match part {
             Part::Literal(_) => {}
-            Part::Field { path, replace, .. } => {
+            Part::Field {
+                path,
+                replace,
+                filters,
+                ..
+            } => {
                 each(path);
+                filters
+                    .iter()
+                    .flat_map(Filter::arguments)
+                    .for_each(&mut *each);
                 replace.iter().for_each(|(_, parts)| paths(parts, each));
             }
             Part::Choice { path, alternatives } => {
@@ -278,17 +475,22 @@ fn fill(
                 path,
                 words: None,
                 replace,
-                filter,
+                filters,
             } => {
-                let value = match path.get(row) {
-                    Some(Value::String(value)) if python_bytes => path.python_bytes(value)?,
-                    Some(value) => scalar(path, value)?,
-                    None => return Err(path.missing()),
+                let mut value = path.get(row).ok_or_else(|| path.missing())?;
+                let mut filters = filters.as_slice();
+                if let [first, rest @ ..] = filters
+                    && let Some(item) = first.item(value, path, row)
+                {
+                    (value, filters) = (item?, rest);
+                }
+                let mut value = match value {
+                    Value::String(value) if python_bytes => path.python_bytes(value)?,
+                    value => scalar(path, value)?,
                 };
-                let value = match filter {
-                    Some(filter) => filter.apply(&value, path)?,
-                    None => value,
-                };
+                for filter in filters {
+                    value = filter.apply(value, path, row)?;
+                }
                 let mut rest = value.as_str();
                 // The stretch that occurs first; of two at one place, the longer.
                 while let Some((at, stretch, parts)) = replace
@@ -461,5 +663,71 @@ mod tests {
         assert!(refused("{q}", "q = { a = \"{b\" }").contains("never closed"));
         // A row without what stands in for a stretch is a fault, not a text with a hole.
         assert!(filled("{q}", "q = { \"@p\" = \"{z}\" }").is_err());
+    }
+
+    #[test]
+    fn filters_take_what_other_fields_say() {
+        let row = serde_json::json!({
+            "w": "Crème brûlée tastes good .", "from": 6, "to": 12, "far": 99,
+            "t": "The cat saw the dog , and It ran ( fast ) .", "i": 6, "p": "it", "j": 5,
+            "h": "An article.\n@highlight\nOne point\n@highlight\nAnother\n",
+            "e": ["first", "second"], "l": "1", "n": -1, "none": "",
+            "c": {"text": ["red", "blue"], "label": ["A", "B"]}, "k": "B", "z": "Z",
+            "s": " It is so ", "d": "It is so.",
+        });
+        let filled = |template: &str| filled(template, row.clone());
+        for (template, text) in [
+            ("{w:characters(from, to)}", "brûlée"),
+            (
+                "{t:star(i, p):detokenize}",
+                "The cat saw the dog, and *it* ran (fast).",
+            ),
+            (
+                "{h:highlights}",
+                "An article.\n\n  - One point.\n  - Another.\n",
+            ),
+            ("{e:at(l)} {e:at(l):lower-first}", "second second"),
+            ("{c.text:where(c.label, k)}", "blue"),
+            (
+                "{s:full-stop}|{d:full-stop}|{s:strip}",
+                "It is so.|It is so.|It is so",
+            ),
+        ] {
+            assert_eq!(filled(template).unwrap(), text, "{template}");
+        }
+        for (template, reason) in [
+            ("{w:characters(from, far)}", "wrong-type"),
+            ("{w:characters(to, from)}", "wrong-type"),
+            ("{w:characters(n, to)}", "wrong-type"),
+            ("{t:star(j, p)}", "wrong-type"),
+            ("{t:star(far, p)}", "wrong-type"),
+            ("{e:at(n)}", "unlabelled"),
+            ("{e:at(none)}", "unlabelled"),
+            ("{e:at(far)}", "unknown-choice"),
+            ("{w:at(l)}", "wrong-type"),
+            ("{w:strip:at(l)}", "wrong-type"),
+            ("{c.text:where(c.label, z)}", "unknown-choice"),
+            ("{c.text:where(w, z)}", "wrong-type"),
+            ("{e:at(absent)}", "missing-field"),
+        ] {
+            assert_eq!(filled(template).unwrap_err().reason(), reason, "{template}");
+        }
+        for written in [
+            "{a:at}",
+            "{a:at(}",
+            "{a:at(b, c)}",
+            "{a:strip(b)}",
+            "{a:at()}",
+        ] {
+            refused(written);
+        }
+        let written = "{t:star(i, p)} {e:at(l)}";
+        let mut fields = BTreeSet::new();
+        let template = Template::new(written, &Words::new(), &Words::new()).unwrap();
+        template.fields(&mut fields);
+        assert_eq!(
+            fields.into_iter().collect::<Vec<_>>(),
+            ["e", "i", "l", "p", "t"]
+        );
     }
 }
