@@ -508,6 +508,9 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("hub");
         copy_tree(samples, &root);
+        // The text of the books that the hub stands in with.
+        let plays = "native/tinyshakespeare";
+        copy_tree(&samples.join("..").join(plays), &folder.path().join(plays));
         complete(&root);
         let config = HubConfig {
             gated: BTreeSet::from(["bigcode/the-stack-dedup".to_owned()]),

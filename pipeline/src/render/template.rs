@@ -669,7 +669,7 @@ mod tests {
     fn filters_take_what_other_fields_say() {
         let row = serde_json::json!({
             "w": "Crème brûlée tastes good .", "from": 6, "to": 12, "far": 99,
-            "t": "The cat saw the dog , and It ran ( fast ) .", "i": 6, "p": "it", "j": 5,
+            "t": "The cat saw the dog , and It ran ( fast ) .", "i": 7, "p": "it", "j": 5,
             "h": "An article.\n@highlight\nOne point\n@highlight\nAnother\n",
             "e": ["first", "second"], "l": "1", "n": -1, "none": "",
             "c": {"text": ["red", "blue"], "label": ["A", "B"]}, "k": "B", "z": "Z",
