@@ -580,3 +580,75 @@ fn hub(
         notes: Vec::new(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = "name = \"own\"\ndescription = \"Mine.\"\nprofile = \"plain\"\nlicence = \"CC0-1.0\"\n[source.folder]\npath = \".\"\n[render]\ntext = \"text\"\n";
+
+    #[test]
+    fn the_order_in_which_files_are_named_leaves_no_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = folder.path().join("own.toml");
+        fs_err::write(&manifest, MANIFEST).unwrap();
+        let dataset = Dataset::load(&manifest).unwrap();
+        let mut found = Vec::new();
+        for name in [
+            "b.jsonl",
+            "a/z.jsonl",
+            "a.jsonl",
+            "c/a.jsonl",
+            "C.jsonl",
+            "é.jsonl",
+        ] {
+            let place = folder.path().join(name);
+            fs_err::create_dir_all(place.parent().unwrap()).unwrap();
+            fs_err::write(&place, name).unwrap();
+            found.push((name.to_owned(), place));
+        }
+        let listed = |found: Vec<(String, PathBuf)>| {
+            let mut remembered = Remembered::open(&folder.path().join("digests.json"));
+            let mut lock = Lock::open(&folder.path().join("lock"), folder.path()).unwrap();
+            let mut context = Context {
+                remembered: &mut remembered,
+                lock: &mut lock,
+                hub: &mut None,
+                web: &mut None,
+                downloads: folder.path(),
+            };
+            let listing =
+                pin(&dataset, "here".to_owned(), found, Vec::new(), &mut context).unwrap();
+            let files: Vec<(String, String)> = listing
+                .files
+                .into_iter()
+                .map(|file| (file.path, file.digest))
+                .collect();
+            (listing.revision, files)
+        };
+        let expected = listed(found.clone());
+        for turn in 1..found.len() {
+            found.rotate_left(1);
+            assert_eq!(listed(found.clone()), expected, "turned by {turn}");
+        }
+        found.reverse();
+        assert_eq!(listed(found), expected, "backwards");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn names_that_no_id_could_be_made_of_are_counted() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        fs_err::write(folder.path().join("good"), b"x").unwrap();
+        let odd = std::ffi::OsStr::from_bytes(b"odd-\xff");
+        fs_err::write(folder.path().join(odd), b"x").unwrap();
+        std::os::unix::fs::symlink("nowhere", folder.path().join("link")).unwrap();
+        let walked = walk(folder.path()).unwrap();
+        assert_eq!(
+            (walked.files.len(), walked.nameless, walked.dangling),
+            (1, 1, 1)
+        );
+        assert_eq!(walked.notes().len(), 2);
+    }
+}

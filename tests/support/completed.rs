@@ -160,16 +160,14 @@ fn share_out(repository: &mut Repository) -> io::Result<()> {
             .collect();
         for split in ["train", "test"] {
             let path = format!("{subset}/{split}.jsonl.gz");
-            if !repository.files.contains_key(&path) {
-                let entry = RemoteEntry::new(Content::Memory(gzip(share.as_bytes()).into()))?;
-                repository.files.insert(path, entry);
-            }
+            let entry = RemoteEntry::new(Content::Memory(gzip(share.as_bytes()).into()))?;
+            repository.files.entry(path).or_insert(entry);
         }
     }
     Ok(())
 }
 
-/// Instructions in the columns of OpenOrca.
+/// Instructions in the columns of `OpenOrca`.
 fn questions(repository: &Repository) -> io::Result<Option<Repository>> {
     let Some(entry) = repository.files.get("databricks-dolly-15k.jsonl") else {
         return Ok(None);

@@ -60,7 +60,7 @@ impl Encoded {
 pub(super) fn encode(
     plan: &Plan,
     extracted: &Extracted,
-    survivors: &Survivors,
+    survivors: &Survivors<'_>,
     clusters: &Clusters,
     tokenizer: &Tokenizer,
     store: &Store,
@@ -147,7 +147,7 @@ pub(super) fn encode(
 
 /// Texts of kept documents, chosen by the hash of their ids until they make about `most_bytes`.
 pub(super) fn texts(
-    survivors: &Survivors,
+    survivors: &Survivors<'_>,
     clusters: &Clusters,
     identities: &Identities<'_>,
     most_bytes: u64,

@@ -76,7 +76,7 @@ pub(super) struct Parts<'a> {
     /// Extract.
     pub extracted: &'a Extracted,
     /// Resolve.
-    pub survivors: &'a Survivors,
+    pub survivors: &'a Survivors<'a>,
     /// Resolve.
     pub clusters: &'a Clusters,
     /// Ids and rows.

@@ -15,7 +15,7 @@ use crate::plan::Plan;
 pub(super) struct Identities<'a> {
     plan: &'a Plan,
     extracted: &'a Extracted,
-    survivors: &'a Survivors,
+    survivors: &'a Survivors<'a>,
     /// Row of each block's first row in the table of documents.
     first_rows: Vec<u64>,
     /// By ordinal: the verdict within its block.
@@ -35,7 +35,7 @@ impl<'a> Identities<'a> {
     pub(super) fn load(
         plan: &'a Plan,
         extracted: &'a Extracted,
-        survivors: &'a Survivors,
+        survivors: &'a Survivors<'a>,
     ) -> Result<Self, StoreError> {
         let mut first_rows = Vec::with_capacity(extracted.blocks.len());
         let mut rows = Vec::with_capacity(survivors.lengths.len());

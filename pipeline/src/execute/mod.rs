@@ -259,7 +259,7 @@ fn run(
         }
     }
     let folder = &options.shards.join(&title.name);
-    let survivors = resolve::Survivors::load(plan, &extracted, store, options.memory_bytes)?;
+    let survivors = resolve::Survivors::load(plan, &extracted, store, options.memory_bytes, stop)?;
     if survivors.lengths.is_empty() {
         return Err(BuildError::Empty(why_empty(&extracted)));
     }
@@ -356,7 +356,8 @@ pub fn texts(
         if !extracted.faults.is_empty() {
             return Err(BuildError::BadFiles(extracted.faults));
         }
-        let survivors = resolve::Survivors::load(plan, &extracted, &store, options.memory_bytes)?;
+        let survivors =
+            resolve::Survivors::load(plan, &extracted, &store, options.memory_bytes, stop)?;
         let (clusters, _) = resolve::resolve(
             plan,
             &extracted,

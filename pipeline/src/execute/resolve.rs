@@ -1,6 +1,7 @@
 //! All blocks together: which documents are copies, and which copy stays.
 
 use std::cmp::Reverse;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,9 @@ use crate::progress::{Event, Progress, Stage};
 use crate::recipe::Keep;
 
 /// The documents that passed the rules, of all blocks, in plan order.
-pub(super) struct Survivors {
+pub(super) struct Survivors<'a> {
+    /// Set when the run is to end soon.
+    stop: &'a AtomicBool,
     /// The blocks, in plan order.
     pub blocks: Vec<BlockSurvivors>,
     /// By ordinal: the 128-bit hash of the text.
@@ -53,16 +56,18 @@ pub struct ResolveCounters {
     pub unplaced: u64,
 }
 
-impl Survivors {
+impl<'a> Survivors<'a> {
     /// Reads the columns that clustering needs of every block.
     pub(super) fn load(
         plan: &Plan,
         extracted: &Extracted,
         store: &Store,
         memory: u64,
+        stop: &'a AtomicBool,
     ) -> Result<Self, StoreError> {
         let near = plan.recipe.dedup.near.as_ref();
         let mut all = Self {
+            stop,
             blocks: Vec::with_capacity(extracted.blocks.len()),
             hashes: Vec::new(),
             checks: Vec::new(),
@@ -121,7 +126,7 @@ impl Survivors {
     }
 }
 
-impl Records for Survivors {
+impl Records for Survivors<'_> {
     type Error = StoreError;
 
     fn len(&self) -> Ordinal {
@@ -149,6 +154,10 @@ impl Records for Survivors {
 
     fn band_keys(&self, band: usize, each: &mut dyn FnMut(Ordinal, u64)) -> Result<(), StoreError> {
         for block in &self.blocks {
+            // A band of a large build takes minutes; nothing of it is kept.
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(std::io::Error::from(std::io::ErrorKind::Interrupted).into());
+            }
             let keys = block.file.read_u64(&format!("band-{band}"))?;
             for (local, key) in block.signed.iter().zip(keys) {
                 each(block.first + local, key);
@@ -202,7 +211,7 @@ impl Records for Survivors {
 pub(super) fn resolve(
     plan: &Plan,
     extracted: &Extracted,
-    survivors: &Survivors,
+    survivors: &Survivors<'_>,
     store: &Store,
     memory: u64,
     progress: &dyn Progress,
