@@ -454,7 +454,7 @@ fn complete(root: &Path) {
     );
 }
 
-/// HellaSwag's columns that are read, made up.
+/// `HellaSwag`'s columns that are read, made up.
 fn endings(random: &mut Random) -> Vec<u8> {
     let mut endings = ListBuilder::new(StringBuilder::new());
     let mut columns = [const { Vec::new() }; 3];
