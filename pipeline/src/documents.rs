@@ -65,6 +65,8 @@ pub struct Document {
     pub token: Option<u64>,
     /// Its tokens.
     pub tokens: Option<u32>,
+    /// Fields of its row that its manifest keeps (`[render] meta`), as a JSON object.
+    pub meta: Option<String>,
 }
 
 fn open(
@@ -236,5 +238,6 @@ fn row(batch: &RecordBatch, i: usize, row: u64) -> Option<Document> {
         shard: word("shard")?,
         token: long("token")?,
         tokens: short("tokens")?,
+        meta: word("meta")?,
     })
 }

@@ -30,7 +30,7 @@ pub use estimate::{Contents, Estimate, StageTime};
 pub use look::first_rows;
 
 /// Raised whenever the same plan would give other bytes than before: part of every key and fingerprint.
-pub const BYTES_VERSION: u32 = 1;
+pub const BYTES_VERSION: u32 = 2;
 
 /// What a plan is made from.
 #[derive(Debug, Clone)]

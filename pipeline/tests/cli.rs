@@ -478,3 +478,26 @@ fn a_tokenizer_trained_here_is_one_to_build_with() {
     );
     run(&folder, "verify", 0);
 }
+
+#[test]
+fn fields_that_a_manifest_keeps_are_in_the_table_and_in_a_documents_life() {
+    let folder = corpus();
+    let manifest = folder.path().join("manifests/datasets/own.toml");
+    let written = fs::read_to_string(&manifest).unwrap();
+    let kept = written.replace("[render]\n", "[render]\nmeta = [\"url\", \"absent\"]\n");
+    assert_ne!(written, kept);
+    fs::write(&manifest, kept).unwrap();
+    run(&folder, BUILD, 0);
+    let life = json_of(&folder, "why own/x.jsonl#3");
+    assert_eq!(life["document"]["meta"], Value::Null, "the row has no such field");
+    let file = folder.path().join("texts/x.jsonl");
+    let rows = fs::read_to_string(&file).unwrap();
+    let rows = rows.replacen("{", "{\"url\": \"https://example.com/\\u001b[31m\", ", 1);
+    fs::write(&file, rows).unwrap();
+    fs::remove_dir_all(folder.path().join("shards")).unwrap();
+    run(&folder, BUILD, 0);
+    let (text, _) = run(&folder, "why own/x.jsonl#0", 0);
+    assert!(text.contains("  meta     {\"url\":\"https://example.com/"), "{text}");
+    assert!(!text.contains('\u{1b}'));
+    assert_eq!(json_of(&folder, "why own/x.jsonl#1")["document"]["meta"], Value::Null);
+}

@@ -108,6 +108,9 @@ fn life(
             document.file_row
         ));
     }
+    if let Some(meta) = &document.meta {
+        lines.push(format!("  meta     {}", safe(meta)));
+    }
     lines.push(format!(
         "  text     {} after normalization; row {} of documents.parquet",
         megabytes(document.bytes),

@@ -62,6 +62,8 @@ pub(super) struct Entry {
     pub(super) part: u32,
     /// What it says.
     pub(super) content: Result<Content, &'static str>,
+    /// Fields of its row that go with it, as JSON.
+    pub(super) meta: Option<String>,
 }
 
 /// The output of a block, growing.
@@ -69,6 +71,7 @@ pub(super) struct Output {
     pub(super) counters: BlockCounters,
     file_rows: Vec<u32>,
     parts: Vec<u32>,
+    metas: Vec<Option<String>>,
     verdicts: Vec<u8>,
     reasons: Vec<u8>,
     reason_names: Vec<String>,
@@ -92,6 +95,7 @@ impl Output {
             counters: BlockCounters::default(),
             file_rows: Vec::new(),
             parts: Vec::new(),
+            metas: Vec::new(),
             verdicts: Vec::new(),
             reasons: Vec::new(),
             reason_names: Vec::new(),
@@ -135,6 +139,7 @@ impl Output {
             .map(|entry| {
                 self.file_rows.push(entry.row);
                 self.parts.push(entry.part);
+                self.metas.push(entry.meta);
                 let content = entry.content;
                 let mut ends = Vec::new();
                 let text = match content? {
@@ -259,6 +264,9 @@ impl Output {
         if self.parts.iter().any(|part| *part > 0) {
             sections.push("file-rows", column_u32(self.file_rows.drain(..)));
             sections.push("parts", column_u32(self.parts.drain(..)));
+        }
+        if self.metas.iter().any(Option::is_some) {
+            sections.push("metas", zstd::bulk::compress(&json(&self.metas), 1)?);
         }
         sections.push("verdicts", std::mem::take(&mut self.verdicts));
         sections.push("reasons", std::mem::take(&mut self.reasons));

@@ -360,9 +360,12 @@ impl Worker {
                             row: place(row),
                             part: 0,
                             content: Err(fault.reason()),
+                            meta: None,
                         }),
                         Ok(fields) => {
-                            weight += push(&mut batch, place(row), render.render_all(fields));
+                            let meta = render.meta(&fields);
+                            let documents = render.render_all(fields);
+                            weight += push(&mut batch, place(row), documents, meta);
                         }
                     }
                     if weight >= BATCH_BYTES {
@@ -392,6 +395,7 @@ impl Worker {
                                 row,
                                 part: 0,
                                 content: Err(UNREADABLE),
+                                meta: None,
                             },
                         ));
                     }
@@ -414,11 +418,12 @@ impl Worker {
                                 row,
                                 part: 0,
                                 content: Err(reason),
+                                meta: None,
                             });
                             Vec::new()
                         }
                     };
-                    weight += push(&mut batch, row, documents);
+                    weight += push(&mut batch, row, documents, None);
                     if weight >= BATCH_BYTES {
                         watch.lap("read");
                         out.take(
@@ -620,7 +625,12 @@ fn counters<T: serde::de::DeserializeOwned>(
 }
 
 /// Adds the documents of a row to a batch; their bytes.
-fn push(batch: &mut Vec<Entry>, row: u32, documents: Vec<Result<Content, RenderFault>>) -> usize {
+fn push(
+    batch: &mut Vec<Entry>,
+    row: u32,
+    documents: Vec<Result<Content, RenderFault>>,
+    meta: Option<String>,
+) -> usize {
     let several = documents.len() > 1;
     let mut weight = 0;
     for (part, content) in (1u32..).zip(documents) {
@@ -629,6 +639,7 @@ fn push(batch: &mut Vec<Entry>, row: u32, documents: Vec<Result<Content, RenderF
             row,
             part: if several { part } else { 0 },
             content: content.map_err(|fault| fault.reason()),
+            meta: meta.clone(),
         });
     }
     weight

@@ -15,7 +15,7 @@ use super::extract::Extracted;
 use super::identity::Identities;
 use super::pack::{Order, PackedShard};
 use super::resolve::Survivors;
-use super::store::{Store, StoreError};
+use super::store::{SectionFile, Store, StoreError};
 use super::tables::{DocumentRow, DocumentsWriter, DuplicateRow, DuplicatesWriter};
 use crate::dedup::cluster::{Clusters, Method};
 use crate::digest::Digest;
@@ -215,6 +215,7 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
         let names: Vec<String> = block.file.read_json("reason-names")?;
         let bytes = block.file.read_u64("row-bytes")?;
         let encoded = &parts.encoded[b];
+        let metas = metas(&block.file)?;
         let mut survivor = block.first;
         for (row, verdict) in (0u32..).zip(&verdicts) {
             let at = row as usize;
@@ -233,6 +234,7 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
                 file,
                 file_row,
                 bytes: bytes[at],
+                meta: metas.get(at).and_then(Option::as_deref),
                 ..DocumentRow::default()
             };
             let shard;
@@ -399,6 +401,21 @@ fn manifest(
         contaminates: plan.contaminates.clone(),
         program: format!("andromeda {}", env!("CARGO_PKG_VERSION")),
     })
+}
+
+/// By verdict of a block: the fields of the row that its dataset's manifest keeps. Empty where it keeps none.
+fn metas(block: &SectionFile) -> Result<Vec<Option<String>>, StoreError> {
+    if !block.has("metas") {
+        return Ok(Vec::new());
+    }
+    let damaged = |what: String| StoreError::Damaged {
+        file: block.path().to_path_buf(),
+        what: format!("section metas: {what}"),
+    };
+    // The section's own hash was right, so it is what was written.
+    let bytes = zstd::stream::decode_all(&block.read("metas")?[..])
+        .map_err(|error| damaged(error.to_string()))?;
+    serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))
 }
 
 /// The files of a dataset that could not be read to their end.

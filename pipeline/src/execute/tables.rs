@@ -51,6 +51,8 @@ pub(super) struct DocumentRow<'a> {
     pub token: Option<u64>,
     /// Its tokens, end of text included.
     pub tokens: Option<u32>,
+    /// Fields of its row that its manifest keeps, as a JSON object.
+    pub meta: Option<&'a str>,
 }
 
 /// One duplicate.
@@ -107,6 +109,7 @@ pub(super) struct DocumentsWriter {
     shard: Words,
     token: UInt64Builder,
     tokens: UInt32Builder,
+    meta: StringBuilder,
 }
 
 impl DocumentsWriter {
@@ -129,6 +132,7 @@ impl DocumentsWriter {
             field("shard", word(), true),
             field("token", DataType::UInt64, true),
             field("tokens", DataType::UInt32, true),
+            field("meta", DataType::Utf8, true),
         ]));
         let file = File::create(path)?;
         Ok(Self {
@@ -150,6 +154,7 @@ impl DocumentsWriter {
             shard: Words::new(),
             token: UInt64Builder::new(),
             tokens: UInt32Builder::new(),
+            meta: StringBuilder::new(),
         })
     }
 
@@ -170,6 +175,7 @@ impl DocumentsWriter {
         self.shard.append_option(row.shard);
         self.token.append_option(row.token);
         self.tokens.append_option(row.tokens);
+        self.meta.append_option(row.meta);
         self.rows += 1;
         if self.rows == BATCH_ROWS {
             self.flush()
@@ -196,6 +202,7 @@ impl DocumentsWriter {
             Arc::new(self.shard.finish()),
             Arc::new(self.token.finish()),
             Arc::new(self.tokens.finish()),
+            Arc::new(self.meta.finish()),
         ];
         self.writer
             .write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)

@@ -242,6 +242,17 @@ impl Render {
         fields.into_iter().collect()
     }
 
+    /// The fields that `meta` names, as far as the row has them, as a JSON object; nothing where it has none.
+    #[must_use]
+    pub fn meta(&self, row: &Row) -> Option<String> {
+        let kept: Row = self
+            .meta
+            .iter()
+            .filter_map(|name| Some((name.clone(), row.get(name)?.clone())))
+            .collect();
+        (!kept.is_empty()).then(|| Value::Object(kept).to_string())
+    }
+
     /// The documents that a row makes: one or several, or one reason why there is none. Never empty.
     pub fn render_all(&self, mut row: Row) -> Vec<Result<Content, RenderFault>> {
         if let Some((field, line)) = &self.between {
