@@ -489,7 +489,11 @@ fn fields_that_a_manifest_keeps_are_in_the_table_and_in_a_documents_life() {
     fs::write(&manifest, kept).unwrap();
     run(&folder, BUILD, 0);
     let life = json_of(&folder, "why own/x.jsonl#3");
-    assert_eq!(life["document"]["meta"], Value::Null, "the row has no such field");
+    assert_eq!(
+        life["document"]["meta"],
+        Value::Null,
+        "the row has no such field"
+    );
     let file = folder.path().join("texts/x.jsonl");
     let rows = fs::read_to_string(&file).unwrap();
     let rows = rows.replacen("{", "{\"url\": \"https://example.com/\\u001b[31m\", ", 1);
@@ -497,7 +501,13 @@ fn fields_that_a_manifest_keeps_are_in_the_table_and_in_a_documents_life() {
     fs::remove_dir_all(folder.path().join("shards")).unwrap();
     run(&folder, BUILD, 0);
     let (text, _) = run(&folder, "why own/x.jsonl#0", 0);
-    assert!(text.contains("  meta     {\"url\":\"https://example.com/"), "{text}");
+    assert!(
+        text.contains("  meta     {\"url\":\"https://example.com/"),
+        "{text}"
+    );
     assert!(!text.contains('\u{1b}'));
-    assert_eq!(json_of(&folder, "why own/x.jsonl#1")["document"]["meta"], Value::Null);
+    assert_eq!(
+        json_of(&folder, "why own/x.jsonl#1")["document"]["meta"],
+        Value::Null
+    );
 }

@@ -717,6 +717,7 @@ fn every_render_option_runs_extract_again_for_its_dataset_alone() {
     };
     let instruction = Instruction {
         dialogue: true,
+        escaped_lines: true,
         ..Instruction::default()
     };
     let process = Process {

@@ -210,6 +210,7 @@ pub(super) struct InstructionForm {
     input: Path,
     response: Path,
     dialogue: bool,
+    escaped_lines: bool,
 }
 
 impl InstructionForm {
@@ -219,6 +220,7 @@ impl InstructionForm {
             input: Path::new("instruction.input", &options.input)?,
             response: Path::new("instruction.response", &options.response)?,
             dialogue: options.dialogue,
+            escaped_lines: options.escaped_lines,
         })
     }
 
@@ -228,13 +230,18 @@ impl InstructionForm {
     }
 
     pub(super) fn render(&self, row: &mut Row) -> Result<Content, RenderFault> {
-        let instruction = self.prompt.take_text(row)?;
-        let answer = self.response.take_text(row)?;
-        let input = match self.input.take(row) {
+        let mut instruction = self.prompt.take_text(row)?;
+        let mut answer = self.response.take_text(row)?;
+        let mut input = match self.input.take(row) {
             Some(Value::String(input)) => input,
             Some(_) => return Err(self.input.wrong("a string")),
             None => String::new(),
         };
+        if self.escaped_lines {
+            for text in [&mut instruction, &mut answer, &mut input] {
+                *text = text.replace("\\n", "\n");
+            }
+        }
         if self.dialogue
             && let Some(mut turns) = turns_within(&instruction, &input)
         {

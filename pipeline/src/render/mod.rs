@@ -128,6 +128,8 @@ pub enum RenderFault {
     BadPair {
         /// What is wrong with them.
         problem: &'static str,
+        /// The word that the run counts it under.
+        reason: &'static str,
     },
     /// The publisher marks the row as not meant for training.
     #[error("marked by its publisher: {mark}")]
@@ -148,7 +150,7 @@ impl RenderFault {
             Self::Unlabelled { .. } => "unlabelled",
             Self::UnknownChoice { .. } => "unknown-choice",
             Self::BadTurns { .. } => "bad-turns",
-            Self::BadPair { .. } => "bad-pair",
+            Self::BadPair { reason, .. } => reason,
             Self::MarkedUnusable { .. } => "marked-unusable",
         }
     }

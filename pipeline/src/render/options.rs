@@ -241,6 +241,10 @@ pub struct Instruction {
     /// Whether instruction and input may hold a dialogue, each turn on a line that begins with `User:` or `Assistant:`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dialogue: bool,
+    /// Whether a backslash and an n stand for the end of a line, as in parts of Alpaca-CoT. Not for text with formulas:
+    /// `\neq` begins so too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub escaped_lines: bool,
 }
 
 impl Default for Instruction {
@@ -250,6 +254,7 @@ impl Default for Instruction {
             input: "input".to_owned(),
             response: "output".to_owned(),
             dialogue: false,
+            escaped_lines: false,
         }
     }
 }

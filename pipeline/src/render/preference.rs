@@ -60,11 +60,13 @@ impl PreferenceForm {
                 let (Some(end), Some(other)) = (end(&chosen), end(&rejected)) else {
                     return Err(RenderFault::BadPair {
                         problem: "a transcript without an assistant",
+                        reason: "pair-without-answer",
                     });
                 };
                 if chosen.as_bytes()[..end] != rejected.as_bytes()[..other] {
                     return Err(RenderFault::BadPair {
                         problem: "the prompts differ",
+                        reason: "pair-of-different-prompts",
                     });
                 }
                 rejected.drain(..other);
@@ -78,6 +80,7 @@ impl PreferenceForm {
         if chosen == rejected {
             return Err(RenderFault::BadPair {
                 problem: "the answers are the same",
+                reason: "pair-of-equal-answers",
             });
         }
         Ok(Content::Preference {
@@ -120,16 +123,28 @@ mod tests {
         let pair = |chosen: &str, rejected: &str| serde_json::json!({"chosen": chosen, "rejected": rejected});
         let mark = "\n\nAssistant:";
         for (chosen, rejected, expected) in [
-            (format!("x{mark} a"), format!("y{mark} b"), "bad-pair"),
+            (
+                format!("x{mark} a"),
+                format!("y{mark} b"),
+                "pair-of-different-prompts",
+            ),
             (
                 format!("x{mark} a"),
                 format!("x{mark} b{mark} c"),
-                "bad-pair",
+                "pair-of-different-prompts",
             ),
-            (format!("é{mark} a"), format!("x{mark} b"), "bad-pair"),
-            (format!("x{mark} a"), format!("x{mark} a"), "bad-pair"),
+            (
+                format!("é{mark} a"),
+                format!("x{mark} b"),
+                "pair-of-different-prompts",
+            ),
+            (
+                format!("x{mark} a"),
+                format!("x{mark} a"),
+                "pair-of-equal-answers",
+            ),
             (format!("x{mark} a"), format!("x{mark} "), "empty"),
-            ("a".to_owned(), "b".to_owned(), "bad-pair"),
+            ("a".to_owned(), "b".to_owned(), "pair-without-answer"),
         ] {
             assert_eq!(
                 reason("preference = {}", &pair(&chosen, &rejected)),

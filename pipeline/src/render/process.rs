@@ -73,6 +73,7 @@ impl ProcessForm {
             Gives::Pairs => match self.pairs(labelled) {
                 Ok(pairs) if pairs.is_empty() => vec![Err(RenderFault::BadPair {
                     problem: "no step has completions rated +1 and -1",
+                    reason: "no-judged-pair",
                 })],
                 Ok(pairs) => pairs.into_iter().map(Ok).collect(),
                 Err(fault) => vec![Err(fault)],
@@ -342,7 +343,7 @@ mod tests {
             ]
         );
         let none = serde_json::json!([{"completions": [one("a", 1)], "chosen_completion": 0}]);
-        assert_eq!(reason("process-pairs = {}", &row(none)), "bad-pair");
+        assert_eq!(reason("process-pairs = {}", &row(none)), "no-judged-pair");
     }
 
     #[test]

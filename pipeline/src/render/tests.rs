@@ -170,7 +170,7 @@ const REAL: &[Real] = &[
         "Anthropic/hh-rlhf/harmless-base/test.jsonl.gz",
         "preference = {}",
         2303,
-        &[("bad-pair", 5), ("empty", 4)],
+        &[("empty", 4), ("pair-of-different-prompts", 5)],
     ),
     (
         "Anthropic/hh-rlhf/harmless-base/test.jsonl.gz",

@@ -110,8 +110,10 @@ impl TreeForm {
         }
         different.truncate(different.len().max(1));
         if different.is_empty() {
-            let problem = "no two answers to one question are ranked";
-            different.push(Err(RenderFault::BadPair { problem }));
+            different.push(Err(RenderFault::BadPair {
+                problem: "no two answers to one question are ranked",
+                reason: "no-ranked-pair",
+            }));
         }
         different
     }
@@ -212,6 +214,7 @@ impl TreeForm {
             }
             _ => Err(RenderFault::BadPair {
                 problem: "an answer is empty, or nothing was asked",
+                reason: "pair-without-answer",
             }),
         }
     }
@@ -341,7 +344,7 @@ mod tests {
             said("assistant", "b", Some(0), vec![]),
             said("assistant", "c", None, vec![]),
         ])});
-        assert_eq!(all("ranked-siblings = {}", &equal), [Err("bad-pair")]);
+        assert_eq!(all("ranked-siblings = {}", &equal), [Err("no-ranked-pair")]);
     }
 
     #[test]
