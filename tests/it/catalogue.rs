@@ -726,6 +726,11 @@ fn a_benchmark_is_no_training_data_unless_a_person_insists_and_then_the_build_sa
     let with = bench.build("--priority low --with-benchmarks");
     assert_eq!(with.datasets.len(), 3);
     assert_eq!(with.contaminates, ["glue"]);
+    let shown = bench.run(&format!("inspect shards/{}", with.name), 0);
+    assert!(
+        shown.stdout.contains("holds rows of the benchmarks glue: "),
+        "{shown:#?}"
+    );
     let plan = bench.json("plan --priority low --recipe small --with-benchmarks");
     assert_eq!(plan["contaminates"], json!(["glue"]));
     let said = bench.run("plan --dataset glue --recipe small", 2);

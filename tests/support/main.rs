@@ -76,7 +76,8 @@ fn main() -> anyhow::Result<()> {
     out.flush()?;
     writeln!(
         std::io::stderr(),
-        "serving {count} repositories; interrupt to end"
+        "serving {count} repositories; interrupt to end. What is planned on them is pinned in manifests/datasets.lock: \
+         remove that file before you plan on the originals"
     )?;
     loop {
         std::thread::park();

@@ -105,6 +105,12 @@ pub(super) fn run(
         funnel(manifest),
         splits(manifest)
     ))?;
+    if !manifest.contaminates.is_empty() {
+        print(format!(
+            "holds rows of the benchmarks {}: a score on them says nothing of a model trained on this build",
+            manifest.contaminates.join(", ")
+        ))?;
+    }
     for dataset in &manifest.datasets {
         for fault in &dataset.faults {
             print(safe(&format!(
