@@ -266,7 +266,9 @@ impl Output {
             sections.push("parts", column_u32(self.parts.drain(..)));
         }
         if self.metas.iter().any(Option::is_some) {
-            sections.push("metas", zstd::bulk::compress(&json(&self.metas), 1)?);
+            let metas = json(&self.metas);
+            sections.push("metas-bytes", column_u64([metas.len() as u64]));
+            sections.push("metas", zstd::bulk::compress(&metas, 1)?);
         }
         sections.push("verdicts", std::mem::take(&mut self.verdicts));
         sections.push("reasons", std::mem::take(&mut self.reasons));

@@ -412,8 +412,12 @@ fn metas(block: &SectionFile) -> Result<Vec<Option<String>>, StoreError> {
         file: block.path().to_path_buf(),
         what: format!("section metas: {what}"),
     };
-    // The section's own hash was right, so it is what was written.
-    let bytes = zstd::stream::decode_all(&block.read("metas")?[..])
+    // The size is our own record of what was compressed, so a damaged frame cannot ask for more.
+    let size = block.read_u64("metas-bytes")?.first().copied();
+    let size = size
+        .and_then(|size| usize::try_from(size).ok())
+        .ok_or_else(|| damaged("no size".to_owned()))?;
+    let bytes = zstd::bulk::decompress(&block.read("metas")?, size)
         .map_err(|error| damaged(error.to_string()))?;
     serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))
 }
