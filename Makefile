@@ -33,6 +33,7 @@ test: ## every test
 check: ## formatting, lints, documentation, licences and advisories
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- --deny warnings
+	$(CARGO) clippy --release --package andromeda-pipeline --features object-store -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --release --workspace --no-deps
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; else echo "cargo-deny is not installed: licences and advisories were not checked"; fi
 
