@@ -226,7 +226,7 @@ pub struct What {
     pub skip_unavailable: bool,
 }
 
-/// A tier, or all three of the mission.
+/// A tier, or all three that are trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Priority {
     /// Pretraining

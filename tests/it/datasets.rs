@@ -57,7 +57,7 @@ fn parts(catalogue: &Catalogue) -> Vec<Part> {
     catalogue.datasets.iter().flat_map(Dataset::parts).collect()
 }
 
-/// What the mission names, and what every evaluation runs on.
+/// What the three tiers are made of, and what every evaluation runs on.
 const NAMED: [&str; 37] = [
     "alpaca",
     "alpaca-cleaned",
