@@ -55,7 +55,9 @@ pub struct Document {
     pub cluster_documents: Option<u32>,
     /// Row of the copy that was kept instead of it.
     pub kept: Option<u64>,
-    /// Share of equal hashes between the two.
+    /// The build whose table has that row, if it is another one.
+    pub kept_build: Option<String>,
+    /// How alike the two are.
     pub similarity: Option<f32>,
     /// Its split.
     pub split: Option<String>,
@@ -150,6 +152,7 @@ pub fn at(folder: &Path, rows: &[u64]) -> Result<BTreeMap<u64, Document>, TableE
     if rows.is_empty() {
         return Ok(found);
     }
+    let rows = std::collections::BTreeSet::from_iter(rows);
     scan(folder, &|row, _| rows.contains(&row), &mut |document| {
         found.insert(document.row, document);
         found.len() < rows.len()
@@ -163,6 +166,7 @@ pub fn ids_of(folder: &Path, rows: &[u64]) -> Result<BTreeMap<u64, String>, Tabl
     if rows.is_empty() {
         return Ok(found);
     }
+    let rows = std::collections::BTreeSet::from_iter(rows.iter().copied());
     let (reader, path) = open(folder, Some(&["id"]))?;
     let damaged = |what: String| TableError::Damaged {
         file: path.clone(),
@@ -173,7 +177,7 @@ pub fn ids_of(folder: &Path, rows: &[u64]) -> Result<BTreeMap<u64, String>, Tabl
         let batch = batch.map_err(|error| damaged(error.to_string()))?;
         let ids = words(&batch, "id").ok_or_else(|| damaged("it has no column id".to_owned()))?;
         let end = first + batch.num_rows() as u64;
-        for row in rows.iter().filter(|row| (first..end).contains(row)) {
+        for row in rows.range(first..end) {
             let at = usize::try_from(row - first).expect("within a batch");
             found.insert(*row, ids.value(at).to_owned());
         }
@@ -233,6 +237,7 @@ fn row(batch: &RecordBatch, i: usize, row: u64) -> Option<Document> {
         cluster: long("cluster")?,
         cluster_documents: short("cluster_documents")?,
         kept: long("kept")?,
+        kept_build: word("kept_build")?,
         similarity: share.is_valid(i).then(|| share.value(i)),
         split: word("split")?,
         shard: word("shard")?,

@@ -43,6 +43,8 @@ fn plan_of(root: &Path, recipe: &str) -> Plan {
         full: false,
         with_benchmarks: false,
         skip_unavailable: false,
+        shards: "shards".into(),
+        against: Vec::new(),
         needs_tokenizer: true,
         manifests,
     })

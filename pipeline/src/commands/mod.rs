@@ -2,6 +2,7 @@
 
 mod build;
 mod datasets;
+mod dedup;
 mod gc;
 mod inspect;
 mod plan;
@@ -43,6 +44,15 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             skip_bad_files,
             json,
         } => build::run(&what, &place, &limits, skip_bad_files, json),
+        Command::Dedup {
+            inputs,
+            out,
+            options,
+            limits,
+            work,
+            skip_bad_files,
+            json,
+        } => dedup::run(inputs, out, options, &limits, work, skip_bad_files, json),
         Command::Inspect {
             build,
             place,
@@ -157,6 +167,8 @@ fn plan_options(what: &What, place: &Place) -> PlanOptions {
         full: what.budget == Budget::Full,
         with_benchmarks: what.with_benchmarks,
         skip_unavailable: what.skip_unavailable,
+        shards: place.shards.clone(),
+        against: what.against.clone(),
         needs_tokenizer: true,
     }
 }

@@ -255,6 +255,21 @@ impl Store {
         })
     }
 
+    /// A file without a name, for what is needed during this run alone.
+    pub fn scratch(&self) -> Result<std::fs::File, StoreError> {
+        let path = self
+            .root
+            .join("attempts")
+            .join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        let file = fs_err::OpenOptions::new()
+            .create_new(true)
+            .read(true)
+            .write(true)
+            .open(&path)?;
+        fs_err::remove_file(&path)?;
+        Ok(file.into_file())
+    }
+
     /// Commits an attempt: from here on the task is done.
     pub fn commit(
         &self,
