@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod exact;
+pub mod repeat;
 pub mod shingle;
 pub mod signature;
 pub mod union_find;
