@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rayon::prelude::*;
 
 use super::PieceHash;
-use super::table::Bits;
+use super::table::{AT_ONCE, Bits, Cells};
 
 /// A hash and the number of a piece that has it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,11 +71,14 @@ impl Gather {
         self.shards.iter().any(|shard| !locked(shard).is_finished)
     }
 
-    /// What one thread gathers; it is handed over in parts, and at the end by being dropped.
-    pub(super) fn batch<'a>(&'a self, marks: &'a Bits) -> Batch<'a> {
+    /// What one thread gathers of the pieces whose cells were entered again; it is handed over in parts, and at the end
+    /// by being dropped.
+    pub(super) fn batch<'a>(&'a self, cells: &'a Cells, marks: &'a Bits) -> Batch<'a> {
         Batch {
             gather: self,
+            cells,
             marks,
+            seen: Vec::with_capacity(AT_ONCE),
             parts: std::iter::repeat_with(Vec::new).take(SHARDS).collect(),
         }
     }
@@ -103,16 +106,43 @@ fn locked(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 /// Entries on their way to the shards.
 pub(super) struct Batch<'a> {
     gather: &'a Gather,
+    cells: &'a Cells,
     marks: &'a Bits,
+    /// Pieces not looked up yet.
+    seen: Vec<Entry>,
     parts: Vec<Vec<Entry>>,
 }
 
 impl Batch<'_> {
     #[inline]
     pub(super) fn push(&mut self, hash: PieceHash, piece: usize) {
-        let shard = (hash.high >> (u64::BITS - SHARD_BITS)) as usize;
+        self.seen.push(Entry { hash, piece });
+        if self.seen.len() == AT_ONCE {
+            self.look_up();
+        }
+    }
+
+    fn look_up(&mut self) {
+        // Nothing waits for one look-up before the next.
+        let wanted = self
+            .seen
+            .iter()
+            .enumerate()
+            .fold(0u64, |wanted, (at, entry)| {
+                wanted | u64::from(self.cells.entered_again(entry.hash.low)) << at
+            });
+        for at in 0..self.seen.len() {
+            if wanted >> at & 1 != 0 {
+                self.put(self.seen[at]);
+            }
+        }
+        self.seen.clear();
+    }
+
+    fn put(&mut self, entry: Entry) {
+        let shard = (entry.hash.high >> (u64::BITS - SHARD_BITS)) as usize;
         let part = &mut self.parts[shard];
-        part.push(Entry { hash, piece });
+        part.push(entry);
         if part.len() >= BATCH {
             self.hand_over(shard);
         }
@@ -129,6 +159,7 @@ impl Batch<'_> {
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
+        self.look_up();
         for shard in 0..SHARDS {
             if !self.parts[shard].is_empty() {
                 self.hand_over(shard);

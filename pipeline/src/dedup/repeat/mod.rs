@@ -39,7 +39,7 @@ pub use self::cut::remaining;
 use self::gather::Gather;
 use self::pieces::{for_each_line, for_each_paragraph};
 use self::spans::Windows;
-use self::table::{Bits, Cells};
+use self::table::{AT_ONCE, Bits, Cells};
 
 /// The texts in which repeats are sought. They are walked several times and are the same each time.
 pub trait Texts: Sync {
@@ -261,14 +261,20 @@ fn within_corpus<T: Texts>(texts: &T, options: &RepeatOptions) -> Result<Repeats
         .map(|chunk| {
             let mut scanner = Scanner::default();
             let mut counts = Vec::new();
+            let mut seen = Vec::with_capacity(AT_ONCE);
             texts.for_each_in(chunk, &mut |_, text| {
                 let mut pieces = 0;
                 scanner.scan(unit, text, |hash| {
-                    cells.enter(hash.low);
+                    seen.push(hash.low);
+                    if seen.len() == AT_ONCE {
+                        cells.enter_all(&seen);
+                        seen.clear();
+                    }
                     pieces += 1;
                 });
                 counts.push(pieces);
             })?;
+            cells.enter_all(&seen);
             Ok(counts)
         })
         .collect::<Result<_, T::Error>>()?;
@@ -288,13 +294,11 @@ fn within_corpus<T: Texts>(texts: &T, options: &RepeatOptions) -> Result<Repeats
     while gather.is_unfinished() {
         (0..texts.chunks()).into_par_iter().try_for_each(|chunk| {
             let mut scanner = Scanner::default();
-            let mut batch = gather.batch(&marks);
+            let mut batch = gather.batch(&cells, &marks);
             let mut at = firsts[chunk];
             texts.for_each_in(chunk, &mut |_, text| {
                 scanner.scan(unit, text, |hash| {
-                    if cells.entered_again(hash.low) {
-                        batch.push(hash, at);
-                    }
+                    batch.push(hash, at);
                     at += 1;
                 });
             })

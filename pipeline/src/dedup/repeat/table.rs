@@ -10,6 +10,8 @@ pub(super) struct Cells {
 }
 
 const CELLS_PER_WORD: u64 = 32;
+/// Hashes that are looked up together.
+pub(super) const AT_ONCE: usize = 64;
 
 impl Cells {
     /// At least one cell.
@@ -41,6 +43,21 @@ impl Cells {
         // Of two threads that come with one hash, one finds the other's bit.
         if held & once != 0 || word.fetch_or(once, Relaxed) & once != 0 {
             word.fetch_or(again, Relaxed);
+        }
+    }
+
+    /// Enters many hashes. Their cells are far apart: here memory is asked for all of them before any is needed.
+    pub(super) fn enter_all(&self, hashes: &[u64]) {
+        for hashes in hashes.chunks(AT_ONCE) {
+            let mut held = [0; AT_ONCE];
+            for (held, hash) in held.iter_mut().zip(hashes) {
+                *held = self.place(*hash).0.load(Relaxed);
+            }
+            for (held, hash) in held.iter().zip(hashes) {
+                if held & self.place(*hash).2 == 0 {
+                    self.enter(*hash);
+                }
+            }
         }
     }
 
