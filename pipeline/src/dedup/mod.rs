@@ -7,6 +7,7 @@
 pub mod cluster;
 pub mod exact;
 pub mod groups;
+pub mod repeat;
 pub mod shingle;
 pub mod signature;
 pub mod union_find;
