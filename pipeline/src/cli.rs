@@ -129,6 +129,26 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the largest clusters of duplicates, the text that stays beside those least like it
+    Clusters {
+        /// The build's folder; the newest of the shards' folder when absent
+        build: Option<PathBuf>,
+        /// Where things are.
+        #[command(flatten)]
+        place: Place,
+        /// Clusters to show
+        #[arg(long, default_value_t = 10, value_name = "N")]
+        largest: usize,
+        /// Members of each to show beside the one that stays
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        members: usize,
+        /// Characters of each text to show
+        #[arg(long, default_value_t = 400, value_name = "N")]
+        characters: usize,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// List builds, finished and begun, and who is building now
     Status {
         /// Where things are.

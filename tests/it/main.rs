@@ -6,10 +6,12 @@
     reason = "a test fails where something is missing, its helpers too"
 )]
 
+mod against;
 mod catalogue;
 mod datasets;
 mod end_to_end;
 mod faults;
+mod files;
 mod hostile;
 mod hub;
 mod loss;

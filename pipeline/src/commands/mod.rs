@@ -1,11 +1,13 @@
 //! The verbs of `andromeda`: each collects what it needs from the library and prints it. Nothing is computed here.
 
 mod build;
+mod clusters;
 mod datasets;
 mod dedup;
 mod gc;
 mod inspect;
 mod plan;
+mod side_by_side;
 mod status;
 mod tokenizer;
 mod verify;
@@ -74,7 +76,28 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             place,
             most,
             json,
-        } => why::run(&build_folder(build, &place)?, &document, most, json),
+        } => why::run(
+            &build_folder(build, &place)?,
+            &place.work,
+            &document,
+            most,
+            json,
+        ),
+        Command::Clusters {
+            build,
+            place,
+            largest,
+            members,
+            characters,
+            json,
+        } => {
+            let shown = clusters::Shown {
+                largest,
+                members,
+                characters,
+            };
+            clusters::run(&build_folder(build, &place)?, &place.work, &shown, json)
+        }
         Command::Status { place, json } => status::run(&place, json),
         Command::Gc {
             place,

@@ -4,12 +4,20 @@ use std::path::Path;
 
 use andromeda_format::{Build, Split};
 
+use super::side_by_side::side_by_side;
 use super::{grouped, megabytes, print, print_json};
 use crate::documents::{self, Document};
+use crate::execute::BuildTexts;
 use crate::exit::Usage;
 use crate::screen::safe;
 
-pub(super) fn run(folder: &Path, query: &str, most: usize, as_json: bool) -> anyhow::Result<()> {
+pub(super) fn run(
+    folder: &Path,
+    work: &Path,
+    query: &str,
+    most: usize,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let build = Build::open(folder)?;
     let (found, more) = match place(query) {
         Some((split, token)) => {
@@ -44,6 +52,18 @@ pub(super) fn run(folder: &Path, query: &str, most: usize, as_json: bool) -> any
     } else {
         for document in &found {
             print(life(&build, document, &twins))?;
+            // One document alone is asked about: what it was taken for is shown.
+            let kept = document.kept.filter(|_| document.kept_build.is_none());
+            let twin = kept.and_then(|row| twins.get(&row));
+            if let (1, Some(twin)) = (found.len(), twin) {
+                let texts = BuildTexts::open(work, &build.manifest().name)?;
+                let (kept, own) = (texts.of_row(twin.row)?, texts.of_row(document.row)?);
+                if let (Some(kept), Some(own)) = (kept, own) {
+                    let left = (format!("kept: {}", twin.id), kept);
+                    let right = (format!("dropped: {}", document.id), own);
+                    print(side_by_side(&left, &right, 600))?;
+                }
+            }
         }
         if more {
             print(format!(

@@ -18,6 +18,7 @@ mod files;
 mod finish;
 mod identity;
 pub(crate) mod index;
+mod note;
 mod pack;
 mod reread;
 mod resolve;
@@ -40,6 +41,7 @@ use crate::plan::Plan;
 use crate::progress::{Event, Progress, Stage};
 use crate::tokenize::{TokenizeError, Tokenizer};
 pub use extract::Fault;
+pub use note::{BuildTexts, Note};
 pub(crate) use resolve::BYTES_A_DOCUMENT;
 pub use resolve::ResolveCounters;
 use store::{Store, StoreError};
@@ -323,7 +325,14 @@ fn run(
         tokenizer: &tokenizer,
     };
     // Before the manifest, which is last: a build that is there has its note.
-    note_uses(store, &title.name)?;
+    let blocks = extracted.blocks.iter();
+    let note = Note {
+        used: store.used(),
+        blocks: blocks
+            .map(|block| (block.receipt.key, block.counters.rows))
+            .collect(),
+    };
+    note.write(store.root(), &title.name)?;
     let manifest = finish::finish(&parts, folder, store)?;
     progress.event(&Event::Advanced {
         stage: Stage::Finish,
@@ -418,15 +427,6 @@ fn why_empty(extracted: &extract::Extracted) -> String {
         .map(|(count, reason)| format!("{count} for {reason}"))
         .collect();
     format!("the rules took {}", most.join(", "))
-}
-
-/// Notes which intermediates a build stands on, so that garbage collection knows what is still of use.
-fn note_uses(store: &Store, name: &str) -> Result<(), BuildError> {
-    let folder = store.root().join("builds");
-    fs_err::create_dir_all(&folder)?;
-    let bytes = serde_json::to_vec(&store.used()).expect("names and digests are plain data");
-    andromeda_format::write_atomic(&folder.join(format!("{name}.json")), &bytes)?;
-    Ok(())
 }
 
 /// How fast the parts of the extract stage went.

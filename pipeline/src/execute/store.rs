@@ -185,11 +185,7 @@ impl Store {
     }
 
     fn path(&self, stage: Stage, key: Digest, extension: &str) -> PathBuf {
-        let name = key.hex();
-        self.root
-            .join(stage.name())
-            .join(&name[..2])
-            .join(format!("{name}.{extension}"))
+        data_path(&self.root, stage, key).with_extension(extension)
     }
 
     /// Where the output of a task is.
@@ -369,6 +365,13 @@ impl Drop for Store {
             let _ = fs_err::remove_file(entry.path());
         }
     }
+}
+
+/// Where the output of a task is in the work folder `root`.
+pub fn data_path(root: &Path, stage: Stage, key: Digest) -> PathBuf {
+    let name = key.hex();
+    let folder = root.join(stage.name()).join(&name[..2]);
+    folder.join(format!("{name}.data"))
 }
 
 /// Process id of whoever builds in a work folder now.
