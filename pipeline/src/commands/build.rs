@@ -90,13 +90,18 @@ fn summary(built: &Built) -> String {
         grouped(built.resolve.largest_bucket)
     ));
     if built.resolve.unplaced > 0 {
-        out.push(format!(
-            "duplicates: {} times a document of a crowded bucket was like none of the first 16 kinds there and was compared no further",
-            grouped(built.resolve.unplaced)
-        ));
+        out.push(crowded(built.resolve.unplaced));
     }
     out.push(format!("root {}", manifest.root));
     out.join("\n")
+}
+
+/// What hot buckets left undone.
+pub(super) fn crowded(unplaced: u64) -> String {
+    format!(
+        "{} times a document of a crowded bucket was like none of the first 16 kinds there and was compared no further",
+        grouped(unplaced)
+    )
 }
 
 pub(super) fn rates(rates: &[Rate]) -> String {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::build::rates;
+use super::build::{crowded, rates};
 use super::{Interruption, grouped, memory, print, print_json, say, table, threads};
 use crate::cli::{DedupArgs, KeepCopy, Limits, VerifyBy};
 use crate::dedup::cluster::Verify;
@@ -157,6 +157,9 @@ fn summary(done: &Deduplicated) -> String {
         grouped(resolve.joined),
         grouped(resolve.largest_bucket)
     ));
+    if resolve.unplaced > 0 {
+        out.push(crowded(resolve.unplaced));
+    }
     out.push(format!("duplicates are listed in {}", done.pairs.display()));
     out.join("\n")
 }

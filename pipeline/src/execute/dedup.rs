@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,6 +23,7 @@ use super::store::{Store, StoreError};
 use super::{BuildError, Fault, Rate};
 use crate::dedup::cluster::{Clusters, Method, Ordinal};
 use crate::dedup::groups::Marks;
+use crate::digest::Stamp;
 use crate::plan::{Plan, Unit};
 use crate::progress::{Event, Progress, Stage};
 use crate::read::{self, Compression, FileFormat, ReadOptions};
@@ -439,12 +440,7 @@ impl Copy<'_> {
         let mut counts = FileCounts::default();
         let file = match (self.unit.format, self.unit.compression) {
             (FileFormat::Parquet, _) => self.parquet(file, &mut counts)?,
-            (_, Compression::None) => {
-                let mut to = BufWriter::with_capacity(1 << 20, file);
-                self.lines(&mut to, &mut counts)?;
-                to.into_inner()
-                    .map_err(std::io::IntoInnerError::into_error)?
-            }
+            (_, Compression::None) => self.plain_lines(file, &mut counts)?,
             (_, Compression::Gzip) => {
                 let file = BufWriter::with_capacity(1 << 20, file);
                 let mut to = flate2::write::GzEncoder::new(file, flate2::Compression::default());
@@ -461,6 +457,11 @@ impl Copy<'_> {
         };
         file.sync_all()?;
         drop(file);
+        if let Location::Local { path, stamp } = &self.unit.files[0].location
+            && Stamp::of(path)? != *stamp
+        {
+            return Err(self.changed().into());
+        }
         if !counts.balances() {
             return Err(BuildError::Store(StoreError::Damaged {
                 file: self.place.to_path_buf(),
@@ -482,7 +483,9 @@ impl Copy<'_> {
         for (reason, count) in &done.counters.quarantined {
             *counts.without_text.entry(reason.clone()).or_default() += count.documents;
         }
-        counts.short += of.unsigned() as u64;
+        if self.run.plan.recipe.dedup.near.is_some() {
+            counts.short += of.unsigned() as u64;
+        }
         let fates: Vec<Fate> = verdicts
             .iter()
             .map(|verdict| {
@@ -572,6 +575,86 @@ impl Copy<'_> {
             outcome?;
         }
         Ok(to.flush()?)
+    }
+
+    /// As [`lines`](Self::lines) for a file that is not compressed: neighbours that stay are written as one.
+    fn plain_lines(
+        &self,
+        to: std::fs::File,
+        counts: &mut FileCounts,
+    ) -> Result<std::fs::File, BuildError> {
+        let mut to = BufWriter::with_capacity(1 << 16, to);
+        let mut file = fs_err::File::open(self.place)?;
+        let mut buffer = vec![0; 1 << 20];
+        let (mut filled, mut row, mut begun) = (0, 0, false);
+        let mut fates = Vec::new().into_iter();
+        let mut next_block = 0;
+        loop {
+            if filled == buffer.len() {
+                // One row is longer than all of it.
+                if filled > self.run.plan.datasets[0].read.max_row_bytes {
+                    return Err(self.bad(&format!("row {row} is too long to be copied")));
+                }
+                buffer.resize(2 * filled, 0);
+            }
+            let got = file.read(&mut buffer[filled..])?;
+            filled += got;
+            let held = &buffer[..filled];
+            if !begun && held.len() < 3 && got > 0 {
+                continue;
+            }
+            let mut at = if begun || !held.starts_with(b"\xef\xbb\xbf") {
+                0
+            } else {
+                3
+            };
+            begun = true;
+            // The rows from here to `at` stay and are not written yet.
+            let mut from = at;
+            loop {
+                let end = match memchr::memchr(b'\n', &held[at..]) {
+                    Some(length) => at + length,
+                    None if got == 0 && at < filled => filled,
+                    None => break,
+                };
+                let line = &held[at..end];
+                let next = (end + 1).min(filled);
+                let is_row = !line.trim_ascii().is_empty();
+                let mut kept = false;
+                if is_row {
+                    let mut fate = fates.next();
+                    while fate.is_none() && next_block < self.blocks.len() {
+                        self.run.must_go_on()?;
+                        fates = self.fates(next_block, counts)?.into_iter();
+                        next_block += 1;
+                        fate = fates.next();
+                    }
+                    let fate = fate.ok_or_else(|| self.changed())?;
+                    self.note_id(fate, row, || read::field_of(line, &self.run.options.id))?;
+                    kept = fate.kept;
+                    row += 1;
+                }
+                if !kept {
+                    to.write_all(&held[from..at])?;
+                    from = next;
+                }
+                at = next;
+            }
+            to.write_all(&held[from..at])?;
+            if got == 0 {
+                let ends = from == at || held.last() == Some(&b'\n');
+                to.write_all(if ends { b"" } else { b"\n" })?;
+                break;
+            }
+            buffer.copy_within(at..filled, 0);
+            filled -= at;
+        }
+        if fates.next().is_some() || next_block < self.blocks.len() {
+            return Err(self.changed().into());
+        }
+        Ok(to
+            .into_inner()
+            .map_err(std::io::IntoInnerError::into_error)?)
     }
 
     fn line(

@@ -187,7 +187,7 @@ impl Records {
             path: this.bytes.path().to_owned(),
             problem,
         };
-        let mut rows = RowBuffer::new(self.max_row_bytes);
+        let mut rows = RowBuffer::new(0, self.max_row_bytes);
         if !self.take_row(&mut rows)? {
             return Ok(None);
         }

@@ -59,6 +59,9 @@ pub(super) fn field_of(row: &[u8], field: &str) -> Option<Value> {
 
 fn parse(bytes: &[u8], projection: &Projection) -> Result<Row, RowFault> {
     let text = utf8(bytes)?;
+    if let Some(row) = super::plain_json::row(text, projection) {
+        return Ok(row);
+    }
     let invalid = |error: serde_json::Error| RowFault::InvalidJson {
         problem: error.to_string(),
     };

@@ -17,6 +17,7 @@ mod json;
 mod jsonl;
 mod options;
 mod parquet;
+mod plain_json;
 mod rows;
 mod sample;
 mod tar;

@@ -2,6 +2,9 @@
 
 use super::{Block, BlockSource, Content, ReadError, ReadOptions, RowFault};
 
+/// Room that a block asks for at once; the default block and its last row go into it without being moved.
+const MOST_CAPACITY: usize = 18 << 20;
+
 /// Rows as byte ranges of one buffer. A row with a fault has no bytes.
 pub(super) struct RowBuffer {
     bytes: Vec<u8>,
@@ -13,9 +16,10 @@ pub(super) struct RowBuffer {
 }
 
 impl RowBuffer {
-    pub(super) fn new(max_row_bytes: usize) -> Self {
+    /// With room for `capacity` bytes: pages that are not written to cost nothing.
+    pub(super) fn new(capacity: usize, max_row_bytes: usize) -> Self {
         Self {
-            bytes: Vec::new(),
+            bytes: Vec::with_capacity(capacity),
             ends: Vec::new(),
             faults: Vec::new(),
             max_row_bytes,
@@ -156,7 +160,8 @@ impl<C: Cut> BlockSource for Source<C> {
             End::Fault(error) => return Err(error),
             End::Reached => return Ok(None),
         }
-        let mut rows = RowBuffer::new(self.max_row_bytes);
+        let capacity = self.block_bytes.min(MOST_CAPACITY);
+        let mut rows = RowBuffer::new(capacity, self.max_row_bytes);
         self.end = loop {
             if rows.held_bytes() >= self.block_bytes {
                 break End::Ahead;
