@@ -7,6 +7,7 @@ use andromeda_format::{Build, Split};
 use super::{grouped, megabytes, print, print_json};
 use crate::documents::{self, Document};
 use crate::exit::Usage;
+use crate::recipe::TrimUnit;
 use crate::screen::safe;
 
 pub(super) fn run(folder: &Path, query: &str, most: usize, as_json: bool) -> anyhow::Result<()> {
@@ -116,9 +117,19 @@ fn life(
         megabytes(document.bytes),
         document.row
     ));
+    if let Some(cut) = document.trimmed_bytes {
+        lines.push(format!(
+            "  trimmed  {} bytes were cut, since they stood before; {} were left",
+            grouped(cut),
+            grouped(document.bytes.saturating_sub(cut))
+        ));
+    }
     let reason = document.reason.as_deref().unwrap_or("");
     match document.verdict.as_str() {
         "quarantined" => lines.push(format!("  verdict  quarantined: it is no document ({reason})")),
+        "dropped" if TrimUnit::ALL.iter().any(|unit| unit.reason() == reason) => lines.push(format!(
+            "  verdict  passed every rule; dropped since too little of it did not stand before ({reason})"
+        )),
         "dropped" => lines.push(format!("  verdict  passed as a document; dropped by the rule `{reason}`; not compared with others")),
         "duplicate" => {
             let twin = document.kept.and_then(|row| twins.get(&row));
