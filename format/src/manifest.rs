@@ -66,8 +66,12 @@ pub struct Funnel {
     pub documents_in: u64,
     /// Bytes of normalized text of those that are documents.
     pub bytes_in: u64,
-    /// In the shards.
+    /// In the shards: their text as it is there, without what was cut from it.
     pub kept: Count,
+    /// What was cut from kept documents because it stood before, by what was sought: `lines`, `paragraphs`, `spans`. The
+    /// documents are those of which something was cut; they are among the kept ones.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub trimmed: BTreeMap<String, Count>,
     /// Dropped by a rule, by reason.
     pub dropped: BTreeMap<String, Count>,
     /// Duplicates of kept documents, by method: `exact`, `near`.
@@ -77,15 +81,17 @@ pub struct Funnel {
 }
 
 impl Funnel {
-    /// Whether in = kept + dropped + duplicates + quarantined, in documents and in bytes.
+    /// Whether in = kept + dropped + duplicates + quarantined, in documents and, with what was trimmed, in bytes.
     pub fn balances(&self) -> bool {
         let out = || {
             let others = [&self.dropped, &self.duplicates, &self.quarantined];
             let others = others.into_iter().flat_map(BTreeMap::values);
             others.chain([&self.kept])
         };
+        let trimmed = || self.trimmed.values();
         total(out().map(|count| count.documents)) == u128::from(self.documents_in)
-            && total(out().map(|count| count.bytes)) == u128::from(self.bytes_in)
+            && total(out().chain(trimmed()).map(|count| count.bytes)) == u128::from(self.bytes_in)
+            && trimmed().all(|count| count.documents <= self.kept.documents)
     }
 }
 
@@ -103,6 +109,7 @@ impl AddAssign<&Self> for Funnel {
             from.iter()
                 .for_each(|(reason, count)| *into.entry(reason.clone()).or_default() += *count);
         };
+        add(&mut self.trimmed, &other.trimmed);
         add(&mut self.dropped, &other.dropped);
         add(&mut self.duplicates, &other.duplicates);
         add(&mut self.quarantined, &other.quarantined);
@@ -381,7 +388,7 @@ impl Manifest {
         // No part of a balanced funnel is larger than what came in, so no sum below overflows.
         if let Some(dataset) = self.datasets.iter().find(|d| !d.funnel.balances()) {
             return Err(format!(
-                "dataset {}: in is not kept, dropped, duplicates and quarantined together",
+                "dataset {}: in is not kept, trimmed, dropped, duplicates and quarantined together",
                 dataset.name
             ));
         }

@@ -45,6 +45,8 @@ pub struct Document {
     pub file_row: u64,
     /// Bytes of its normalized text.
     pub bytes: u64,
+    /// Bytes that were cut from it, since they stood before; in builds that trim.
+    pub trimmed_bytes: Option<u64>,
     /// `kept`, `dropped`, `duplicate` or `quarantined`.
     pub verdict: String,
     /// Why, unless it was kept.
@@ -297,6 +299,10 @@ fn row(batch: &RecordBatch, i: usize, row: u64) -> Option<Document> {
         file: word("file")??,
         file_row: long("file_row")??,
         bytes: long("bytes")??,
+        trimmed_bytes: match batch.column_by_name("trimmed_bytes") {
+            Some(_) => long("trimmed_bytes")?,
+            None => None,
+        },
         verdict: word("verdict")??,
         reason: word("reason")?,
         cluster: long("cluster")?,

@@ -18,6 +18,8 @@ pub enum Stage {
     Extract,
     /// Duplicates are found among all documents.
     Resolve,
+    /// What stood before is cut from the documents that stay, where the recipe asks for it.
+    Trim,
     /// Kept documents become token ids.
     Tokenize,
     /// Token ids are permuted and written.
@@ -33,6 +35,7 @@ impl Stage {
             Self::Fetch => "fetch",
             Self::Extract => "extract",
             Self::Resolve => "resolve",
+            Self::Trim => "trim",
             Self::Tokenize => "tokenize",
             Self::Shards => "shards",
             Self::Finish => "finish",

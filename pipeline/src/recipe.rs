@@ -1,14 +1,16 @@
 //! The recipe: the options of the phases. Every option here can change the bytes of a build, and nothing else can.
 //!
-//! Which stage an option belongs to is decided by the four `*_options` functions: what they return goes into the keys of
+//! Which stage an option belongs to is decided by the `*_options` functions and [`DedupOptions::trim`]: what they return goes into the keys of
 //! that stage's tasks, so a changed option re-runs its stage and what depends on it.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::dedup::cluster::Verify;
+use crate::dedup::repeat::{self, Unit};
 use crate::dedup::signature::{MinHashOptions, MinHasher};
 use crate::filter::{FilterOptions, Filters};
 use crate::normalize::Normalize;
@@ -53,6 +55,9 @@ pub struct DedupOptions {
     pub near: Option<NearOptions>,
     /// Which copy stays among those of the most important tier.
     pub keep: Keep,
+    /// What is cut from the documents that stay; nothing where the table does not stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trim: Option<TrimOptions>,
 }
 
 /// Among which documents duplicates are looked for. Other builds are compared with whatever the scope.
@@ -99,6 +104,54 @@ pub struct NearOptions {
     pub similarity: f64,
 }
 
+/// Which repeated pieces are cut from the documents that stay: lines, then paragraphs of what they left, then spans of what
+/// these left. Of each piece the first copy stays, in dataset, file and row order, of the most important tier. Documents with
+/// parts of their own, such as dialogues, are left as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct TrimOptions {
+    /// Profiles whose documents are trimmed; all where it is empty.
+    pub profiles: Vec<String>,
+    /// A document of which something was cut is dropped when it has fewer characters left.
+    pub min_left_characters: u64,
+    /// Lines; sought where the table stands.
+    pub lines: Option<TrimLines>,
+    /// Paragraphs; sought where the table stands.
+    pub paragraphs: Option<TrimParagraphs>,
+    /// Runs of words; sought where the table stands.
+    pub spans: Option<TrimSpans>,
+}
+
+/// How repeated lines are sought.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct TrimLines {
+    /// Where an earlier copy counts.
+    pub scope: repeat::Scope,
+    /// Characters from which on a line is looked at.
+    pub min_characters: u32,
+}
+
+/// How repeated paragraphs are sought.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct TrimParagraphs {
+    /// Where an earlier copy counts.
+    pub scope: repeat::Scope,
+    /// Characters from which on a paragraph is looked at.
+    pub min_characters: u32,
+}
+
+/// How repeated spans are sought.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct TrimSpans {
+    /// Where an earlier copy counts.
+    pub scope: repeat::Scope,
+    /// Words from which on a run of words is a copy.
+    pub words: u32,
+}
+
 /// The tokenizer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -141,7 +194,106 @@ impl Default for DedupOptions {
             index: true,
             near: None,
             keep: Keep::Longest,
+            trim: None,
         }
+    }
+}
+
+impl Default for TrimOptions {
+    fn default() -> Self {
+        Self {
+            profiles: Vec::new(),
+            min_left_characters: 100,
+            lines: None,
+            paragraphs: None,
+            spans: None,
+        }
+    }
+}
+
+impl Default for TrimLines {
+    fn default() -> Self {
+        Self {
+            scope: repeat::Scope::Corpus,
+            min_characters: 32,
+        }
+    }
+}
+
+impl Default for TrimParagraphs {
+    fn default() -> Self {
+        Self {
+            scope: repeat::Scope::Corpus,
+            min_characters: 64,
+        }
+    }
+}
+
+impl Default for TrimSpans {
+    fn default() -> Self {
+        Self {
+            scope: repeat::Scope::Corpus,
+            words: 50,
+        }
+    }
+}
+
+/// What can be cut, in the order in which it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrimUnit {
+    /// Lines.
+    Lines,
+    /// Paragraphs.
+    Paragraphs,
+    /// Runs of words.
+    Spans,
+}
+
+impl TrimUnit {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Lines, Self::Paragraphs, Self::Spans];
+
+    /// Its name, as in recipes and counts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lines => "lines",
+            Self::Paragraphs => "paragraphs",
+            Self::Spans => "spans",
+        }
+    }
+
+    /// Why a document is dropped of which it left too little.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Lines => "repeated-lines",
+            Self::Paragraphs => "repeated-paragraphs",
+            Self::Spans => "repeated-spans",
+        }
+    }
+}
+
+impl TrimOptions {
+    /// What is sought, in the order in which it is cut.
+    pub fn units(&self) -> Vec<(TrimUnit, Unit, repeat::Scope)> {
+        let lines = self.lines.as_ref().map(|lines| {
+            let min_chars = lines.min_characters;
+            (TrimUnit::Lines, Unit::Lines { min_chars }, lines.scope)
+        });
+        let paragraphs = self.paragraphs.as_ref().map(|paragraphs| {
+            let min_chars = paragraphs.min_characters;
+            let unit = Unit::Paragraphs { min_chars };
+            (TrimUnit::Paragraphs, unit, paragraphs.scope)
+        });
+        let spans = self.spans.as_ref().and_then(|spans| {
+            let words = NonZeroU32::new(spans.words)?;
+            Some((TrimUnit::Spans, Unit::Spans { words }, spans.scope))
+        });
+        [lines, paragraphs, spans].into_iter().flatten().collect()
+    }
+
+    /// Whether documents of a profile are trimmed.
+    pub fn takes(&self, profile: &str) -> bool {
+        self.profiles.is_empty() || self.profiles.iter().any(|name| name == profile)
     }
 }
 
@@ -269,6 +421,47 @@ impl Recipe {
                 (0.0..=1.0).contains(&near.similarity),
                 &["dedup", "near", "similarity"],
                 "similarity is a share from 0 to 1",
+            );
+        }
+        if let Some(trim) = &self.dedup.trim {
+            let at = |key: &'static str| ["dedup", "trim", key];
+            let on = [
+                trim.lines.is_some(),
+                trim.paragraphs.is_some(),
+                trim.spans.is_some(),
+            ];
+            require(
+                on.contains(&true),
+                &["dedup", "trim"],
+                "nothing is sought: write one or more of the tables lines, paragraphs and spans below it",
+            );
+            for (i, profile) in trim.profiles.iter().enumerate() {
+                require(
+                    self.profile.contains_key(profile),
+                    &["dedup", "trim", "profiles", &i.to_string()],
+                    "no profile of this recipe is called so",
+                );
+            }
+            require(
+                trim.min_left_characters > 0,
+                &at("min-left-characters"),
+                "a document has at least 1 character",
+            );
+            let lines = trim.lines.as_ref().map(|lines| lines.min_characters);
+            let paragraphs = trim.paragraphs.as_ref().map(|p| p.min_characters);
+            for (key, least) in [("lines", lines), ("paragraphs", paragraphs)] {
+                require(
+                    least != Some(0),
+                    &["dedup", "trim", key, "min-characters"],
+                    "a piece has at least 1 character",
+                );
+            }
+            require(
+                trim.spans
+                    .as_ref()
+                    .is_none_or(|spans| (1..=10_000).contains(&spans.words)),
+                &["dedup", "trim", "spans", "words"],
+                "a span has 1 to 10,000 words",
             );
         }
         for (name, filter) in &self.profile {

@@ -122,7 +122,7 @@ impl State {
                 "{msg:9} {bar:30} {decimal_bytes:>9}/{decimal_total_bytes:9} {decimal_bytes_per_sec:>11}  eta {eta}"
             }
             Stage::Shards => "{msg:9} {bar:30} {human_pos:>13}/{human_len:13} tokens  eta {eta}",
-            Stage::Resolve | Stage::Finish => "{msg:9} {spinner} {elapsed}",
+            Stage::Resolve | Stage::Trim | Stage::Finish => "{msg:9} {spinner} {elapsed}",
         };
         let style = ProgressStyle::with_template(template).expect("the templates above are right");
         self.bar.set_style(style.progress_chars("=> "));

@@ -130,7 +130,7 @@ fn the_funnel_of_each_dataset_is_what_was_planted_and_balances() {
 }
 
 /// The ids of a whole split, shard after shard.
-fn ids_of(build: &Build, split: Split) -> Vec<u32> {
+pub(super) fn ids_of(build: &Build, split: Split) -> Vec<u32> {
     let entry = &build.manifest().splits[&split];
     let mut ids = Vec::new();
     for number in 0..entry.shards.len() {

@@ -20,6 +20,7 @@ mod parts;
 mod resume;
 #[cfg(feature = "object-store")]
 mod store;
+mod trim;
 mod web;
 
 use std::collections::BTreeMap;

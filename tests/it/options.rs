@@ -6,7 +6,7 @@ use std::path::Path;
 
 use andromeda_pipeline::catalogue::Dataset;
 use andromeda_pipeline::read::{Compression, FileFormat, ReadOptions};
-use andromeda_pipeline::recipe::Recipe;
+use andromeda_pipeline::recipe::{Recipe, TrimLines, TrimOptions, TrimParagraphs, TrimSpans};
 use andromeda_pipeline::render::{
     Exchange, Instruction, Preference, Process, RenderOptions, Transcript, Tree, TreePaths, Turns,
 };
@@ -37,7 +37,7 @@ struct Again {
 
 impl Again {
     fn stages(&self) -> Vec<&str> {
-        ["extract", "resolve", "tokenize", "shards"]
+        ["extract", "resolve", "trim", "tokenize", "shards"]
             .into_iter()
             .filter(|stage| self.tasks.contains_key(*stage))
             .collect()
@@ -204,6 +204,18 @@ fn sensitive(root: &Path) {
         "../../corpus/own",
         "[read]\nblock-bytes = 16384\n",
     );
+    // A copy in another dataset of the tier.
+    let mut other = json_line(&plain[2]);
+    other.push_str(&json_line(&text(&mut random, 160)));
+    fs::create_dir_all(root.join("corpus/second")).unwrap();
+    fs::write(root.join("corpus/second/x.jsonl"), other).unwrap();
+    write_manifest(
+        &root.join("manifests"),
+        "second",
+        "tiers = [\"high\"]\n",
+        "../../corpus/second",
+        "",
+    );
 }
 
 /// Every option of a recipe but the rules of profiles, a value for it, and the stages that must run again.
@@ -253,6 +265,12 @@ fn recipe_options() -> Vec<(&'static str, Option<toml::Value>, &'static [&'stati
             &["extract", "resolve", "tokenize"],
         ),
         ("dedup.near", None, ALL),
+        // No line of the corpus stands in it twice, so nothing follows.
+        (
+            "dedup.trim.lines.min-characters",
+            Some(32.into()),
+            &["trim"],
+        ),
         (
             "tokenize.tokenizer",
             Some("tokenizers/other.json".into()),
@@ -292,18 +310,105 @@ fn every_option_of_a_recipe_runs_its_stages_again_and_no_others() {
     );
 }
 
+/// Every option of what is cut, a value for it, and the stages that must run again where something is cut already.
+fn trim_options() -> Vec<(&'static str, Option<toml::Value>, &'static [&'static str])> {
+    const AFTER: &[&str] = &["trim", "tokenize", "shards"];
+    let document = || Some("document".into());
+    vec![
+        ("dedup.trim", None, &["tokenize", "shards"]),
+        ("dedup.trim.lines", None, AFTER),
+        ("dedup.trim.lines.scope", document(), AFTER),
+        ("dedup.trim.lines.min-characters", Some(60.into()), AFTER),
+        ("dedup.trim.paragraphs", None, AFTER),
+        ("dedup.trim.paragraphs.scope", document(), AFTER),
+        (
+            "dedup.trim.paragraphs.min-characters",
+            Some(200.into()),
+            AFTER,
+        ),
+        ("dedup.trim.spans", None, AFTER),
+        ("dedup.trim.spans.scope", document(), AFTER),
+        ("dedup.trim.spans.words", Some(60.into()), AFTER),
+        ("dedup.trim.min-left-characters", Some(5000.into()), AFTER),
+        // No document is judged by it.
+        (
+            "dedup.trim.profiles",
+            Some(vec!["other"].into()),
+            &["trim", "tokenize", "shards"],
+        ),
+        // What is cut after the search for duplicates changes when other documents stay.
+        (
+            "dedup.keep",
+            Some("first".into()),
+            &["resolve", "trim", "tokenize", "shards"],
+        ),
+        ("seed", Some(8.into()), &["shards"]),
+    ]
+}
+
+/// A corpus of which a line, a paragraph and a span are cut.
+fn repetitive(root: &Path) {
+    sensitive(root);
+    let recipe = format!(
+        "{RECIPE}[profile.other.length]\n[dedup.trim]\n[dedup.trim.lines]\n[dedup.trim.paragraphs]\n[dedup.trim.spans]\n"
+    );
+    write_recipe(&root.join("manifests"), "planted", &recipe);
+    let mut random = Random(78);
+    let line = "A line of some forty characters and more.";
+    let paragraph =
+        "A paragraph of short lines.\nNone of them is looked at\nalone, only all together.";
+    // A small letter begins no sentence, so this is one.
+    let span = text(&mut random, 55).replace('\n', " ");
+    let span = format!("Span {}!", span.trim_end_matches('.'));
+    let file = root.join("corpus/own/x.jsonl");
+    let mut out = fs::read_to_string(&file).unwrap();
+    for between in [line, paragraph] {
+        for _ in 0..2 {
+            let texts = [text(&mut random, 80), text(&mut random, 80)];
+            out.push_str(&json_line(&texts.join(&format!("\n\n{between}\n\n"))));
+        }
+    }
+    for _ in 0..2 {
+        let texts = [text(&mut random, 80), text(&mut random, 80)];
+        out.push_str(&json_line(&texts.join(&format!(" {span} "))));
+    }
+    fs::write(file, out).unwrap();
+}
+
+#[test]
+fn every_option_of_what_is_cut_runs_its_stages_again_and_no_others() {
+    let base = Base::new(repetitive);
+    for (path, value, stages) in trim_options() {
+        let again = base.with_recipe(path, value.clone());
+        assert_eq!(again.stages(), stages, "{path} = {value:?}");
+        assert!(!again.same_build, "{path} = {value:?}");
+    }
+}
+
 #[test]
 fn every_option_of_a_recipe_is_in_the_list() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/recipes/default.toml");
-    let written = serde_json::to_value(Recipe::load(&file).unwrap()).unwrap();
+    let mut recipe = Recipe::load(&file).unwrap();
+    recipe.dedup.trim = Some(TrimOptions {
+        lines: Some(TrimLines::default()),
+        paragraphs: Some(TrimParagraphs::default()),
+        spans: Some(TrimSpans::default()),
+        ..TrimOptions::default()
+    });
+    let written = serde_json::to_value(recipe).unwrap();
     let options: BTreeSet<String> = leaves(&written)
         .into_iter()
         .filter(|path| !path.starts_with("profile."))
         .collect();
     let listed: BTreeSet<String> = recipe_options()
         .iter()
+        .chain(&trim_options())
         .map(|(path, ..)| (*path).to_owned())
-        .filter(|path| path != "dedup.near")
+        .filter(|path| {
+            options
+                .iter()
+                .all(|option| !option.starts_with(&format!("{path}.")))
+        })
         .collect();
     let elsewhere = ["dedup.against", "dedup.near.characters"].map(str::to_owned);
     let options: BTreeSet<String> = options

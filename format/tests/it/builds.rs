@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use andromeda_format::{
-    Build, FormatError, Manifest, ShardEntry, Split, VerifyEvent, verify, write_atomic,
+    Build, Count, FormatError, Funnel, Manifest, ShardEntry, Split, VerifyEvent, verify,
+    write_atomic,
 };
 
 use crate::corpus::{Corpus, Document, TOKENIZER, sha256};
@@ -328,6 +329,39 @@ fn an_edited_manifest_shows_in_its_root() {
         file == "manifest.json" && fault.contains("was changed"),
         "{fault}"
     );
+}
+
+#[test]
+fn what_was_trimmed_counts_in_bytes_and_not_in_documents() {
+    let count = |documents, bytes| Count { documents, bytes };
+    let mut funnel = Funnel {
+        documents_in: 3,
+        bytes_in: 300,
+        kept: count(3, 250),
+        ..Funnel::default()
+    };
+    assert!(!funnel.balances());
+    funnel.trimmed.insert("lines".to_owned(), count(2, 30));
+    funnel.trimmed.insert("spans".to_owned(), count(3, 20));
+    assert!(funnel.balances());
+    let mut twice = funnel.clone();
+    twice += &funnel;
+    assert_eq!(twice.trimmed["lines"], count(4, 60));
+    assert!(twice.balances());
+    funnel.trimmed.insert("lines".to_owned(), count(4, 30));
+    assert!(!funnel.balances(), "more documents than were kept");
+
+    let made = made();
+    let mut manifest = made.manifest.clone();
+    let plain = manifest.to_bytes().unwrap();
+    assert!(!String::from_utf8(plain).unwrap().contains("trimmed"));
+    for funnel in [&mut manifest.datasets[0].funnel, &mut manifest.funnel] {
+        funnel.trimmed.insert("lines".to_owned(), count(1, 10));
+        funnel.bytes_in += 10;
+    }
+    let bytes = manifest.to_bytes().unwrap();
+    let read = Manifest::parse(Path::new("manifest.json"), &bytes).unwrap();
+    assert_eq!(read, manifest);
 }
 
 #[test]

@@ -227,6 +227,7 @@ impl Corpus {
                         documents: kept.documents,
                         bytes: kept.text_bytes,
                     },
+                    trimmed: BTreeMap::new(),
                     dropped: gone("too-short", 3),
                     duplicates: gone("exact", 2),
                     quarantined: gone("not-utf-8", 1),

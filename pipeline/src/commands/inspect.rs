@@ -209,6 +209,12 @@ pub(super) fn funnel(manifest: &Manifest) -> String {
                 .map(|(reason, count)| row(format!("  {what}: {reason}"), count)),
         );
     }
+    // Of documents that are kept, so it has no share of its own.
+    rows.extend(funnel.trimmed.iter().map(|(what, count)| {
+        let mut row = row(format!("  trimmed: {what}"), count);
+        row[2] = String::new();
+        row
+    }));
     rows.push(row("kept".to_owned(), &funnel.kept));
     table(&["", "documents", "share", "text"], &rows)
 }

@@ -7,8 +7,10 @@ use serde_json::json;
 use super::{grouped, megabytes, memory, plan_options, print, print_json, table, threads};
 use crate::cli::{Limits, Place, What};
 use crate::dedup::cluster::Verify;
+use crate::dedup::repeat::{self, Unit};
 use crate::dedup::signature::s_curve;
 use crate::plan::Plan;
+use crate::recipe::TrimOptions;
 
 pub(super) fn run(
     what: &What,
@@ -227,6 +229,9 @@ fn tree(plan: &Plan, place: &Place, limits: &Limits) -> String {
             ));
         }
     }
+    if let Some(trim) = &plan.recipe.dedup.trim {
+        lines.push(format!("├─ trim   {}", trimmed(trim)));
+    }
     for build in &plan.against {
         lines.push(format!(
             "├─ against {}: its {} documents are not taken again",
@@ -274,6 +279,40 @@ fn tree(plan: &Plan, place: &Place, limits: &Limits) -> String {
         times.join(", ")
     ));
     lines.join("\n")
+}
+
+/// What is cut from the documents that stay.
+fn trimmed(trim: &TrimOptions) -> String {
+    let units: Vec<String> = trim
+        .units()
+        .into_iter()
+        .map(|(unit, sought, scope)| {
+            let from = match sought {
+                Unit::Lines { min_chars } | Unit::Paragraphs { min_chars } => {
+                    format!("{} characters", grouped(u64::from(min_chars)))
+                }
+                Unit::Spans { words } => format!("{} words", grouped(u64::from(words.get()))),
+            };
+            let scope = match scope {
+                repeat::Scope::Document => "their document",
+                repeat::Scope::Corpus => "any document",
+            };
+            format!(
+                "{} from {from} on that stood before in {scope}",
+                unit.name()
+            )
+        })
+        .collect();
+    let profiles = if trim.profiles.is_empty() {
+        "all profiles".to_owned()
+    } else {
+        format!("the profiles {}", trim.profiles.join(", "))
+    };
+    format!(
+        "{}; of {profiles}; what has fewer than {} characters left is dropped",
+        units.join(", then "),
+        grouped(trim.min_left_characters)
+    )
 }
 
 /// `3 s`, `12 min`, `1.5 h`: estimates have no more digits.

@@ -9,6 +9,7 @@ use super::{grouped, megabytes, print, print_json};
 use crate::documents::{self, Document};
 use crate::execute::BuildTexts;
 use crate::exit::Usage;
+use crate::recipe::TrimUnit;
 use crate::screen::safe;
 
 pub(super) fn run(
@@ -136,9 +137,19 @@ fn life(
         megabytes(document.bytes),
         document.row
     ));
+    if let Some(cut) = document.trimmed_bytes {
+        lines.push(format!(
+            "  trimmed  {} bytes were cut, since they stood before; {} were left",
+            grouped(cut),
+            grouped(document.bytes.saturating_sub(cut))
+        ));
+    }
     let reason = document.reason.as_deref().unwrap_or("");
     match document.verdict.as_str() {
         "quarantined" => lines.push(format!("  verdict  quarantined: it is no document ({reason})")),
+        "dropped" if TrimUnit::ALL.iter().any(|unit| unit.reason() == reason) => lines.push(format!(
+            "  verdict  passed every rule; dropped since too little of it did not stand before ({reason})"
+        )),
         "dropped" => lines.push(format!("  verdict  passed as a document; dropped by the rule `{reason}`; not compared with others")),
         "duplicate" => {
             let twin = document.kept.and_then(|row| twins.get(&row));

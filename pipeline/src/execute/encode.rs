@@ -1,6 +1,7 @@
 //! Kept documents become token ids, block by block.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use andromeda_format::TokenWidth;
@@ -12,7 +13,9 @@ use super::identity::Identities;
 use super::resolve::Survivors;
 use super::store::{SectionFile, Sections, Store, StoreError, column_u32, column_u64};
 use super::texts::Texts;
+use super::trim::Trimmed;
 use crate::dedup::cluster::{Clusters, Method, Ordinal};
+use crate::dedup::repeat::remaining;
 use crate::digest::Digest;
 use crate::plan::{BYTES_VERSION, Plan};
 use crate::progress::{Event, Progress, Stage};
@@ -63,6 +66,7 @@ pub(super) fn encode(
     extracted: &Extracted,
     survivors: &Survivors<'_>,
     clusters: &Clusters,
+    trimmed: &Trimmed,
     tokenizer: &Tokenizer,
     store: &Store,
     progress: &dyn Progress,
@@ -79,6 +83,7 @@ pub(super) fn encode(
             survivors.blocks[b]
                 .ordinals()
                 .filter(|d| clusters.method[*d as usize] == Method::Kept as u8)
+                .filter(|d| trimmed.stays(*d))
                 .collect()
         })
         .collect();
@@ -102,6 +107,12 @@ pub(super) fn encode(
                 tokenizer.encoder_name(),
                 tokenizer.end_of_text().0,
             ));
+            let cuts: Vec<&[Range<u32>]> = documents.iter().map(|d| trimmed.cuts(*d)).collect();
+            let key = if cuts.iter().all(|cuts| cuts.is_empty()) {
+                key
+            } else {
+                Digest::of_value(&("trimmed", key, &cuts))
+            };
             let reused = store.receipt(Stage::Tokenize, key)?;
             let was = reused.is_some();
             let receipt = match reused {
@@ -110,7 +121,7 @@ pub(super) fn encode(
                     if stop.load(Ordering::Relaxed) {
                         return Err(StoreError::Io(std::io::ErrorKind::Interrupted.into()));
                     }
-                    run(&survivors_of.file, &local, tokenizer, store, key)?
+                    run(&survivors_of.file, &local, &cuts, tokenizer, store, key)?
                 }
             };
             progress.event(&Event::Advanced {
@@ -146,13 +157,14 @@ pub(super) fn encode(
 pub(super) fn texts(
     survivors: &Survivors<'_>,
     clusters: &Clusters,
+    trimmed: &Trimmed,
     identities: &Identities<'_>,
     most_bytes: u64,
 ) -> Result<Vec<String>, StoreError> {
-    let kept = |d: Ordinal| clusters.method[d as usize] == Method::Kept as u8;
+    let kept = |d: Ordinal| clusters.method[d as usize] == Method::Kept as u8 && trimmed.stays(d);
     let total: u64 = (0..survivors.own())
         .filter(|d| kept(*d))
-        .map(|d| survivors.lengths[d as usize])
+        .map(|d| survivors.lengths[d as usize] - cut_bytes(trimmed.cuts(d)))
         .sum();
     let share = (most_bytes as f64 / total.max(1) as f64).min(1.0);
     let mut chosen = Vec::new();
@@ -161,16 +173,23 @@ pub(super) fn texts(
         for d in block.ordinals().filter(|d| kept(*d)) {
             let hash = xxhash_rust::xxh3::xxh3_64(identities.of(d).as_bytes());
             if (hash as f64 / u64::MAX as f64) < share {
-                chosen.push(texts.get(d - block.first)?.to_owned());
+                let text = texts.get(d - block.first)?;
+                chosen.push(remaining(text, trimmed.cuts(d)).into_owned());
             }
         }
     }
     Ok(chosen)
 }
 
+/// Bytes in ranges of a text.
+fn cut_bytes(cuts: &[Range<u32>]) -> u64 {
+    cuts.iter().map(|cut| u64::from(cut.end - cut.start)).sum()
+}
+
 fn run(
     block: &SectionFile,
     local: &[u32],
+    cuts: &[&[Range<u32>]],
     tokenizer: &Tokenizer,
     store: &Store,
     key: Digest,
@@ -193,8 +212,9 @@ fn run(
     let mut masked: Vec<(u32, u32, u32)> = Vec::new();
     let mut quarantined: Vec<(u32, String)> = Vec::new();
     let mut input = 0u64;
-    for (place, document) in (0u32..).zip(local) {
-        let text = texts.get(*document)?;
+    for ((place, document), cuts) in (0u32..).zip(local).zip(cuts) {
+        // What has segments has no cuts.
+        let text = &*remaining(texts.get(*document)?, cuts);
         input += text.len() as u64;
         ids.clear();
         let first = segments.partition_point(|segment| segment.0 < *document);

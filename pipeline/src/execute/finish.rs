@@ -17,6 +17,7 @@ use super::pack::{Order, PackedShard};
 use super::resolve::Survivors;
 use super::store::{SectionFile, Store, StoreError};
 use super::tables::{DocumentRow, DocumentsWriter, DuplicateRow, DuplicatesWriter};
+use super::trim::Trimmed;
 use crate::dedup::cluster::{Clusters, Method, Ordinal};
 use crate::digest::Digest;
 use crate::plan::{Plan, PlannedDataset};
@@ -84,6 +85,8 @@ pub(super) struct Parts<'a> {
     pub survivors: &'a Survivors<'a>,
     /// Resolve.
     pub clusters: &'a Clusters,
+    /// Trim.
+    pub trimmed: &'a Trimmed,
     /// Ids and rows.
     pub identities: &'a Identities<'a>,
     /// Tokenize.
@@ -189,11 +192,13 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
         extracted,
         survivors,
         clusters,
+        trimmed,
         identities,
         ..
     } = *parts;
     let mut tallies = vec![Tally::default(); plan.datasets.len()];
-    let mut documents = DocumentsWriter::create(&folder.join("documents.parquet"))?;
+    let trims = plan.recipe.dedup.trim.is_some();
+    let mut documents = DocumentsWriter::create(&folder.join("documents.parquet"), trims)?;
     let mut duplicates = DuplicatesWriter::create(&folder.join("duplicates.parquet"))?;
     let others = Others::of(parts)?;
     let mut sizes = vec![0u32; clusters.cluster.len()];
@@ -260,11 +265,15 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
                     let size = sizes[clusters.cluster[d] as usize];
                     out.cluster = Some(identities.row(clusters.cluster[d]));
                     out.cluster_documents = Some(size);
-                    if clusters.method[d] == Method::Kept as u8 {
+                    if let Some(unit) = trimmed.dropped(survivor) {
+                        (out.verdict, out.reason) = ("dropped", Some(unit.reason()));
+                        let dropped = &mut tally.funnel.dropped;
+                        *dropped.entry(unit.reason().to_owned()).or_default() += count;
+                    } else if clusters.method[d] == Method::Kept as u8 {
                         let place = encoded
                             .documents
                             .binary_search(&survivor)
-                            .expect("every kept document was encoded or quarantined");
+                            .expect("every kept document was dropped, encoded or quarantined");
                         let tokens = encoded.lengths[place];
                         if tokens == 0 {
                             let reason = encoded
@@ -286,11 +295,25 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
                             out.shard = Some(&shard);
                             out.token = Some(start % plan.recipe.shard.tokens);
                             out.tokens = Some(tokens);
-                            tally.funnel.kept += count;
+                            let mut left = count;
+                            for (unit, bytes) in trimmed.bytes(survivor).into_iter().flatten() {
+                                if bytes > 0 {
+                                    left.bytes -= bytes;
+                                    let cut = Count {
+                                        documents: 1,
+                                        bytes,
+                                    };
+                                    let trimmed = &mut tally.funnel.trimmed;
+                                    *trimmed.entry(unit.name().to_owned()).or_default() += cut;
+                                }
+                            }
+                            out.trimmed_bytes =
+                                Some(bytes[at] - left.bytes).filter(|bytes| *bytes > 0);
+                            tally.funnel.kept += left;
                             let of_split = tally.splits.entry(split).or_default();
                             of_split.tokens += u64::from(tokens);
                             of_split.documents += 1;
-                            of_split.text_bytes += bytes[at];
+                            of_split.text_bytes += left.bytes;
                         }
                     } else {
                         let method = Method::name(clusters.method[d]).unwrap_or("exact");

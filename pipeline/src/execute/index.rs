@@ -148,6 +148,7 @@ pub(super) fn write(parts: &Parts<'_>, folder: &Path) -> Result<Vec<String>, Fin
         };
         let kept = block.ordinals().filter(|document| {
             parts.clusters.method[*document as usize] == Method::Kept as u8
+                && parts.trimmed.stays(*document)
                 && !quarantined(*document)
         });
         for document in kept {

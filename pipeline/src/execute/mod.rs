@@ -2,8 +2,8 @@
 //!
 //! The stages and what each hands on:
 //! ```text
-//! fetch -> extract -> resolve -> encode -> pack -> finish
-//!          blocks     clusters   ids       shards  tables, manifest
+//! fetch -> extract -> resolve -> trim -> encode -> pack -> finish
+//!          blocks     clusters   cuts    ids       shards  tables, manifest
 //! ```
 //! Every stage but the last is made of tasks with receipts ([`store`]): a run that was killed anywhere is continued by
 //! running the same command again, and gives the same bytes.
@@ -27,6 +27,7 @@ mod spill;
 pub mod store;
 mod tables;
 mod texts;
+mod trim;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -285,11 +286,27 @@ fn run(
         options.memory_bytes,
         progress,
     )?;
+    let trimmed = trim::trim(
+        plan,
+        &extracted,
+        &survivors,
+        &clusters,
+        store,
+        options.memory_bytes,
+        progress,
+        stop,
+    )?;
     let encoded = encode::encode(
-        plan, &extracted, &survivors, &clusters, &tokenizer, store, progress, stop,
+        plan, &extracted, &survivors, &clusters, &trimmed, &tokenizer, store, progress, stop,
     )?;
     let identities = identity::Identities::load(plan, &extracted, &survivors)?;
     let order = pack::order(plan, &identities, &clusters, &encoded);
+    if order.placed.is_empty() {
+        return Err(BuildError::Empty(
+            "every document that was left had too little in it that did not stand before, or could not be tokenized"
+                .to_owned(),
+        ));
+    }
     if order.tokens(Split::Train) == 0 {
         return Err(BuildError::Empty(
             "every document that was left went to validation or test".to_owned(),
@@ -318,6 +335,7 @@ fn run(
         extracted: &extracted,
         survivors: &survivors,
         clusters: &clusters,
+        trimmed: &trimmed,
         identities: &identities,
         encoded: &encoded,
         order: &order,
@@ -391,10 +409,21 @@ pub fn texts(
             options.memory_bytes,
             progress,
         )?;
+        let trimmed = trim::trim(
+            plan,
+            &extracted,
+            &survivors,
+            &clusters,
+            &store,
+            options.memory_bytes,
+            progress,
+            stop,
+        )?;
         let identities = identity::Identities::load(plan, &extracted, &survivors)?;
         Ok(encode::texts(
             &survivors,
             &clusters,
+            &trimmed,
             &identities,
             most_bytes,
         )?)

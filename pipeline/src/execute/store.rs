@@ -426,6 +426,7 @@ fn objects(root: &Path) -> Result<Vec<(PathBuf, String)>, StoreError> {
     for stage in [
         Stage::Extract,
         Stage::Resolve,
+        Stage::Trim,
         Stage::Tokenize,
         Stage::Shards,
     ] {

@@ -31,6 +31,8 @@ pub(super) struct DocumentRow<'a> {
     pub file_row: u64,
     /// Bytes of its normalized text.
     pub bytes: u64,
+    /// Bytes that were cut from it, if it was kept and something was.
+    pub trimmed_bytes: Option<u64>,
     /// `kept`, `dropped`, `duplicate` or `quarantined`.
     pub verdict: &'a str,
     /// Why, unless it was kept.
@@ -105,6 +107,8 @@ pub(super) struct DocumentsWriter {
     file: Words,
     file_row: UInt64Builder,
     bytes: UInt64Builder,
+    /// In the tables of builds that trim; without, they are what they were before there was such a column.
+    trimmed_bytes: Option<UInt64Builder>,
     verdict: Words,
     reason: Words,
     cluster: UInt64Builder,
@@ -120,10 +124,10 @@ pub(super) struct DocumentsWriter {
 }
 
 impl DocumentsWriter {
-    /// Creates the file.
-    pub(super) fn create(path: &Path) -> Result<Self, ParquetError> {
+    /// Creates the file; `trims` says whether the build cuts from its documents.
+    pub(super) fn create(path: &Path, trims: bool) -> Result<Self, ParquetError> {
         let field = |name: &str, kind: DataType, nullable: bool| Field::new(name, kind, nullable);
-        let schema = Arc::new(Schema::new(vec![
+        let mut fields = vec![
             field("id", DataType::Utf8, false),
             field("dataset", word(), false),
             field("file", word(), false),
@@ -141,7 +145,11 @@ impl DocumentsWriter {
             field("token", DataType::UInt64, true),
             field("tokens", DataType::UInt32, true),
             field("meta", DataType::Utf8, true),
-        ]));
+        ];
+        if trims {
+            fields.insert(5, field("trimmed_bytes", DataType::UInt64, true));
+        }
+        let schema = Arc::new(Schema::new(fields));
         let file = File::create(path)?;
         Ok(Self {
             writer: ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties()))?,
@@ -152,6 +160,7 @@ impl DocumentsWriter {
             file: Words::new(),
             file_row: UInt64Builder::new(),
             bytes: UInt64Builder::new(),
+            trimmed_bytes: trims.then(UInt64Builder::new),
             verdict: Words::new(),
             reason: Words::new(),
             cluster: UInt64Builder::new(),
@@ -174,6 +183,9 @@ impl DocumentsWriter {
         self.file.append_value(row.file);
         self.file_row.append_value(row.file_row);
         self.bytes.append_value(row.bytes);
+        if let Some(column) = &mut self.trimmed_bytes {
+            column.append_option(row.trimmed_bytes);
+        }
         self.verdict.append_value(row.verdict);
         self.reason.append_option(row.reason);
         self.cluster.append_option(row.cluster);
@@ -196,7 +208,7 @@ impl DocumentsWriter {
 
     fn flush(&mut self) -> Result<(), ParquetError> {
         self.rows = 0;
-        let columns: Vec<ArrayRef> = vec![
+        let mut columns: Vec<ArrayRef> = vec![
             Arc::new(self.id.finish()),
             Arc::new(self.dataset.finish()),
             Arc::new(self.file.finish()),
@@ -215,6 +227,9 @@ impl DocumentsWriter {
             Arc::new(self.tokens.finish()),
             Arc::new(self.meta.finish()),
         ];
+        if let Some(column) = &mut self.trimmed_bytes {
+            columns.insert(5, Arc::new(column.finish()));
+        }
         self.writer
             .write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }

@@ -30,6 +30,7 @@ use std::num::NonZeroU32;
 use std::ops::{AddAssign, Range};
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::cluster::Ordinal;
 use crate::analysis::MAX_TEXT_BYTES;
@@ -105,7 +106,8 @@ impl Unit {
 }
 
 /// Where an earlier copy counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// In the same document only.
     Document,
