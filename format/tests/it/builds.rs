@@ -351,8 +351,7 @@ fn what_was_trimmed_counts_in_bytes_and_not_in_documents() {
     funnel.trimmed.insert("lines".to_owned(), count(4, 30));
     assert!(!funnel.balances(), "more documents than were kept");
 
-    let made = made();
-    let mut manifest = made.manifest.clone();
+    let mut manifest = made().manifest;
     let plain = manifest.to_bytes().unwrap();
     assert!(!String::from_utf8(plain).unwrap().contains("trimmed"));
     for funnel in [&mut manifest.datasets[0].funnel, &mut manifest.funnel] {

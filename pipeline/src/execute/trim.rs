@@ -3,6 +3,9 @@
 //! One task. Pieces are sought in the texts that the extract stage kept, unit after unit, each in what the one before left;
 //! what all of them cut of a document is then one list of ranges of its text. Documents that have segments, such as
 //! dialogues, are not looked at: their segments end at bytes of the text as it is.
+//!
+//! Which documents go is decided last. So a first copy may stand in one of them, and its later copies are cut all the same:
+//! of each document that goes, less than the shortest text that may stay is lost that way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -111,8 +114,7 @@ impl Trimmed {
         let mut sections = Sections::default();
         sections.push("documents", column_u32(self.documents.iter().copied()));
         let counts = (0..self.documents.len()).map(|at| {
-            // A document has fewer cuts than bytes.
-            self.cuts_at(at).len() as u32
+            u32::try_from(self.cuts_at(at).len()).expect("a document has fewer cuts than bytes")
         });
         sections.push("counts", column_u32(counts));
         let cuts = self.cuts.iter().flat_map(|cut| [cut.start, cut.end]);
@@ -417,7 +419,7 @@ mod tests {
         for first in 0..256 {
             let first = ranges(8, first);
             let left = remaining(text, &first);
-            let length = left.len() as u32;
+            let length = u32::try_from(left.len()).unwrap();
             for second in 0..1 << length {
                 let second = ranges(length, second);
                 let together = together(&first, &second);
@@ -436,7 +438,7 @@ mod tests {
     fn what_was_found_is_read_as_it_was_written() {
         let mut trimmed = Trimmed::default();
         trimmed.push(3, &[0..4, 9..10], [5, 0, 0]);
-        trimmed.push(70_000, &[1..3], [0, 1, 1]);
+        trimmed.push(70_000, &[1..3, 5..6], [0, 2, 1]);
         trimmed.dropped[1] = true;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("trim");
@@ -444,7 +446,7 @@ mod tests {
         trimmed.sections().write(&mut file).unwrap();
         let read = Trimmed::read(&SectionFile::open(&path).unwrap()).unwrap();
         assert_eq!(read.cuts(3), [0..4, 9..10]);
-        assert_eq!(read.cuts(70_000), [1..3]);
+        assert_eq!(read.cuts(70_000), [1..3, 5..6]);
         assert_eq!(read.cuts(4), []);
         assert_eq!(read.dropped(3), None);
         assert_eq!(read.dropped(70_000), Some(TrimUnit::Paragraphs));
