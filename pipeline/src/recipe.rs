@@ -102,6 +102,8 @@ pub struct NearOptions {
     pub verify: Verify,
     /// The similarity from which on they are.
     pub similarity: f64,
+    /// Whether a document goes that is like the one that stays only over others, as where clusters are merged blindly.
+    pub chain: bool,
 }
 
 /// Which repeated pieces are cut from the documents that stay: lines, then paragraphs of what they left, then spans of what
@@ -306,6 +308,7 @@ impl Default for NearOptions {
             rows: 8,
             verify: Verify::Signature,
             similarity: 0.7,
+            chain: false,
         }
     }
 }
@@ -352,7 +355,7 @@ pub struct ResolveOptions<'a> {
     exact: bool,
     url: bool,
     scope: Scope,
-    near: Option<(Verify, f64)>,
+    near: Option<(Verify, f64, bool)>,
     keep: &'a Keep,
 }
 
@@ -525,7 +528,7 @@ impl Recipe {
             exact: self.dedup.exact,
             url: self.dedup.url,
             scope: self.dedup.scope,
-            near: near.map(|near| (near.verify, near.similarity)),
+            near: near.map(|near| (near.verify, near.similarity, near.chain)),
             keep: &self.dedup.keep,
         }
     }

@@ -243,6 +243,8 @@ fn recipe_options() -> Vec<(&'static str, Option<toml::Value>, &'static [&'stati
         ("dedup.index", Some(false.into()), NONE),
         // The signatures that are equal to nine tenths are of texts that are equal to eight.
         ("dedup.near.verify", Some("jaccard".into()), &["resolve"]),
+        // No document is like another only over a third.
+        ("dedup.near.chain", Some(true.into()), &["resolve"]),
         (
             "dedup.near.similarity",
             Some(1.0.into()),

@@ -115,6 +115,7 @@ fn near(args: &DedupArgs) -> anyhow::Result<Option<NearOptions>> {
             Some(VerifyBy::Signature) => Verify::Signature,
         },
         similarity: args.threshold.unwrap_or(default.similarity),
+        chain: default.chain,
     };
     MinHasher::new(near.minhash("")).map_err(|error| Usage(format!("--{error}")))?;
     Ok(Some(near))

@@ -52,6 +52,10 @@ pub trait Records: Sync {
     -> Result<(), Self::Error>;
     /// The rank of a document.
     fn rank(&self, document: Ordinal) -> Rank;
+    /// Whether a document stays whatever it is like: it is in another build already.
+    fn stays(&self, _document: Ordinal) -> bool {
+        false
+    }
     /// Bands of a signature; 0 if near duplicates are not looked for.
     fn bands(&self) -> usize;
     /// Adds the key in `band` of every document of a chunk that has a signature, in ordinal order.
@@ -94,6 +98,8 @@ pub struct ClusterOptions {
     pub verify: Verify,
     /// The similarity that joins two documents of a bucket.
     pub similarity: f64,
+    /// Whether a document goes that is like the one that stays only over others.
+    pub chain: bool,
     /// Bytes that sorting may hold; changes no result.
     pub memory_bytes: u64,
 }
@@ -106,7 +112,7 @@ pub enum Method {
     Kept = 0,
     /// Its text equals the text that stays.
     Exact = 1,
-    /// It is joined to the text that stays, directly or over others.
+    /// It is like the text that stays.
     Near = 2,
     /// It is another text of the same address.
     Url = 3,
@@ -199,56 +205,169 @@ pub fn clusters<R: Records>(records: &R, options: &ClusterOptions) -> Result<Clu
     }
 
     found.cluster = sets.into_roots();
-    let mut best: Vec<Ordinal> = (0..n).collect();
-    for d in 0..n {
-        let root = found.cluster[d as usize] as usize;
-        if (records.rank(d), d) < (records.rank(best[root]), best[root]) {
-            best[root] = d;
+    found.keeper = (0..n).collect();
+    found.method = vec![Method::Kept as u8; n as usize];
+    found.similarity = vec![1.0; n as usize];
+    let settle = Settle {
+        records,
+        options,
+        voices: &voices,
+        by_url: by_url.as_deref(),
+    };
+    let members = members(n, &found.cluster);
+    let components: Vec<&[(Ordinal, Ordinal)]> = members.chunk_by(|a, b| a.0 == b.0).collect();
+    for some in components.chunks(COMPONENTS_AT_ONCE) {
+        let settled: Vec<Vec<Dropped>> = some
+            .par_iter()
+            .map(|component| settle.component(component))
+            .collect::<Result<_, R::Error>>()?;
+        for dropped in settled.into_iter().flatten() {
+            let at = dropped.document as usize;
+            found.keeper[at] = dropped.keeper;
+            found.method[at] = dropped.method as u8;
+            found.similarity[at] = dropped.similarity;
         }
     }
-    // From here on the entry of every document is what its root's was: roots come before their members.
-    for d in 0..best.len() {
-        best[d] = best[found.cluster[d] as usize];
-    }
-    found.keeper = best;
-    let same = |sets: &[Ordinal], a: Ordinal, b: Ordinal| sets[a as usize] == sets[b as usize];
-    let mut settled: Vec<(u8, f32)> = Vec::new();
-    (0..n)
-        .into_par_iter()
-        .map_init(<[Evidence; 2]>::default, |[left, right], d| {
-            let keeper = found.keeper[d as usize];
-            if keeper == d {
-                return Ok((Method::Kept as u8, 1.0));
-            }
-            if options.exact && same(&voices.exact, d, keeper) {
-                return Ok((Method::Exact as u8, 1.0));
-            }
-            let url = by_url.as_ref().is_some_and(|sets| same(sets, d, keeper));
-            let method = if url { Method::Url } else { Method::Near };
-            let similarity = match (voices.of_document(d), voices.of_document(keeper)) {
-                (Some(a), Some(b)) if records.bands() > 0 => {
-                    left.read(a, records, options.verify)?;
-                    right.read(b, records, options.verify)?;
-                    // Shingles are only there of documents that met others in a bucket.
-                    if left.shingles.is_empty() || right.shingles.is_empty() {
-                        records.signature(a, &mut left.signature)?;
-                        records.signature(b, &mut right.signature)?;
-                    }
-                    left.similarity(right)
-                }
-                _ => -1.0,
-            };
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "seven digits are enough for people"
-            )]
-            let similarity = similarity as f32;
-            Ok((method as u8, similarity))
-        })
-        .collect::<Result<Vec<_>, R::Error>>()
-        .map(|all| settled = all)?;
-    (found.method, found.similarity) = settled.into_iter().unzip();
     Ok(found)
+}
+
+/// Components whose verdicts are held at a time.
+const COMPONENTS_AT_ONCE: usize = 1 << 12;
+
+/// A document of a component is compared with so many that stay; if it is like none of them, it stays too.
+const MOST_KEEPERS: usize = 256;
+
+/// The documents of components of at least two, with their component's first document, in order.
+fn members(documents: Ordinal, cluster: &[Ordinal]) -> Vec<(Ordinal, Ordinal)> {
+    let all = || (0..documents).zip(cluster);
+    let crowded = Marks::new(documents);
+    for (document, root) in all() {
+        if document != *root {
+            crowded.mark(*root);
+        }
+    }
+    let mut members: Vec<(Ordinal, Ordinal)> = all()
+        .filter(|(_, root)| crowded.has(**root))
+        .map(|(document, root)| (*root, document))
+        .collect();
+    members.par_sort_unstable();
+    members
+}
+
+/// A document that goes.
+struct Dropped {
+    document: Ordinal,
+    keeper: Ordinal,
+    method: Method,
+    similarity: f32,
+}
+
+/// A document that stays.
+struct Keeper {
+    document: Ordinal,
+    url: Option<Ordinal>,
+    evidence: Option<Evidence>,
+}
+
+/// Decides who stays in a component.
+struct Settle<'a, R> {
+    records: &'a R,
+    options: &'a ClusterOptions,
+    voices: &'a Voices,
+    by_url: Option<&'a [Ordinal]>,
+}
+
+impl<R: Records> Settle<'_, R> {
+    /// Equal texts go together: the best of them by rank stands for all. The best of the component stays; each of the
+    /// others, by rank, goes if it is like one that stays, and stays if it is like none: alike over others is not alike.
+    fn component(&self, members: &[(Ordinal, Ordinal)]) -> Result<Vec<Dropped>, R::Error> {
+        let mut units: BTreeMap<Ordinal, Vec<(Rank, Ordinal)>> = BTreeMap::new();
+        for (_, document) in members {
+            let own = (self.records.rank(*document), *document);
+            let text = self.voices.exact[*document as usize];
+            units.entry(text).or_default().push(own);
+        }
+        let mut units: Vec<Vec<(Rank, Ordinal)>> = units.into_values().collect();
+        units.iter_mut().for_each(|unit| unit.sort_unstable());
+        units.sort_unstable();
+        let mut dropped = Vec::new();
+        let mut keepers: Vec<Keeper> = Vec::new();
+        for unit in &units {
+            let best = unit[0].1;
+            let url = self.by_url.map(|sets| sets[best as usize]);
+            let mut evidence = None;
+            if units.len() > 1
+                && let Some(voice) = self.voices.of_document(best)
+            {
+                let mut own = Evidence::default();
+                own.read(voice, self.records, self.options.verify)?;
+                evidence = Some(own);
+            }
+            let found = match self.records.stays(best) {
+                true => None,
+                false => self.like(&keepers, url, evidence.as_ref()),
+            };
+            let stays = found.is_none();
+            if let Some((keeper, method, similarity)) = found {
+                dropped.extend(unit.iter().map(|(_, document)| Dropped {
+                    document: *document,
+                    keeper,
+                    method,
+                    similarity,
+                }));
+            } else {
+                dropped.extend(unit[1..].iter().map(|(_, document)| Dropped {
+                    document: *document,
+                    keeper: best,
+                    method: Method::Exact,
+                    similarity: 1.0,
+                }));
+            }
+            if stays && (keepers.len() < MOST_KEEPERS || self.records.stays(best)) {
+                keepers.push(Keeper {
+                    document: best,
+                    url,
+                    evidence,
+                });
+            }
+        }
+        Ok(dropped)
+    }
+
+    /// The first of the keepers that a document is like, how, and how much.
+    fn like(
+        &self,
+        keepers: &[Keeper],
+        url: Option<Ordinal>,
+        evidence: Option<&Evidence>,
+    ) -> Option<(Ordinal, Method, f32)> {
+        for keeper in keepers {
+            let (similarity, told) = alike(evidence, keeper);
+            if similarity >= self.options.similarity - 1e-9 {
+                return Some((keeper.document, Method::Near, told));
+            }
+            if url.is_some() && url == keeper.url {
+                return Some((keeper.document, Method::Url, told));
+            }
+        }
+        // Over others, and only if that is asked for.
+        let first = keepers.first().filter(|_| self.options.chain)?;
+        Some((first.document, Method::Near, alike(evidence, first).1))
+    }
+}
+
+/// How alike a document and one that stays are, and the same as it is told; -1 where one of them has no signature.
+fn alike(evidence: Option<&Evidence>, keeper: &Keeper) -> (f64, f32) {
+    let similarity = match (evidence, &keeper.evidence) {
+        (Some(own), Some(other)) => own.similarity(other),
+        _ => -1.0,
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "seven digits are enough for people"
+    )]
+    let told = similarity as f32;
+    (similarity, told)
 }
 
 /// Joins the documents that share a key.
@@ -396,7 +515,7 @@ impl<R: Records> Search<'_, R> {
     fn for_each_part(
         &self,
         band: usize,
-        each: &mut dyn FnMut(&[(u64, Ordinal)]) -> Result<(), R::Error>,
+        each: &mut groups::EachPart<'_, u64, R::Error>,
     ) -> Result<(), R::Error> {
         let keys = |chunk: usize, into: &mut Vec<(u64, Ordinal)>| {
             self.records.band_keys(band, chunk, into)?;
@@ -624,6 +743,7 @@ mod tests {
             url,
             verify,
             similarity: 0.5,
+            chain: false,
             memory_bytes,
         };
         match clusters(made, &options) {
@@ -714,7 +834,7 @@ mod tests {
                     .enumerate()
                     .filter(|(d, k)| *d == **k as usize)
                     .count()
-                    < 300
+                    < 400
             );
             for memory in [1, 100, 4_000] {
                 assert_eq!(
@@ -755,6 +875,7 @@ mod tests {
             url: false,
             verify: Verify::Jaccard,
             similarity: 0.6,
+            chain: false,
             memory_bytes: 1 << 20,
         };
         let Ok(found) = clusters(&made, &options);
@@ -780,6 +901,35 @@ mod tests {
         assert_eq!(found.cluster, [0, 0, 2, 0, 4]);
         assert_eq!(found.keeper[..4], [0, 0, 2, 0]);
         assert_eq!(found.similarity[1], 0.75);
+    }
+
+    #[test]
+    fn alike_over_others_is_not_alike_unless_a_chain_is_asked_for() {
+        // 0 is like 1 and 1 is like 2, by half of their rows; 0 and 2 share nothing.
+        let made = Made {
+            texts: vec![1, 2, 3],
+            urls: vec![None; 3],
+            signatures: vec![
+                Some(vec![1, 1, 2, 2, 3, 3, 4, 4]),
+                Some(vec![1, 1, 2, 2, 5, 5, 6, 6]),
+                Some(vec![7, 7, 8, 8, 5, 5, 6, 6]),
+            ],
+            ranks: vec![(0, 3), (0, 2), (0, 1)],
+        };
+        let found = run(&made, 1 << 40);
+        assert_eq!(found.cluster, [0, 0, 0]);
+        assert_eq!(found.keeper, [0, 0, 2]);
+        let options = ClusterOptions {
+            exact: true,
+            url: false,
+            verify: Verify::Signature,
+            similarity: 0.5,
+            chain: true,
+            memory_bytes: 1 << 20,
+        };
+        let Ok(found) = clusters(&made, &options);
+        assert_eq!(found.keeper, [0, 0, 0]);
+        assert_eq!(found.similarity, [1.0, 0.5, 0.0]);
     }
 
     #[test]

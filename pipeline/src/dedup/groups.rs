@@ -39,6 +39,12 @@ impl Key for TextKey {
 /// Keys of one chunk of the documents, pushed as (key, document).
 pub(super) type Keys<'a, K, E> = dyn Fn(usize, &mut Vec<(K, Ordinal)>) -> Result<(), E> + Sync + 'a;
 
+/// What is done with a part: its keys, sorted, with their documents.
+pub(super) type EachPart<'a, K, E> = dyn FnMut(&[(K, Ordinal)]) -> Result<(), E> + 'a;
+
+/// What is done with the keys of a chunk.
+type Visit<'a, K> = dyn Fn(&[(K, Ordinal)]) + Sync + 'a;
+
 /// Documents of one part of the key space at most, on average, before those with a key of their own are left out.
 const PART_DOCUMENTS: u32 = 1 << 16;
 const MOST_PARTS: u32 = 1 << 10;
@@ -46,6 +52,8 @@ const MOST_PARTS: u32 = 1 << 10;
 const CELLS_A_KEY: u64 = 8;
 /// Four cells a byte.
 const CELLS_A_BYTE: u64 = 4;
+/// Where in its byte each cell is.
+const SHIFTS: [u8; 4] = [0, 2, 4, 6];
 /// No table is smaller: less would save nothing.
 const FEWEST_CELLS: u64 = 1 << 12;
 
@@ -75,7 +83,11 @@ impl Cells {
     fn place(&self, bits: u64) -> (&AtomicU8, u8) {
         let cell = bits & self.mask;
         let byte = usize::try_from(cell / CELLS_A_BYTE).unwrap_or(0);
-        (&self.bytes[byte], ((cell % CELLS_A_BYTE) * 2) as u8)
+        // Each cell is two bits of its byte.
+        (
+            &self.bytes[byte],
+            SHIFTS[usize::try_from(cell % CELLS_A_BYTE).unwrap_or(0)],
+        )
     }
 
     fn count(&self, bits: u64) {
@@ -103,9 +115,9 @@ pub(super) fn for_each_part<K: Key, E: Send>(
     chunks: usize,
     memory_bytes: u64,
     keys: &Keys<'_, K, E>,
-    each: &mut dyn FnMut(&[(K, Ordinal)]) -> Result<(), E>,
+    each: &mut EachPart<'_, K, E>,
 ) -> Result<(), E> {
-    let walk = |visit: &(dyn Fn(&[(K, Ordinal)]) + Sync)| -> Result<(), E> {
+    let walk = |visit: &Visit<'_, K>| -> Result<(), E> {
         (0..chunks)
             .into_par_iter()
             .try_for_each_init(Vec::new, |buffer, chunk| {
@@ -119,7 +131,12 @@ pub(super) fn for_each_part<K: Key, E: Send>(
         .div_ceil(PART_DOCUMENTS)
         .next_power_of_two()
         .min(MOST_PARTS);
-    let part_of = |key: &K| (u128::from(key.bits()) * u128::from(parts) >> 64) as usize;
+    // Parts are a power of two: the upper bits of a key are its part. A shift by all bits is none.
+    let shift = 64 - parts.trailing_zeros();
+    let part_of = |key: &K| match key.bits().checked_shr(shift) {
+        Some(part) => usize::try_from(part).unwrap_or(usize::MAX),
+        None => 0,
+    };
 
     let cells = Cells::new(u64::from(documents), memory_bytes / 4);
     walk(&|keys| keys.iter().for_each(|(key, _)| cells.count(key.bits())))?;

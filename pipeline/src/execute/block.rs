@@ -253,11 +253,10 @@ impl Output {
                 if let Some(signature) = signer.sign(text) {
                     let start = self.signatures.len();
                     // The lower half of each minimum: of two that differ, one in 65,536 has the same.
-                    self.signatures.extend(
-                        signature
-                            .iter()
-                            .flat_map(|minimum| (*minimum as u16).to_le_bytes()),
-                    );
+                    for minimum in signature {
+                        self.signatures
+                            .extend_from_slice(&minimum.to_le_bytes()[..2]);
+                    }
                     let check = xxhash_rust::xxh3::xxh3_64(&self.signatures[start..]);
                     self.signatures.extend_from_slice(&check.to_le_bytes());
                     hasher

@@ -18,8 +18,6 @@ use crate::recipe::Recipe;
 
 /// The section with the rows.
 pub(super) const ROWS: &str = "rows";
-/// Bytes of an entry of it.
-pub(super) const ROW_BYTES: usize = 8;
 
 /// Documents in a part at most: its columns are put together in memory.
 const PART_DOCUMENTS: usize = 1 << 17;
@@ -153,7 +151,8 @@ pub(super) fn write(parts: &Parts<'_>, folder: &Path) -> Result<Vec<String>, Fin
         });
         for document in kept {
             let local = (document - block.first) as usize;
-            let number = part.rows.len() as u32;
+            let number =
+                u32::try_from(part.rows.len()).expect("a part has fewer than 2^32 documents");
             part.rows.push(parts.identities.row(document));
             part.hashes.extend_from_slice(&hashes[16 * local..][..16]);
             part.checks.push(checks[local]);

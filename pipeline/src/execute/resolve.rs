@@ -92,8 +92,7 @@ impl Signed {
 
     fn local(&self, place: usize) -> u32 {
         match self {
-            // A block has fewer than 2^32 documents.
-            Self::All => place as u32,
+            Self::All => u32::try_from(place).expect("a block has fewer than 2^32 documents"),
             Self::Some(signed) => signed[place],
         }
     }
@@ -194,7 +193,7 @@ impl<'a> Survivors<'a> {
         for other in &plan.against {
             for part in &other.parts {
                 let file = SectionFile::open(part)?;
-                let documents = ordinal(file.extent(index::ROWS)?.1 as usize / index::ROW_BYTES)?;
+                let documents = ordinal(file.read_u64(index::ROWS)?.len())?;
                 all.others.push(BlockSurvivors {
                     signed: Signed::read(&file, documents)?,
                     file,
@@ -231,8 +230,7 @@ impl<'a> Survivors<'a> {
 
     /// Documents of this build.
     pub(super) fn own(&self) -> Ordinal {
-        // Checked while loading.
-        self.lengths.len() as Ordinal
+        Ordinal::try_from(self.lengths.len()).expect("checked while loading")
     }
 
     /// The block of a document of this build, and its number within the block.
@@ -349,6 +347,10 @@ impl Records for Survivors<'_> {
             self.blocks[self.locate(document).0].rank,
             Reverse(preference),
         )
+    }
+
+    fn stays(&self, document: Ordinal) -> bool {
+        document >= self.own()
     }
 
     fn bands(&self) -> usize {
@@ -520,6 +522,7 @@ pub(super) fn resolve(
         url: plan.recipe.dedup.url,
         verify: near.map_or(Verify::Signature, |near| near.verify),
         similarity: near.map_or(1.0, |near| near.similarity),
+        chain: near.is_some_and(|near| near.chain),
         memory_bytes: room(u64::from(survivors.len()), memory),
     };
     let mut found = cluster::clusters(survivors, &options)?;
