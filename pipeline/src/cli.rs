@@ -57,6 +57,30 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Remove exact and near duplicates from files, and nothing else: files in, files out
+    Dedup {
+        /// Files and folders: .jsonl, .json (one object a line), plain, .gz or .zst, and .parquet
+        #[arg(required = true, value_name = "IN")]
+        inputs: Vec<PathBuf>,
+        /// Folder of the survivors: a file of the same name for each input
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// How they are found.
+        #[command(flatten)]
+        options: DedupArgs,
+        /// What the run may use.
+        #[command(flatten)]
+        limits: Limits,
+        /// Folder of intermediates [default: `work`]
+        #[arg(long, value_name = "DIR", default_value = "work")]
+        work: PathBuf,
+        /// Take the rows of files that cannot be read to their end as far as they go
+        #[arg(long)]
+        skip_bad_files: bool,
+        /// Print progress and result as JSON lines on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// Show a build's manifest as tables, then some decoded documents
     Inspect {
         /// The build's folder; the newest of the shards' folder when absent
@@ -105,6 +129,26 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the largest clusters of duplicates, the text that stays beside those least like it
+    Clusters {
+        /// The build's folder; the newest of the shards' folder when absent
+        build: Option<PathBuf>,
+        /// Where things are.
+        #[command(flatten)]
+        place: Place,
+        /// Clusters to show
+        #[arg(long, default_value_t = 10, value_name = "N")]
+        largest: usize,
+        /// Members of each to show beside the one that stays
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        members: usize,
+        /// Characters of each text to show
+        #[arg(long, default_value_t = 400, value_name = "N")]
+        characters: usize,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// List builds, finished and begun, and who is building now
     Status {
         /// Where things are.
@@ -145,6 +189,65 @@ pub enum Command {
     /// Tokenizers
     #[command(subcommand)]
     Tokenizer(TokenizerCommand),
+}
+
+/// How the duplicates among files are found.
+#[derive(Debug, Args)]
+pub struct DedupArgs {
+    /// Only documents whose text is the same after normalization
+    #[arg(long, conflicts_with_all = ["threshold", "verify", "shingle_words", "characters", "bands", "rows"])]
+    pub exact_only: bool,
+    /// Similarity from which on two documents are near duplicates [default: 0.7]
+    #[arg(long, value_name = "J", value_parser = share)]
+    pub threshold: Option<f64>,
+    /// What the similarity is of: the sets of shingles themselves, or the estimate that signatures give
+    #[arg(long, value_enum)]
+    pub verify: Option<VerifyBy>,
+    /// Words in a shingle [default: 5]
+    #[arg(long, value_name = "N", conflicts_with = "characters")]
+    pub shingle_words: Option<usize>,
+    /// Shingles of this many characters in place of words: for code, and for scripts without spaces
+    #[arg(long, value_name = "N")]
+    pub characters: Option<usize>,
+    /// Bands of a signature [default: 14]
+    #[arg(long, value_name = "N")]
+    pub bands: Option<usize>,
+    /// Hashes in a band [default: 8]
+    #[arg(long, value_name = "N")]
+    pub rows: Option<usize>,
+    /// Which copy stays; ties go to the first in the order of file names and rows
+    #[arg(long, value_enum, default_value = "longest")]
+    pub keep: KeepCopy,
+    /// Rows with one address are duplicates too, whatever their text; the field that holds it
+    #[arg(long, value_name = "FIELD")]
+    pub url: Option<String>,
+    /// The field with the text
+    #[arg(long, value_name = "FIELD", default_value = "text")]
+    pub text: String,
+    /// The field with the id, for the table of duplicates
+    #[arg(long, value_name = "FIELD", default_value = "id")]
+    pub id: String,
+    /// The table of duplicates [default: duplicates.tsv in the folder of the survivors]
+    #[arg(long, value_name = "FILE")]
+    pub pairs: Option<PathBuf>,
+}
+
+/// What confirms a near duplicate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum VerifyBy {
+    /// Jaccard similarity of the sets of shingles; the texts of candidates are read once more
+    Jaccard,
+    /// Share of equal hashes of the signatures
+    Signature,
+}
+
+/// Which copy stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeepCopy {
+    /// The one with the most text
+    Longest,
+    /// The first
+    First,
 }
 
 /// Verbs for single datasets.
@@ -221,6 +324,9 @@ pub struct What {
     /// Take benchmarks as training data too; the build is marked with what it contaminates
     #[arg(long)]
     pub with_benchmarks: bool,
+    /// Finished builds, by name or folder, whose documents this one shall not have again
+    #[arg(long, value_name = "BUILD", value_delimiter = ',')]
+    pub against: Vec<String>,
     /// Leave out datasets that are gone, whose terms were not accepted or that lack files, instead of ending
     #[arg(long)]
     pub skip_unavailable: bool,
@@ -318,6 +424,14 @@ fn bytes(text: &str) -> Result<u64, String> {
         Ok(bytes as u64)
     } else {
         Err(format!("{text} is no usable size"))
+    }
+}
+
+/// Reads a share from 0 to 1.
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a similarity is a number from 0 to 1".to_owned()),
     }
 }
 

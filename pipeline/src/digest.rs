@@ -197,7 +197,8 @@ impl Stamp {
         self.bytes
     }
 
-    fn at_rest(&self) -> bool {
+    /// Whether nobody wrote to the file in the last two seconds: a clock that coarse tells every later write.
+    pub fn at_rest(&self) -> bool {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
         self.changed.0.max(self.modified.0) + 2 <= now.tv_sec
     }

@@ -55,7 +55,9 @@ pub struct Document {
     pub cluster_documents: Option<u32>,
     /// Row of the copy that was kept instead of it.
     pub kept: Option<u64>,
-    /// Share of equal hashes between the two.
+    /// The build whose table has that row, if it is another one.
+    pub kept_build: Option<String>,
+    /// How alike the two are.
     pub similarity: Option<f32>,
     /// Its split.
     pub split: Option<String>,
@@ -150,11 +152,77 @@ pub fn at(folder: &Path, rows: &[u64]) -> Result<BTreeMap<u64, Document>, TableE
     if rows.is_empty() {
         return Ok(found);
     }
+    let rows = std::collections::BTreeSet::from_iter(rows);
     scan(folder, &|row, _| rows.contains(&row), &mut |document| {
         found.insert(document.row, document);
         found.len() < rows.len()
     })?;
     Ok(found)
+}
+
+/// The documents of the largest clusters of at least two, most documents first, then by their first document's row; the
+/// documents of each in the order of their rows.
+pub fn largest_clusters(folder: &Path, most: usize) -> Result<Vec<Vec<Document>>, TableError> {
+    let (reader, path) = open(folder, Some(&["cluster", "cluster_documents"]))?;
+    let damaged = |what: &str| TableError::Damaged {
+        file: path.clone(),
+        what: what.to_owned(),
+    };
+    // Sizes and first rows, smallest size first.
+    let mut largest: std::collections::BTreeSet<(u32, std::cmp::Reverse<u64>)> =
+        std::collections::BTreeSet::new();
+    let mut first = 0u64;
+    for batch in reader {
+        let batch = batch.map_err(|error| damaged(&error.to_string()))?;
+        let roots = batch.column_by_name("cluster");
+        let roots = roots.and_then(|column| column.as_primitive_opt::<UInt64Type>().cloned());
+        let sizes = batch.column_by_name("cluster_documents");
+        let sizes = sizes.and_then(|column| column.as_primitive_opt::<UInt32Type>().cloned());
+        let (Some(roots), Some(sizes)) = (roots, sizes) else {
+            return Err(damaged("it has no clusters"));
+        };
+        for (row, (root, size)) in (first..).zip(roots.iter().zip(&sizes)) {
+            if let (Some(root), Some(size)) = (root, size)
+                && root == row
+                && size > 1
+            {
+                largest.insert((size, std::cmp::Reverse(root)));
+                if largest.len() > most {
+                    largest.pop_first();
+                }
+            }
+        }
+        first += batch.num_rows() as u64;
+    }
+    let order: BTreeMap<u64, usize> = largest
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(place, (_, root))| (root.0, place))
+        .collect();
+    let mut clusters = vec![Vec::new(); order.len()];
+    let (reader, path) = open(folder, None)?;
+    let damaged = |what: String| TableError::Damaged {
+        file: path.clone(),
+        what,
+    };
+    let mut first = 0u64;
+    for batch in reader {
+        let batch = batch.map_err(|error| damaged(error.to_string()))?;
+        let roots = batch
+            .column_by_name("cluster")
+            .and_then(|column| column.as_primitive_opt::<UInt64Type>())
+            .ok_or_else(|| damaged("it has no clusters".to_owned()))?;
+        for (i, root) in roots.iter().enumerate() {
+            if let Some(place) = root.and_then(|root| order.get(&root)) {
+                let document = row(&batch, i, first + i as u64)
+                    .ok_or_else(|| damaged("a column is missing".to_owned()))?;
+                clusters[*place].push(document);
+            }
+        }
+        first += batch.num_rows() as u64;
+    }
+    Ok(clusters)
 }
 
 /// The ids of some rows.
@@ -163,6 +231,7 @@ pub fn ids_of(folder: &Path, rows: &[u64]) -> Result<BTreeMap<u64, String>, Tabl
     if rows.is_empty() {
         return Ok(found);
     }
+    let rows = std::collections::BTreeSet::from_iter(rows.iter().copied());
     let (reader, path) = open(folder, Some(&["id"]))?;
     let damaged = |what: String| TableError::Damaged {
         file: path.clone(),
@@ -173,7 +242,7 @@ pub fn ids_of(folder: &Path, rows: &[u64]) -> Result<BTreeMap<u64, String>, Tabl
         let batch = batch.map_err(|error| damaged(error.to_string()))?;
         let ids = words(&batch, "id").ok_or_else(|| damaged("it has no column id".to_owned()))?;
         let end = first + batch.num_rows() as u64;
-        for row in rows.iter().filter(|row| (first..end).contains(row)) {
+        for row in rows.range(first..end) {
             let at = usize::try_from(row - first).expect("within a batch");
             found.insert(*row, ids.value(at).to_owned());
         }
@@ -233,6 +302,7 @@ fn row(batch: &RecordBatch, i: usize, row: u64) -> Option<Document> {
         cluster: long("cluster")?,
         cluster_documents: short("cluster_documents")?,
         kept: long("kept")?,
+        kept_build: word("kept_build")?,
         similarity: share.is_valid(i).then(|| share.value(i)),
         split: word("split")?,
         shard: word("shard")?,

@@ -19,6 +19,8 @@
 //!     full: false,
 //!     with_benchmarks: false,
 //!     skip_unavailable: false,
+//!     shards: "shards".into(),
+//!     against: Vec::new(),
 //!     needs_tokenizer: true,
 //! })?;
 //! let options = execute::BuildOptions {

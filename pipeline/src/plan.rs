@@ -4,8 +4,10 @@
 //! of the build. Files are grouped into units here, by content and never by the number of workers, so that a resumed run,
 //! or one with other threads, finds the same tasks.
 
+mod against;
 mod choose;
 mod estimate;
+mod files;
 mod look;
 mod units;
 
@@ -26,11 +28,13 @@ use crate::render::RenderOptions;
 use crate::source::{self, Context, Location, PlannedFile, SourceError};
 use crate::written::{self, Problem, Problems};
 
+pub use against::Against;
 pub use estimate::{Contents, Estimate, StageTime};
+pub use files::{FilesOptions, of_files};
 pub use look::first_rows;
 
 /// Raised whenever the same plan would give other bytes than before: part of every key and fingerprint.
-pub const BYTES_VERSION: u32 = 2;
+pub const BYTES_VERSION: u32 = 3;
 
 /// What a plan is made from.
 #[derive(Debug, Clone)]
@@ -52,6 +56,10 @@ pub struct PlanOptions {
     /// Whether datasets that are gone, whose terms were not accepted, or that lack the files asked for are left out, instead
     /// of ending without a plan.
     pub skip_unavailable: bool,
+    /// Folder where builds are found by name.
+    pub shards: PathBuf,
+    /// Builds, by name or folder, whose documents are taken out, besides those of the recipe.
+    pub against: Vec<String>,
     /// Whether documents will be tokenized; without, the tokenizer's file need not be there.
     pub needs_tokenizer: bool,
 }
@@ -73,6 +81,10 @@ pub struct Plan {
     pub tokenizer_digest: Digest,
     /// Most important tier first, then by name.
     pub datasets: Vec<PlannedDataset>,
+    /// Whether the texts of documents are kept for the stages after the search for duplicates.
+    pub keep_texts: bool,
+    /// Builds whose documents are taken out.
+    pub against: Vec<Against>,
     /// Benchmarks that are training data of this build: a score on them says nothing.
     pub contaminates: Vec<String>,
     /// Datasets that were asked for and left out, with the reason.
@@ -255,7 +267,11 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
     };
     let selected = catalogue.select(&options.selection, options.with_benchmarks)?;
     let recipe_file = recipe_file(options)?;
-    let recipe = Recipe::load(&recipe_file)?;
+    let mut recipe = Recipe::load(&recipe_file)?;
+    recipe.dedup.against.extend(options.against.iter().cloned());
+    let against = against::resolve(&recipe, &options.shards, &recipe_file)?;
+    // A build is called the same wherever it lies.
+    recipe.dedup.against = against.iter().map(|build| build.name.clone()).collect();
     let recipe_name = recipe_file
         .file_stem()
         .unwrap_or_default()
@@ -383,7 +399,13 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
         .map(|chosen| chosen.name().to_owned())
         .collect();
 
-    let fingerprint = fingerprint(&recipe, tokenizer_digest, &datasets, &contaminates);
+    let fingerprint = fingerprint(
+        &recipe,
+        tokenizer_digest,
+        &datasets,
+        &contaminates,
+        &against,
+    );
     let label = match &options.selection {
         Selection::Tiers(tiers) => tiers.iter().map(|t| t.name()).collect::<Vec<_>>().join("-"),
         Selection::Datasets(names) if names.len() == 1 => names[0].replace('/', "-"),
@@ -406,6 +428,8 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
         tokenizer,
         tokenizer_digest,
         datasets,
+        keep_texts: true,
+        against,
         contaminates,
         left_out,
     })
@@ -768,6 +792,7 @@ fn fingerprint(
     tokenizer: Digest,
     datasets: &[PlannedDataset],
     contaminates: &[String],
+    against: &[Against],
 ) -> Digest {
     #[derive(Serialize)]
     struct Covered<'a> {
@@ -812,5 +837,9 @@ fn fingerprint(
         tokenizer,
         covered,
         contaminates,
+        against
+            .iter()
+            .map(|build| build.root.as_str())
+            .collect::<Vec<_>>(),
     ))
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dedup::cluster::Verify;
 use crate::dedup::signature::{MinHashOptions, MinHasher};
 use crate::filter::{FilterOptions, Filters};
 use crate::normalize::Normalize;
@@ -40,10 +41,30 @@ pub struct Recipe {
 pub struct DedupOptions {
     /// Documents whose normalized text is equal.
     pub exact: bool,
+    /// Documents of one address, where a dataset's render names the field that holds it.
+    pub url: bool,
+    /// Among which documents duplicates are looked for.
+    pub scope: Scope,
+    /// Builds whose documents this one shall not have again: names in the folder of builds, or folders.
+    pub against: Vec<String>,
+    /// Whether the build keeps what other builds need to be compared with it.
+    pub index: bool,
     /// Near duplicates; looked for where the table stands.
     pub near: Option<NearOptions>,
     /// Which copy stays among those of the most important tier.
     pub keep: Keep,
+}
+
+/// Among which documents duplicates are looked for. Other builds are compared with whatever the scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Among all of the build.
+    Everything,
+    /// Among those of each tier.
+    Tier,
+    /// Among those of each dataset.
+    Dataset,
 }
 
 /// The order in which the copies of one tier are preferred; ties go to the first document in dataset, file and row order.
@@ -54,6 +75,10 @@ pub enum Keep {
     Longest,
     /// The first in dataset, file and row order.
     First,
+    /// The one with the latest date, where a dataset's render names the field that holds it; then the longest.
+    Newest,
+    /// The one with the highest quality, where a dataset's render names the field that holds it; then the longest.
+    HighestQuality,
 }
 
 /// MinHash parameters.
@@ -62,12 +87,16 @@ pub enum Keep {
 pub struct NearOptions {
     /// Words in a shingle.
     pub shingle_words: usize,
+    /// Profiles whose documents are shingled by characters, and how many: for code and for scripts without spaces.
+    pub characters: BTreeMap<String, usize>,
     /// Bands of a signature.
     pub bands: usize,
     /// Hashes in a band.
     pub rows: usize,
-    /// Share of equal hashes that makes two documents of one bucket near duplicates.
-    pub agreement: f64,
+    /// What confirms that two documents of one bucket are alike.
+    pub verify: Verify,
+    /// The similarity from which on they are.
+    pub similarity: f64,
 }
 
 /// The tokenizer.
@@ -106,6 +135,10 @@ impl Default for DedupOptions {
     fn default() -> Self {
         Self {
             exact: true,
+            url: false,
+            scope: Scope::Everything,
+            against: Vec::new(),
+            index: true,
             near: None,
             keep: Keep::Longest,
         }
@@ -116,9 +149,11 @@ impl Default for NearOptions {
     fn default() -> Self {
         Self {
             shingle_words: 5,
+            characters: BTreeMap::new(),
             bands: 14,
             rows: 8,
-            agreement: 0.7,
+            verify: Verify::Signature,
+            similarity: 0.7,
         }
     }
 }
@@ -156,14 +191,16 @@ impl Default for ShardOptions {
 pub struct ExtractOptions<'a> {
     normalize: &'a Normalize,
     filter: &'a FilterOptions,
-    shingle_words: Option<(usize, usize, usize)>,
+    near: Option<MinHashOptions>,
 }
 
 /// What the resolve stage depends on besides the extracted documents.
 #[derive(Debug, Serialize)]
 pub struct ResolveOptions<'a> {
     exact: bool,
-    agreement: Option<f64>,
+    url: bool,
+    scope: Scope,
+    near: Option<(Verify, f64)>,
     keep: &'a Keep,
 }
 
@@ -176,10 +213,11 @@ pub struct PackOptions<'a> {
 }
 
 impl NearOptions {
-    /// The shape of a signature.
-    pub fn minhash(&self) -> MinHashOptions {
+    /// The shape of a signature of the documents of a profile.
+    pub fn minhash(&self, profile: &str) -> MinHashOptions {
         MinHashOptions {
             shingle_words: self.shingle_words,
+            shingle_characters: self.characters.get(profile).copied(),
             bands: self.bands,
             rows: self.rows,
         }
@@ -213,13 +251,24 @@ impl Recipe {
             }
         };
         if let Some(near) = &self.dedup.near {
-            if let Err(error) = MinHasher::new(near.minhash()) {
+            if let Err(error) = MinHasher::new(near.minhash("")) {
                 require(false, &["dedup", "near"], &error.to_string());
             }
+            for profile in near.characters.keys() {
+                let keys = ["dedup", "near", "characters", profile];
+                require(
+                    self.profile.contains_key(profile),
+                    &keys,
+                    "no profile of this recipe is called so",
+                );
+                if let Err(error) = MinHasher::new(near.minhash(profile)) {
+                    require(false, &keys, &error.to_string());
+                }
+            }
             require(
-                (0.0..=1.0).contains(&near.agreement),
-                &["dedup", "near", "agreement"],
-                "agreement is a share from 0 to 1",
+                (0.0..=1.0).contains(&near.similarity),
+                &["dedup", "near", "similarity"],
+                "similarity is a share from 0 to 1",
             );
         }
         for (name, filter) in &self.profile {
@@ -263,26 +312,27 @@ impl Recipe {
         problems
     }
 
-    /// Options of the extract stage for documents judged by `filter`.
-    pub fn extract_options<'a>(&'a self, filter: &'a FilterOptions) -> ExtractOptions<'a> {
-        let shingle_words = self
-            .dedup
-            .near
-            .as_ref()
-            .map(|n| (n.shingle_words, n.bands, n.rows));
+    /// Options of the extract stage for documents judged by `filter`, which is called `profile`.
+    pub fn extract_options<'a>(
+        &'a self,
+        profile: &str,
+        filter: &'a FilterOptions,
+    ) -> ExtractOptions<'a> {
         ExtractOptions {
             normalize: &self.normalize,
             filter,
-            shingle_words,
+            near: self.dedup.near.as_ref().map(|near| near.minhash(profile)),
         }
     }
 
     /// Options of the resolve stage.
     pub fn resolve_options(&self) -> ResolveOptions<'_> {
-        let agreement = self.dedup.near.as_ref().map(|near| near.agreement);
+        let near = self.dedup.near.as_ref();
         ResolveOptions {
             exact: self.dedup.exact,
-            agreement,
+            url: self.dedup.url,
+            scope: self.dedup.scope,
+            near: near.map(|near| (near.verify, near.similarity)),
             keep: &self.dedup.keep,
         }
     }

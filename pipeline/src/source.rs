@@ -265,6 +265,16 @@ fn walk(root: &Path) -> std::io::Result<Walked> {
     Ok(found)
 }
 
+/// The files below a folder, each with its `/`-separated path from there, in no order. Files whose names are no UTF-8 are an
+/// error: none is lost silently.
+pub fn files_below(root: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
+    let found = walk(root)?;
+    match found.notes().into_iter().next() {
+        Some(note) => Err(std::io::Error::other(note)),
+        None => Ok(found.files),
+    }
+}
+
 /// Whether a repository was cloned without its large files and this is what stands for one. Pointers have about 130 bytes.
 fn holds_pointer(path: &Path) -> bool {
     let may_be = std::fs::metadata(path).is_ok_and(|file| (100..=300).contains(&file.len()));

@@ -316,7 +316,7 @@ fn why_tells_the_life_of_documents_of_every_fate() {
             42,
             &[
                 "dropped as near duplicate",
-                "% of its signature agrees with own/x.jsonl#4",
+                "%: own/x.jsonl#4",
                 "which is in ",
             ],
         ),

@@ -6,10 +6,12 @@
     reason = "a test fails where something is missing, its helpers too"
 )]
 
+mod against;
 mod catalogue;
 mod datasets;
 mod end_to_end;
 mod faults;
+mod files;
 mod hostile;
 mod hub;
 mod loss;
@@ -43,6 +45,8 @@ fn plan_of(root: &Path, recipe: &str) -> Plan {
         full: false,
         with_benchmarks: false,
         skip_unavailable: false,
+        shards: "shards".into(),
+        against: Vec::new(),
         needs_tokenizer: true,
         manifests,
     })

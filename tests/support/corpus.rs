@@ -273,7 +273,7 @@ keep = \"longest\"
 shingle-words = 5
 bands = 14
 rows = 8
-agreement = 0.7
+similarity = 0.7
 [split]
 val = 0.2
 test = 0.2

@@ -84,15 +84,22 @@ fn summary(built: &Built) -> String {
     out.push(String::new());
     out.push(rates(&built.rates));
     out.push(format!(
-        "duplicates: {} pairs of signatures compared, largest bucket {} documents",
+        "duplicates: {} pairs compared, {} alike; largest bucket {} documents",
         grouped(built.resolve.compared),
+        grouped(built.resolve.joined),
         grouped(built.resolve.largest_bucket)
     ));
+    if built.resolve.unplaced > 0 {
+        out.push(format!(
+            "duplicates: {} times a document of a crowded bucket was like none of the first 16 kinds there and was compared no further",
+            grouped(built.resolve.unplaced)
+        ));
+    }
     out.push(format!("root {}", manifest.root));
     out.join("\n")
 }
 
-fn rates(rates: &[Rate]) -> String {
+pub(super) fn rates(rates: &[Rate]) -> String {
     let rows: Vec<Vec<String>> = rates
         .iter()
         .map(|rate| {

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{grouped, megabytes, print, print_json};
 use crate::cli::Place;
 use crate::digest::Digest;
+use crate::execute::Note;
 use crate::execute::store::Store;
 
 pub(super) fn run(place: &Place, all: bool, yes: bool, as_json: bool) -> anyhow::Result<()> {
@@ -34,9 +35,7 @@ pub(super) fn run(place: &Place, all: bool, yes: bool, as_json: bool) -> anyhow:
             stale.push(path);
             continue;
         }
-        used.extend(serde_json::from_slice::<Vec<(String, Digest)>>(
-            &fs_err::read(&path)?,
-        )?);
+        used.extend(Note::read(&path)?.used);
     }
     let (mut files, mut bytes) = (0u64, 0u64);
     if let Some(store) = &store {

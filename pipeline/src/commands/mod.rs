@@ -1,10 +1,13 @@
 //! The verbs of `andromeda`: each collects what it needs from the library and prints it. Nothing is computed here.
 
 mod build;
+mod clusters;
 mod datasets;
+mod dedup;
 mod gc;
 mod inspect;
 mod plan;
+mod side_by_side;
 mod status;
 mod tokenizer;
 mod verify;
@@ -43,6 +46,15 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             skip_bad_files,
             json,
         } => build::run(&what, &place, &limits, skip_bad_files, json),
+        Command::Dedup {
+            inputs,
+            out,
+            options,
+            limits,
+            work,
+            skip_bad_files,
+            json,
+        } => dedup::run(inputs, out, options, &limits, work, skip_bad_files, json),
         Command::Inspect {
             build,
             place,
@@ -64,7 +76,28 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             place,
             most,
             json,
-        } => why::run(&build_folder(build, &place)?, &document, most, json),
+        } => why::run(
+            &build_folder(build, &place)?,
+            &place.work,
+            &document,
+            most,
+            json,
+        ),
+        Command::Clusters {
+            build,
+            place,
+            largest,
+            members,
+            characters,
+            json,
+        } => {
+            let shown = clusters::Shown {
+                largest,
+                members,
+                characters,
+            };
+            clusters::run(&build_folder(build, &place)?, &place.work, &shown, json)
+        }
         Command::Status { place, json } => status::run(&place, json),
         Command::Gc {
             place,
@@ -157,6 +190,8 @@ fn plan_options(what: &What, place: &Place) -> PlanOptions {
         full: what.budget == Budget::Full,
         with_benchmarks: what.with_benchmarks,
         skip_unavailable: what.skip_unavailable,
+        shards: place.shards.clone(),
+        against: what.against.clone(),
         needs_tokenizer: true,
     }
 }

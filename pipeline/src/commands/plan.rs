@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{grouped, megabytes, memory, plan_options, print, print_json, table, threads};
 use crate::cli::{Limits, Place, What};
+use crate::dedup::cluster::Verify;
 use crate::dedup::signature::s_curve;
 use crate::plan::Plan;
 
@@ -48,6 +49,7 @@ fn value(plan: &Plan, limits: &Limits) -> serde_json::Value {
     json!({
         "name": plan.name, "fingerprint": plan.fingerprint, "recipe": plan.recipe_name, "options": plan.recipe,
         "tokenizer": { "file": plan.tokenizer, "sha256": plan.tokenizer_digest },
+        "against": plan.against.iter().map(|b| json!({ "name": b.name, "root": b.root, "documents": b.documents })).collect::<Vec<_>>(),
         "datasets": datasets, "licences": licences, "left_out": plan.left_out, "contaminates": plan.contaminates,
         "estimate": plan.estimate(threads(limits)),
     })
@@ -199,13 +201,22 @@ fn tree(plan: &Plan, place: &Place, limits: &Limits) -> String {
     match &plan.recipe.dedup.near {
         None => lines.push(format!("├─ dedup  {exact}; no near duplicates")),
         Some(near) => {
+            let by = match near.verify {
+                Verify::Signature => "of the signature",
+                Verify::Jaccard => "Jaccard similarity of the shingles",
+            };
             lines.push(format!(
-                "├─ dedup  {exact}; {}-word shingles, {} bands x {} rows, joined from {:.0} % agreement on",
+                "├─ dedup  {exact}; {}-word shingles, {} bands x {} rows, joined from {:.0} % {by} on",
                 near.shingle_words,
                 near.bands,
                 near.rows,
-                near.agreement * 100.0
+                near.similarity * 100.0
             ));
+            for (profile, characters) in &near.characters {
+                lines.push(format!(
+                    "│    documents of the profile {profile} are shingled by {characters} characters"
+                ));
+            }
             let curve: Vec<String> = [0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9]
                 .iter()
                 .map(|s| format!("{s}: {:.0} %", 100.0 * s_curve(near.bands, near.rows, *s)))
@@ -215,6 +226,13 @@ fn tree(plan: &Plan, place: &Place, limits: &Limits) -> String {
                 curve.join("  ")
             ));
         }
+    }
+    for build in &plan.against {
+        lines.push(format!(
+            "├─ against {}: its {} documents are not taken again",
+            build.name,
+            grouped(build.documents)
+        ));
     }
     lines.push(format!(
         "├─ split  val {} %, test {} %, by cluster; seed {}",

@@ -4,12 +4,20 @@ use std::path::Path;
 
 use andromeda_format::{Build, Split};
 
+use super::side_by_side::side_by_side;
 use super::{grouped, megabytes, print, print_json};
 use crate::documents::{self, Document};
+use crate::execute::BuildTexts;
 use crate::exit::Usage;
 use crate::screen::safe;
 
-pub(super) fn run(folder: &Path, query: &str, most: usize, as_json: bool) -> anyhow::Result<()> {
+pub(super) fn run(
+    folder: &Path,
+    work: &Path,
+    query: &str,
+    most: usize,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let build = Build::open(folder)?;
     let (found, more) = match place(query) {
         Some((split, token)) => {
@@ -30,7 +38,7 @@ pub(super) fn run(folder: &Path, query: &str, most: usize, as_json: bool) -> any
     }
     let mut twins: Vec<u64> = found
         .iter()
-        .flat_map(|d| [d.kept, d.cluster])
+        .flat_map(|d| [d.kept.filter(|_| d.kept_build.is_none()), d.cluster])
         .flatten()
         .collect();
     twins.sort_unstable();
@@ -44,6 +52,18 @@ pub(super) fn run(folder: &Path, query: &str, most: usize, as_json: bool) -> any
     } else {
         for document in &found {
             print(life(&build, document, &twins))?;
+            // One document alone is asked about: what it was taken for is shown.
+            let kept = document.kept.filter(|_| document.kept_build.is_none());
+            let twin = kept.and_then(|row| twins.get(&row));
+            if let (1, Some(twin)) = (found.len(), twin) {
+                let texts = BuildTexts::open(work, &build.manifest().name)?;
+                let (kept, own) = (texts.of_row(twin.row)?, texts.of_row(document.row)?);
+                if let (Some(kept), Some(own)) = (kept, own) {
+                    let left = (format!("kept: {}", twin.id), kept);
+                    let right = (format!("dropped: {}", document.id), own);
+                    print(side_by_side(&left, &right, 600))?;
+                }
+            }
         }
         if more {
             print(format!(
@@ -123,9 +143,17 @@ fn life(
         "duplicate" => {
             let twin = document.kept.and_then(|row| twins.get(&row));
             let similarity = document.similarity.unwrap_or(0.0);
-            let how = if reason == "exact" { "its text equals".to_owned() } else { format!("{:.0} % of its signature agrees with", 100.0 * similarity) };
+            let how = match reason {
+                "exact" => "its text equals".to_owned(),
+                "url" => "it has the address of".to_owned(),
+                _ => format!("it is alike to {:.0} %:", 100.0 * similarity),
+            };
             lines.push(format!("  verdict  passed every rule; dropped as {reason} duplicate"));
-            if let Some(twin) = twin {
+            if let (Some(other), Some(row)) = (&document.kept_build, document.kept) {
+                let id = in_other(build, other, row);
+                lines.push(format!("  kept     {how} {id}"));
+                lines.push(format!("           which is in the build {}", safe(other)));
+            } else if let Some(twin) = twin {
                 let via = if reason == "near" && f64::from(similarity) < threshold(build) { " (joined over others of the cluster)" } else { "" };
                 lines.push(format!("  kept     {how} {}{via}", safe(&twin.id)));
                 lines.push(format!("           which is {}", stored(twin)));
@@ -147,11 +175,19 @@ fn life(
     lines.join("\n")
 }
 
+/// The id of a document of another build, where that stands beside this one.
+fn in_other(build: &Build, other: &str, row: u64) -> String {
+    let folder = build.folder().with_file_name(other);
+    let ids = documents::ids_of(&folder, &[row]).ok();
+    ids.and_then(|mut ids| ids.remove(&row))
+        .map_or_else(|| format!("row {row} of documents.parquet"), |id| safe(&id))
+}
+
 fn threshold(build: &Build) -> f64 {
     let near = build
         .manifest()
         .recipe
-        .pointer("/dedup/near/agreement")
+        .pointer("/dedup/near/similarity")
         .and_then(serde_json::Value::as_f64);
     near.unwrap_or(0.0)
 }

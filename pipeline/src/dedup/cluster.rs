@@ -1,20 +1,33 @@
 //! From hashes and band keys of all documents to clusters of duplicates and the copy of each that stays.
 //!
 //! Exact duplicates are grouped by a 128-bit hash and confirmed by a second, independent one. Near duplicates meet in the
-//! buckets of their bands; a pair joins only if enough of the two signatures agree, so a chance collision of one band merges
-//! nothing. Joined documents form the connected components of that graph. A bucket of m documents costs m times the number
-//! of its *heads* (members that agree with no earlier head), which is bounded; it never costs m squared.
+//! buckets of their bands; a pair joins only if enough of the two signatures agrees, or if the two sets of shingles
+//! themselves are alike enough, so a chance collision of one band merges nothing. Joined documents form the connected
+//! components of that graph. A bucket of m documents costs m times the number of its *heads* (members that are like no
+//! earlier head), which is bounded; it never costs m squared.
 //!
-//! The result is a function of the records, the agreement wanted and the ranks alone. Memory decides only in how many
-//! passes a band's keys are sorted: edges found within a band are compared with the components of the bands before it, and
-//! joined after the band, in the order of their keys.
+//! The result is a function of the records, the similarity wanted and the ranks alone. Edges found within a part of a
+//! band's keys are compared with the components known before that part, and joined after it, in the order of their keys;
+//! parts depend on the number of documents and not on memory or threads ([`super::groups`]).
+//!
+//! Fifteen bytes a document are held, besides what the keys of a few parts take: two parents, the copy that stays, a
+//! method and a similarity.
+
+use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::groups::{self, Marks};
 use super::union_find::UnionFind;
+
+pub use super::groups::TextKey;
 
 /// A document among all that passed the filters: its place in dataset, file and row order.
 pub type Ordinal = u32;
+
+/// The smaller, the sooner a copy stays: how important its tier is, then what the recipe prefers. Ties go to the smaller
+/// ordinal.
+pub type Rank = (u8, std::cmp::Reverse<u64>);
 
 /// What the clustering asks of the documents. Implementations read from disk; nothing is kept here but what is stated.
 pub trait Records: Sync {
@@ -26,26 +39,61 @@ pub trait Records: Sync {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// The 128-bit hash of the text and an independent 64-bit one.
-    fn text_hashes(&self, document: Ordinal) -> (u128, u64);
-    /// The smaller, the sooner this copy stays. Ties go to the smaller ordinal.
-    fn rank(&self, document: Ordinal) -> (u8, std::cmp::Reverse<u64>);
+    /// Documents come in this many chunks, whose ordinals follow one another; any thread may ask for any chunk.
+    fn chunks(&self) -> usize;
+    /// Adds the hash of every text of a chunk, in ordinal order.
+    fn text_keys(
+        &self,
+        chunk: usize,
+        into: &mut Vec<(TextKey, Ordinal)>,
+    ) -> Result<(), Self::Error>;
+    /// Adds the hash of the address of every document of a chunk that has one.
+    fn url_keys(&self, chunk: usize, into: &mut Vec<(TextKey, Ordinal)>)
+    -> Result<(), Self::Error>;
+    /// The rank of a document.
+    fn rank(&self, document: Ordinal) -> Rank;
     /// Bands of a signature; 0 if near duplicates are not looked for.
     fn bands(&self) -> usize;
-    /// Calls back with every document that has a signature and its key in `band`, in ordinal order.
-    fn band_keys(&self, band: usize, each: &mut dyn FnMut(Ordinal, u64))
-    -> Result<(), Self::Error>;
+    /// Adds the key in `band` of every document of a chunk that has a signature, in ordinal order.
+    fn band_keys(
+        &self,
+        band: usize,
+        chunk: usize,
+        into: &mut Vec<(u64, Ordinal)>,
+    ) -> Result<(), Self::Error>;
     /// The signature of a document that has one.
-    fn signature(&self, document: Ordinal, into: &mut Vec<u32>) -> Result<(), Self::Error>;
+    fn signature(&self, document: Ordinal, into: &mut Vec<u16>) -> Result<(), Self::Error>;
+    /// Makes ready the shingles of the marked documents, of those whose text is there: called once, before the two below.
+    fn gather_shingles(&self, marked: &Marks) -> Result<(), Self::Error>;
+    /// Whether there are documents whose text is not there.
+    fn some_lack_shingles(&self) -> bool;
+    /// Whether the shingles of a document are ready.
+    fn has_shingles(&self, document: Ordinal) -> bool;
+    /// The distinct shingles of a document, ascending.
+    fn shingles(&self, document: Ordinal, into: &mut Vec<u32>) -> Result<(), Self::Error>;
 }
 
-/// How near duplicates are confirmed, and in what memory.
+/// What confirms that two documents of a bucket are alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verify {
+    /// The share of equal hashes of the two signatures: an estimate, with nothing more to read.
+    Signature,
+    /// The Jaccard similarity of the two sets of shingles: exact, and the texts of candidates are read once more.
+    Jaccard,
+}
+
+/// How duplicates are found, and in what memory.
 #[derive(Debug, Clone, Copy)]
 pub struct ClusterOptions {
     /// Whether equal texts are looked for.
     pub exact: bool,
-    /// Share of equal hashes that joins two documents of a bucket.
-    pub agreement: f64,
+    /// Whether equal addresses are looked for.
+    pub url: bool,
+    /// What confirms a candidate.
+    pub verify: Verify,
+    /// The similarity that joins two documents of a bucket.
+    pub similarity: f64,
     /// Bytes that sorting may hold; changes no result.
     pub memory_bytes: u64,
 }
@@ -60,10 +108,23 @@ pub enum Method {
     Exact = 1,
     /// It is joined to the text that stays, directly or over others.
     Near = 2,
+    /// It is another text of the same address.
+    Url = 3,
+}
+
+impl Method {
+    /// Its name in tables and counts; `None` for the copy that stays, and for a number that is none.
+    #[must_use]
+    pub fn name(number: u8) -> Option<&'static str> {
+        [None, Some("exact"), Some("near"), Some("url")]
+            .get(usize::from(number))
+            .copied()
+            .flatten()
+    }
 }
 
 /// What became of every document.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Clusters {
     /// The smallest ordinal of the document's cluster.
     pub cluster: Vec<Ordinal>,
@@ -71,17 +132,29 @@ pub struct Clusters {
     pub keeper: Vec<Ordinal>,
     /// How: a [`Method`] as a number.
     pub method: Vec<u8>,
-    /// Equal hashes between the document and the one that stays, for near duplicates; 0 otherwise.
-    pub agreeing: Vec<u16>,
-    /// Largest number of documents in one bucket of one band.
-    pub largest_bucket: u64,
-    /// Pairs whose signatures were compared.
-    pub compared: u64,
-    /// Members of hot buckets that agreed with none of the heads and found no room to become one.
-    pub unplaced: u64,
+    /// Similarity of the document and the one that stays: 1 for equal texts and for the one that stays; for others what
+    /// [`Verify`] measures (the signatures' agreement where shingles were not read), or -1 where one has no signature.
+    pub similarity: Vec<f32>,
+    /// What was counted on the way.
+    pub counts: Counts,
 }
 
-/// Members of a bucket that agree with no earlier head become heads, up to this many.
+/// What finding the clusters counted. None of it depends on memory or threads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Largest number of documents in one bucket of one band.
+    pub largest_bucket: u64,
+    /// Pairs that were compared.
+    pub compared: u64,
+    /// Compared pairs that were alike.
+    pub joined: u64,
+    /// Members of hot buckets that were like none of the heads and found no room to become one.
+    pub unplaced: u64,
+    /// Documents whose shingles were read again.
+    pub reread: u64,
+}
+
+/// Members of a bucket that are like no earlier head become heads, up to this many.
 const MAX_HEADS: usize = 16;
 
 /// Finds the clusters.
@@ -90,11 +163,39 @@ pub fn clusters<R: Records>(records: &R, options: &ClusterOptions) -> Result<Clu
     let mut sets = UnionFind::new(n);
     let mut found = Clusters::default();
     if options.exact {
-        exact(records, options, &mut sets);
+        join_equal(
+            records,
+            options,
+            &|chunk, into| records.text_keys(chunk, into),
+            &mut sets,
+        )?;
     }
-    let exact_sets: Vec<Ordinal> = sets.clone().into_roots();
-    for band in 0..records.bands() {
-        near(records, options, band, &exact_sets, &mut sets, &mut found)?;
+    let voices = Voices::of(records, &sets)?;
+    let by_url = if options.url {
+        join_equal(
+            records,
+            options,
+            &|chunk, into| records.url_keys(chunk, into),
+            &mut sets,
+        )?;
+        Some(sets.clone().into_roots())
+    } else {
+        None
+    };
+    if records.bands() > 0 {
+        let search = Search {
+            records,
+            options,
+            voices: &voices,
+        };
+        if options.verify == Verify::Jaccard {
+            let marked = search.candidates(&sets)?;
+            found.counts.reread = marked.count();
+            records.gather_shingles(&marked)?;
+        }
+        for band in 0..records.bands() {
+            search.band(band, &mut sets, &mut found.counts)?;
+        }
     }
 
     found.cluster = sets.into_roots();
@@ -105,96 +206,300 @@ pub fn clusters<R: Records>(records: &R, options: &ClusterOptions) -> Result<Clu
             best[root] = d;
         }
     }
-    found.keeper = found
-        .cluster
-        .iter()
-        .map(|root| best[*root as usize])
-        .collect();
-    let settled: Vec<(u8, u16)> = (0..n)
+    // From here on the entry of every document is what its root's was: roots come before their members.
+    for d in 0..best.len() {
+        best[d] = best[found.cluster[d] as usize];
+    }
+    found.keeper = best;
+    let same = |sets: &[Ordinal], a: Ordinal, b: Ordinal| sets[a as usize] == sets[b as usize];
+    let mut settled: Vec<(u8, f32)> = Vec::new();
+    (0..n)
         .into_par_iter()
-        .map_init(
-            || (Vec::new(), Vec::new()),
-            |(a, b), d| {
-                let keeper = found.keeper[d as usize];
-                if keeper == d {
-                    return Ok((Method::Kept as u8, 0));
+        .map_init(<[Evidence; 2]>::default, |[left, right], d| {
+            let keeper = found.keeper[d as usize];
+            if keeper == d {
+                return Ok((Method::Kept as u8, 1.0));
+            }
+            if options.exact && same(&voices.exact, d, keeper) {
+                return Ok((Method::Exact as u8, 1.0));
+            }
+            let url = by_url.as_ref().is_some_and(|sets| same(sets, d, keeper));
+            let method = if url { Method::Url } else { Method::Near };
+            let similarity = match (voices.of_document(d), voices.of_document(keeper)) {
+                (Some(a), Some(b)) if records.bands() > 0 => {
+                    left.read(a, records, options.verify)?;
+                    right.read(b, records, options.verify)?;
+                    // Shingles are only there of documents that met others in a bucket.
+                    if left.shingles.is_empty() || right.shingles.is_empty() {
+                        records.signature(a, &mut left.signature)?;
+                        records.signature(b, &mut right.signature)?;
+                    }
+                    left.similarity(right)
                 }
-                if options.exact && exact_sets[d as usize] == exact_sets[keeper as usize] {
-                    return Ok((Method::Exact as u8, 0));
-                }
-                records.signature(d, a)?;
-                records.signature(keeper, b)?;
-                Ok((Method::Near as u8, agreeing(a, b)))
-            },
-        )
-        .collect::<Result<_, R::Error>>()?;
-    (found.method, found.agreeing) = settled.into_iter().unzip();
+                _ => -1.0,
+            };
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "seven digits are enough for people"
+            )]
+            let similarity = similarity as f32;
+            Ok((method as u8, similarity))
+        })
+        .collect::<Result<Vec<_>, R::Error>>()
+        .map(|all| settled = all)?;
+    (found.method, found.similarity) = settled.into_iter().unzip();
     Ok(found)
 }
 
-fn agreeing(a: &[u32], b: &[u32]) -> u16 {
-    let equal = a.iter().zip(b).filter(|(x, y)| x == y).count();
-    u16::try_from(equal).unwrap_or(u16::MAX)
-}
-
-fn exact<R: Records>(records: &R, options: &ClusterOptions, sets: &mut UnionFind) {
-    let n = records.len();
-    for range in passes(u64::from(n) * 32, options.memory_bytes) {
-        let mut hashes: Vec<(u128, u64, Ordinal)> = (0..n)
-            .into_par_iter()
-            .map(|d| {
-                let (hash, check) = records.text_hashes(d);
-                (hash, check, d)
-            })
-            .filter(|(hash, _, _)| range.holds((hash >> 64) as u64))
-            .collect();
-        hashes.par_sort_unstable();
-        for run in hashes.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
-            for (_, _, document) in &run[1..] {
-                sets.union(run[0].2, *document);
-            }
-        }
-    }
-}
-
-fn near<R: Records>(
+/// Joins the documents that share a key.
+fn join_equal<R: Records>(
     records: &R,
     options: &ClusterOptions,
-    band: usize,
-    exact_sets: &[Ordinal],
+    keys: &groups::Keys<'_, TextKey, R::Error>,
     sets: &mut UnionFind,
-    found: &mut Clusters,
 ) -> Result<(), R::Error> {
-    let before: Vec<Ordinal> = sets.clone().into_roots();
-    let mut edges: Vec<(Ordinal, Ordinal)> = Vec::new();
-    for range in passes(u64::from(records.len()) * 32, options.memory_bytes) {
-        let mut keys: Vec<(u64, Ordinal)> = Vec::new();
-        records.band_keys(band, &mut |document, key| {
-            // Equal texts have equal keys: one of them speaks for all.
-            if range.holds(key) && exact_sets[document as usize] == document {
-                keys.push((key, document));
+    groups::for_each_part(
+        records.len(),
+        records.chunks(),
+        options.memory_bytes,
+        keys,
+        &mut |part| {
+            for group in groups::groups(part) {
+                for (_, document) in &group[1..] {
+                    sets.union(group[0].1, *document);
+                }
             }
-        })?;
-        keys.par_sort_unstable();
-        let buckets: Vec<&[(u64, Ordinal)]> = keys
-            .chunk_by(|a, b| a.0 == b.0)
-            .filter(|run| run.len() > 1)
-            .collect();
-        let joined: Vec<Bucket> = buckets
-            .par_iter()
-            .map(|bucket| join(records, options, &before, bucket))
-            .collect::<Result<_, R::Error>>()?;
-        for (bucket, members) in joined.into_iter().zip(&buckets) {
-            found.largest_bucket = found.largest_bucket.max(members.len() as u64);
-            found.compared += bucket.compared;
-            found.unplaced += bucket.unplaced;
-            edges.extend(bucket.edges);
+            Ok(())
+        },
+    )
+}
+
+/// Which document of every set of equal texts speaks for them all among near duplicates: their shingles are the same.
+struct Voices {
+    /// The smallest ordinal with the same text.
+    exact: Vec<Ordinal>,
+    /// The documents that speak.
+    speaks: Marks,
+    /// Who speaks for a set, where it is not its smallest ordinal: that one has no signature.
+    others: BTreeMap<Ordinal, Ordinal>,
+}
+
+impl Voices {
+    fn of<R: Records>(records: &R, sets: &UnionFind) -> Result<Self, R::Error> {
+        let exact = sets.clone().into_roots();
+        let speaks = Marks::new(records.len());
+        let has_voice = Marks::new(records.len());
+        let mut others = BTreeMap::new();
+        let mut keys = Vec::new();
+        let chunks = if records.bands() > 0 {
+            records.chunks()
+        } else {
+            0
+        };
+        for chunk in 0..chunks {
+            keys.clear();
+            records.band_keys(0, chunk, &mut keys)?;
+            for (_, document) in &keys {
+                let set = exact[*document as usize];
+                if !has_voice.mark(set) {
+                    speaks.mark(*document);
+                    if set != *document {
+                        others.insert(set, *document);
+                    }
+                }
+            }
+        }
+        Ok(Self {
+            exact,
+            speaks,
+            others,
+        })
+    }
+
+    /// Who speaks for a document, if anybody has a signature.
+    fn of_document(&self, document: Ordinal) -> Option<Ordinal> {
+        let set = self.exact[document as usize];
+        if self.speaks.has(set) {
+            return Some(set);
+        }
+        self.others.get(&set).copied()
+    }
+}
+
+/// What a document is compared by.
+#[derive(Debug, Default, Clone)]
+struct Evidence {
+    signature: Vec<u16>,
+    /// Empty where shingles do not decide, or are not to be had.
+    shingles: Vec<u32>,
+}
+
+impl Evidence {
+    fn read<R: Records>(
+        &mut self,
+        document: Ordinal,
+        records: &R,
+        verify: Verify,
+    ) -> Result<(), R::Error> {
+        self.shingles.clear();
+        if verify == Verify::Jaccard && records.has_shingles(document) {
+            records.shingles(document, &mut self.shingles)?;
+        }
+        // Beside a document without shingles, the signature decides.
+        if verify == Verify::Signature || records.some_lack_shingles() {
+            records.signature(document, &mut self.signature)?;
+        }
+        Ok(())
+    }
+
+    fn similarity(&self, other: &Self) -> f64 {
+        if self.shingles.is_empty() || other.shingles.is_empty() {
+            agreement(&self.signature, &other.signature)
+        } else {
+            jaccard(&self.shingles, &other.shingles)
         }
     }
-    for (a, b) in edges {
-        sets.union(a, b);
+}
+
+/// The share of equal hashes at equal places.
+fn agreement(a: &[u16], b: &[u16]) -> f64 {
+    let equal = a.iter().zip(b).filter(|(x, y)| x == y).count();
+    equal as f64 / a.len().max(1) as f64
+}
+
+/// Common elements over all elements, of two ascending lists without repeats; 1 for two empty ones.
+#[must_use]
+pub fn jaccard(a: &[u32], b: &[u32]) -> f64 {
+    let (mut i, mut j, mut common) = (0, 0, 0_usize);
+    while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {
+        // Without branches: which list is ahead is anybody's guess.
+        common += usize::from(x == y);
+        i += usize::from(x <= y);
+        j += usize::from(y <= x);
     }
-    Ok(())
+    let all = a.len() + b.len() - common;
+    if all == 0 {
+        1.0
+    } else {
+        common as f64 / all as f64
+    }
+}
+
+/// The search through the bands.
+struct Search<'a, R> {
+    records: &'a R,
+    options: &'a ClusterOptions,
+    voices: &'a Voices,
+}
+
+impl<R: Records> Search<'_, R> {
+    fn for_each_part(
+        &self,
+        band: usize,
+        each: &mut dyn FnMut(&[(u64, Ordinal)]) -> Result<(), R::Error>,
+    ) -> Result<(), R::Error> {
+        let keys = |chunk: usize, into: &mut Vec<(u64, Ordinal)>| {
+            self.records.band_keys(band, chunk, into)?;
+            into.retain(|(_, document)| self.voices.speaks.has(*document));
+            Ok(())
+        };
+        groups::for_each_part(
+            self.records.len(),
+            self.records.chunks(),
+            self.options.memory_bytes,
+            &keys,
+            each,
+        )
+    }
+
+    /// The documents that meet another one in some bucket.
+    fn candidates(&self, sets: &UnionFind) -> Result<Marks, R::Error> {
+        let marks = Marks::new(self.records.len());
+        for band in 0..self.records.bands() {
+            self.for_each_part(band, &mut |part| {
+                for bucket in groups::groups(part) {
+                    if !of_one_set(bucket, sets) {
+                        bucket.iter().for_each(|(_, document)| {
+                            marks.mark(*document);
+                        });
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(marks)
+    }
+
+    fn band(&self, band: usize, sets: &mut UnionFind, counts: &mut Counts) -> Result<(), R::Error> {
+        self.for_each_part(band, &mut |part| {
+            let buckets: Vec<&[(u64, Ordinal)]> = groups::groups(part).collect();
+            let before = &*sets;
+            let joined: Vec<Bucket> = buckets
+                .par_iter()
+                .map(|bucket| self.join(before, bucket))
+                .collect::<Result<_, R::Error>>()?;
+            for (bucket, members) in joined.into_iter().zip(&buckets) {
+                counts.largest_bucket = counts.largest_bucket.max(members.len() as u64);
+                counts.compared += bucket.compared;
+                counts.joined += bucket.edges.len() as u64;
+                counts.unplaced += bucket.unplaced;
+                for (a, b) in bucket.edges {
+                    sets.union(a, b);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Joins the members of one bucket to the heads they are like.
+    fn join(&self, before: &UnionFind, members: &[(u64, Ordinal)]) -> Result<Bucket, R::Error> {
+        let mut out = Bucket::default();
+        // All of one component already: nothing to learn, nothing to read.
+        if of_one_set(members, before) {
+            return Ok(out);
+        }
+        let mut heads: Vec<(Ordinal, Ordinal, Evidence)> = Vec::new();
+        let mut own = Evidence::default();
+        for (_, document) in members {
+            let component = before.find(*document);
+            let mut placed = false;
+            let mut is_read = false;
+            for (head, of_head, evidence) in &heads {
+                if *of_head == component {
+                    placed = true;
+                    continue;
+                }
+                if !is_read {
+                    own.read(*document, self.records, self.options.verify)?;
+                    is_read = true;
+                }
+                out.compared += 1;
+                // A share that is a rounding away from the wanted one has it.
+                if evidence.similarity(&own) >= self.options.similarity - 1e-9 {
+                    out.edges.push((*head, *document));
+                    placed = true;
+                }
+            }
+            if !placed {
+                if heads.len() < MAX_HEADS {
+                    if !is_read {
+                        own.read(*document, self.records, self.options.verify)?;
+                    }
+                    heads.push((*document, component, own.clone()));
+                } else {
+                    out.unplaced += 1;
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+fn of_one_set(members: &[(u64, Ordinal)], sets: &UnionFind) -> bool {
+    let first = sets.find(members[0].1);
+    members
+        .iter()
+        .all(|(_, document)| sets.find(*document) == first)
 }
 
 #[derive(Default)]
@@ -204,101 +509,69 @@ struct Bucket {
     unplaced: u64,
 }
 
-/// Joins the members of one bucket to the heads they agree with.
-fn join<R: Records>(
-    records: &R,
-    options: &ClusterOptions,
-    before: &[Ordinal],
-    members: &[(u64, Ordinal)],
-) -> Result<Bucket, R::Error> {
-    let mut out = Bucket::default();
-    // All of one component already: nothing to learn, nothing to read.
-    if members
-        .iter()
-        .all(|(_, d)| before[*d as usize] == before[members[0].1 as usize])
-    {
-        return Ok(out);
-    }
-    let mut heads: Vec<(Ordinal, Vec<u32>)> = Vec::new();
-    let mut own = Vec::new();
-    for (_, document) in members {
-        records.signature(*document, &mut own)?;
-        let wanted = (options.agreement * own.len() as f64).ceil();
-        let mut placed = false;
-        for (head, signature) in &heads {
-            if before[*head as usize] == before[*document as usize] {
-                placed = true;
-                continue;
-            }
-            out.compared += 1;
-            if f64::from(agreeing(signature, &own)) >= wanted {
-                out.edges.push((*head, *document));
-                placed = true;
-            }
-        }
-        if !placed {
-            if heads.len() < MAX_HEADS {
-                heads.push((*document, own.clone()));
-            } else {
-                out.unplaced += 1;
-            }
-        }
-    }
-    Ok(out)
-}
-
-/// A share of the key space.
-#[derive(Debug, Clone, Copy)]
-struct KeyRange {
-    first: u64,
-    last: u64,
-}
-
-impl KeyRange {
-    fn holds(&self, key: u64) -> bool {
-        (self.first..=self.last).contains(&key)
-    }
-}
-
-/// Cuts the key space so that each part's share of `bytes` fits into `memory`.
-fn passes(bytes: u64, memory: u64) -> Vec<KeyRange> {
-    let parts = bytes.div_ceil(memory.max(1)).clamp(1, 1 << 16);
-    let step = u64::MAX / parts;
-    (0..parts)
-        .map(|i| KeyRange {
-            first: i * step + u64::from(i > 0),
-            last: if i + 1 == parts {
-                u64::MAX
-            } else {
-                (i + 1) * step
-            },
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::cmp::Reverse;
     use std::convert::Infallible;
 
-    /// Documents with signatures made by hand: band `b` of a signature is its rows `2b` and `2b + 1`.
+    /// Documents with signatures made by hand: band `b` of a signature is its rows `2b` and `2b + 1`; its shingles are its
+    /// rows with their places.
     struct Made {
         texts: Vec<u64>,
-        signatures: Vec<Option<Vec<u32>>>,
+        urls: Vec<Option<u64>>,
+        signatures: Vec<Option<Vec<u16>>>,
         ranks: Vec<(u8, u64)>,
+    }
+
+    /// Documents come in chunks of this many.
+    const CHUNK: usize = 7;
+
+    impl Made {
+        fn chunk(&self, chunk: usize) -> std::ops::Range<usize> {
+            chunk * CHUNK..((chunk + 1) * CHUNK).min(self.texts.len())
+        }
+    }
+
+    fn ordinal(document: usize) -> Ordinal {
+        u32::try_from(document).unwrap()
+    }
+
+    fn spread(number: u64) -> u64 {
+        number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
     impl Records for Made {
         type Error = Infallible;
         fn len(&self) -> Ordinal {
-            u32::try_from(self.texts.len()).unwrap()
+            ordinal(self.texts.len())
         }
-        fn text_hashes(&self, document: Ordinal) -> (u128, u64) {
-            let text = self.texts[document as usize];
-            (u128::from(text) << 70, text)
+        fn chunks(&self) -> usize {
+            self.texts.len().div_ceil(CHUNK)
         }
-        fn rank(&self, document: Ordinal) -> (u8, Reverse<u64>) {
+        fn text_keys(
+            &self,
+            chunk: usize,
+            into: &mut Vec<(TextKey, Ordinal)>,
+        ) -> Result<(), Infallible> {
+            into.extend(
+                self.chunk(chunk)
+                    .map(|d| ([spread(self.texts[d]), 0, self.texts[d]], ordinal(d))),
+            );
+            Ok(())
+        }
+        fn url_keys(
+            &self,
+            chunk: usize,
+            into: &mut Vec<(TextKey, Ordinal)>,
+        ) -> Result<(), Infallible> {
+            into.extend(
+                self.chunk(chunk)
+                    .filter_map(|d| Some(([spread(self.urls[d]?), 1, 0], ordinal(d)))),
+            );
+            Ok(())
+        }
+        fn rank(&self, document: Ordinal) -> Rank {
             let (tier, bytes) = self.ranks[document as usize];
             (tier, Reverse(bytes))
         }
@@ -308,28 +581,49 @@ mod tests {
         fn band_keys(
             &self,
             band: usize,
-            each: &mut dyn FnMut(Ordinal, u64),
+            chunk: usize,
+            into: &mut Vec<(u64, Ordinal)>,
         ) -> Result<(), Infallible> {
-            for (d, signature) in self.signatures.iter().enumerate() {
-                if let Some(s) = signature {
-                    let key = (u64::from(s[2 * band]) << 32 | u64::from(s[2 * band + 1]))
-                        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                    each(u32::try_from(d).unwrap(), key);
+            for d in self.chunk(chunk) {
+                if let Some(s) = &self.signatures[d] {
+                    let key = u64::from(s[2 * band]) << 32 | u64::from(s[2 * band + 1]);
+                    into.push((spread(key), ordinal(d)));
                 }
             }
             Ok(())
         }
-        fn signature(&self, document: Ordinal, into: &mut Vec<u32>) -> Result<(), Infallible> {
+        fn signature(&self, document: Ordinal, into: &mut Vec<u16>) -> Result<(), Infallible> {
             into.clear();
             into.extend(self.signatures[document as usize].as_ref().unwrap());
             Ok(())
         }
+        fn gather_shingles(&self, _: &Marks) -> Result<(), Infallible> {
+            Ok(())
+        }
+        fn some_lack_shingles(&self) -> bool {
+            false
+        }
+        fn has_shingles(&self, document: Ordinal) -> bool {
+            self.signatures[document as usize].is_some()
+        }
+        fn shingles(&self, document: Ordinal, into: &mut Vec<u32>) -> Result<(), Infallible> {
+            into.clear();
+            let rows = self.signatures[document as usize].as_ref().unwrap();
+            into.extend(
+                (0u32..)
+                    .zip(rows)
+                    .map(|(place, row)| place << 16 | u32::from(*row)),
+            );
+            Ok(())
+        }
     }
 
-    fn run(made: &Made, memory_bytes: u64) -> Clusters {
+    fn run_with(made: &Made, memory_bytes: u64, verify: Verify, url: bool) -> Clusters {
         let options = ClusterOptions {
             exact: true,
-            agreement: 0.5,
+            url,
+            verify,
+            similarity: 0.5,
             memory_bytes,
         };
         match clusters(made, &options) {
@@ -337,10 +631,15 @@ mod tests {
         }
     }
 
+    fn run(made: &Made, memory_bytes: u64) -> Clusters {
+        run_with(made, memory_bytes, Verify::Signature, false)
+    }
+
     fn sample() -> Made {
         Made {
             // 0 and 3 have one text. 1 is near 0 (6 of 8 rows), 2 shares one band with 0 by chance (2 of 8), 4 is alone.
             texts: vec![10, 11, 12, 10, 13],
+            urls: vec![None, None, Some(1), None, Some(1)],
             signatures: vec![
                 Some(vec![1, 1, 2, 2, 3, 3, 4, 4]),
                 Some(vec![1, 1, 2, 2, 3, 3, 9, 9]),
@@ -354,7 +653,7 @@ mod tests {
 
     #[test]
     fn equal_texts_and_agreeing_signatures_join_and_chance_collisions_do_not() {
-        let found = run(&sample(), u64::MAX);
+        let found = run(&sample(), 1 << 40);
         assert_eq!(found.cluster, [0, 0, 2, 0, 4]);
         assert_eq!(
             found.keeper,
@@ -362,14 +661,14 @@ mod tests {
             "the longest of the tier stays"
         );
         assert_eq!(found.method, [2, 0, 0, 2, 0]);
-        assert_eq!(found.agreeing, [6, 0, 0, 6, 0]);
+        assert_eq!(found.similarity, [0.75, 1.0, 1.0, 0.75, 1.0]);
     }
 
     #[test]
     fn the_most_important_tier_stays_even_if_shorter() {
         let mut made = sample();
         made.ranks[3] = (0, 50);
-        let found = run(&made, u64::MAX);
+        let found = run(&made, 1 << 40);
         assert_eq!(found.keeper[..2], [3, 3]);
         assert_eq!(found.method[0], Method::Exact as u8);
     }
@@ -385,13 +684,15 @@ mod tests {
         };
         let mut made = Made {
             texts: Vec::new(),
+            urls: Vec::new(),
             signatures: Vec::new(),
             ranks: Vec::new(),
         };
         for _ in 0..500 {
             made.texts.push(next(300));
+            made.urls.push((next(3) > 0).then(|| next(900)));
             made.signatures.push(
-                (next(10) > 0).then(|| (0..8).map(|_| u32::try_from(next(3)).unwrap()).collect()),
+                (next(10) > 0).then(|| (0..8).map(|_| u16::try_from(next(3)).unwrap()).collect()),
             );
             made.ranks.push((u8::try_from(next(2)).unwrap(), next(5)));
         }
@@ -400,18 +701,28 @@ mod tests {
             let first = made.texts.iter().position(|t| *t == made.texts[d]).unwrap();
             made.signatures[d] = made.signatures[first].clone();
         }
-        let whole = run(&made, u64::MAX);
-        assert!(
-            whole
-                .keeper
-                .iter()
-                .enumerate()
-                .filter(|(d, k)| *d == **k as usize)
-                .count()
-                < 300
-        );
-        for memory in [1, 100, 4_000] {
-            assert_eq!(run(&made, memory), whole, "memory {memory}");
+        for (verify, url) in [
+            (Verify::Signature, false),
+            (Verify::Jaccard, false),
+            (Verify::Signature, true),
+        ] {
+            let whole = run_with(&made, 1 << 40, verify, url);
+            assert!(
+                whole
+                    .keeper
+                    .iter()
+                    .enumerate()
+                    .filter(|(d, k)| *d == **k as usize)
+                    .count()
+                    < 300
+            );
+            for memory in [1, 100, 4_000] {
+                assert_eq!(
+                    run_with(&made, memory, verify, url),
+                    whole,
+                    "memory {memory}"
+                );
+            }
         }
     }
 
@@ -419,9 +730,86 @@ mod tests {
     fn no_documents_are_no_clusters() {
         let made = Made {
             texts: vec![],
+            urls: vec![],
             signatures: vec![],
             ranks: vec![],
         };
         assert_eq!(run(&made, 1), Clusters::default());
+    }
+
+    #[test]
+    fn equal_addresses_join_whatever_the_texts() {
+        let found = run_with(&sample(), 1 << 40, Verify::Signature, true);
+        assert_eq!(found.cluster, [0, 0, 2, 0, 2]);
+        assert_eq!(found.keeper[2..], [2, 1, 2]);
+        assert_eq!(found.method[4], Method::Url as u8);
+        assert_eq!(found.similarity[4], -1.0);
+    }
+
+    #[test]
+    fn shingles_decide_where_they_are_asked() {
+        // 6 of 10 distinct (place, row) pairs are common to 0 and 1: alike from 0.5 on and not from 0.7 on.
+        let made = sample();
+        let options = ClusterOptions {
+            exact: true,
+            url: false,
+            verify: Verify::Jaccard,
+            similarity: 0.6,
+            memory_bytes: 1 << 20,
+        };
+        let Ok(found) = clusters(&made, &options);
+        assert_eq!(found.cluster, [0, 0, 2, 0, 4]);
+        assert!((found.similarity[0] - 0.6).abs() < 1e-6);
+        let Ok(found) = clusters(
+            &made,
+            &ClusterOptions {
+                similarity: 0.61,
+                ..options
+            },
+        );
+        assert_eq!(found.cluster, [0, 1, 2, 0, 4]);
+    }
+
+    #[test]
+    fn a_copy_without_a_signature_leaves_its_twin_the_word() {
+        // 0 and 3 have one text; 0 has no signature, so 3 speaks for both, and 0 stays as the most important one.
+        let mut made = sample();
+        made.signatures[0] = None;
+        made.ranks[0] = (0, 50);
+        let found = run(&made, 1 << 40);
+        assert_eq!(found.cluster, [0, 0, 2, 0, 4]);
+        assert_eq!(found.keeper[..4], [0, 0, 2, 0]);
+        assert_eq!(found.similarity[1], 0.75);
+    }
+
+    #[test]
+    fn a_hot_bucket_has_a_bounded_number_of_heads() {
+        // All share band 0 and nothing else.
+        let n: u16 = 300;
+        let made = Made {
+            texts: (0..u64::from(n)).collect(),
+            urls: vec![None; usize::from(n)],
+            signatures: (0..n)
+                .map(|d| Some([&[1, 1][..], &[d + 10; 6]].concat()))
+                .collect(),
+            ranks: vec![(1, 1); usize::from(n)],
+        };
+        let found = run(&made, 1 << 40);
+        assert_eq!(found.counts.largest_bucket, 300);
+        assert_eq!(found.counts.unplaced, 300 - 16);
+        assert_eq!(found.counts.compared, 16 * 15 / 2 + (300 - 16) * 16);
+        assert!(
+            found
+                .method
+                .iter()
+                .all(|method| *method == Method::Kept as u8)
+        );
+    }
+
+    #[test]
+    fn jaccard_of_sets() {
+        assert_eq!(jaccard(&[], &[]), 1.0);
+        assert_eq!(jaccard(&[1], &[]), 0.0);
+        assert_eq!(jaccard(&[1, 2, 3], &[2, 3, 4]), 0.5);
     }
 }

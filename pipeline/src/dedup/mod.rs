@@ -6,9 +6,12 @@
 
 pub mod cluster;
 pub mod exact;
+pub mod groups;
+pub mod repeat;
 pub mod shingle;
 pub mod signature;
 pub mod union_find;
+pub mod url;
 mod word_classes;
 pub mod words;
 

@@ -33,6 +33,8 @@ const MOST_BANDS: usize = 1024;
 const MOST_ROWS: usize = 64;
 /// The most words a shingle.
 const MOST_WORDS: usize = 64;
+/// The most characters a shingle.
+const MOST_CHARACTERS: usize = 512;
 
 /// Permutations are padded to this many, so that a kernel meets whole vectors only.
 const LANES: usize = 16;
@@ -46,6 +48,8 @@ const BATCH: usize = 2048;
 pub struct MinHashOptions {
     /// Words a shingle.
     pub shingle_words: usize,
+    /// Characters a shingle, in place of words: for scripts without spaces, and for code, where punctuation counts.
+    pub shingle_characters: Option<usize>,
     /// Bands: more find more pairs.
     pub bands: usize,
     /// Rows a band: more find fewer pairs, and more similar ones.
@@ -56,6 +60,7 @@ impl Default for MinHashOptions {
     fn default() -> Self {
         Self {
             shingle_words: 5,
+            shingle_characters: None,
             bands: 14,
             rows: 8,
         }
@@ -79,11 +84,17 @@ impl MinHasher {
     pub fn new(options: MinHashOptions) -> Result<Self, DedupError> {
         let MinHashOptions {
             shingle_words,
+            shingle_characters,
             bands,
             rows,
         } = options;
         for (key, value, most) in [
             ("shingle-words", shingle_words, MOST_WORDS),
+            (
+                "characters",
+                shingle_characters.unwrap_or(1),
+                MOST_CHARACTERS,
+            ),
             ("bands", bands, MOST_BANDS),
             ("rows", rows, MOST_ROWS),
         ] {
@@ -125,7 +136,11 @@ impl MinHasher {
         Signer {
             hasher: self,
             words: WordHasher::default(),
-            shingler: Shingler::new(self.options.shingle_words),
+            shingler: Shingler::new(
+                self.options
+                    .shingle_characters
+                    .unwrap_or(self.options.shingle_words),
+            ),
             batch: Vec::with_capacity(BATCH),
             minima: vec![u32::MAX; self.multipliers.len()],
         }
@@ -166,8 +181,8 @@ pub struct Signer<'a> {
 }
 
 impl Signer<'_> {
-    /// The signature of `text`: the minima of all permutations over its word shingles in lower case. `None` if
-    /// it has fewer words than a shingle. Memory does not depend on the length of the text.
+    /// The signature of `text`: the minima of all permutations over its shingles in lower case. `None` if it has
+    /// fewer words, or characters, than a shingle. Memory does not depend on the length of the text.
     pub fn sign(&mut self, text: &str) -> Option<&[u32]> {
         let Self {
             hasher,
@@ -176,23 +191,76 @@ impl Signer<'_> {
             batch,
             minima,
         } = self;
-        shingler.clear();
         batch.clear();
         minima.fill(u32::MAX);
         let mut any = false;
-        for_each_word(text, |start, end| {
-            if let Some(shingle) = shingler.push(words.lower_case(text, start, end)) {
-                batch.push(shingle);
-                if batch.len() == BATCH {
-                    hasher.lower(batch, minima);
-                    batch.clear();
-                    any = true;
-                }
+        for_each_shingle(text, hasher.options, words, shingler, |shingle| {
+            batch.push(shingle);
+            if batch.len() == BATCH {
+                hasher.lower(batch, minima);
+                batch.clear();
+                any = true;
             }
         });
         any |= !batch.is_empty();
         hasher.lower(batch, minima);
         any.then(|| &minima[..hasher.permutations()])
+    }
+
+    /// The set of shingles that [`sign`](Self::sign) takes the minima of: distinct, ascending. Empty for a text without
+    /// a signature.
+    pub fn shingles(&mut self, text: &str, into: &mut Vec<u32>) {
+        into.clear();
+        let (options, words, shingler) = (self.hasher.options, &mut self.words, &mut self.shingler);
+        for_each_shingle(text, options, words, shingler, |shingle| into.push(shingle));
+        into.sort_unstable();
+        into.dedup();
+    }
+}
+
+/// Calls `each` with every shingle of a text.
+///
+/// Words are those of [`for_each_word`] in lower case. Characters are taken in lower case one by one, and every run of
+/// white space counts as one space.
+#[inline(always)]
+fn for_each_shingle(
+    text: &str,
+    options: MinHashOptions,
+    words: &mut WordHasher,
+    shingler: &mut Shingler,
+    mut each: impl FnMut(u32),
+) {
+    shingler.clear();
+    if options.shingle_characters.is_none() {
+        for_each_word(text, |start, end| {
+            if let Some(shingle) = shingler.push(words.lower_case(text, start, end)) {
+                each(shingle);
+            }
+        });
+        return;
+    }
+    let mut space = true;
+    for character in text.chars() {
+        if character.is_whitespace() {
+            if !std::mem::replace(&mut space, true)
+                && let Some(shingle) = shingler.push(u64::from(' '))
+            {
+                each(shingle);
+            }
+            continue;
+        }
+        space = false;
+        if character.is_ascii() {
+            if let Some(shingle) = shingler.push(u64::from(character.to_ascii_lowercase())) {
+                each(shingle);
+            }
+        } else {
+            for lower in character.to_lowercase() {
+                if let Some(shingle) = shingler.push(u64::from(lower)) {
+                    each(shingle);
+                }
+            }
+        }
     }
 }
 
@@ -401,6 +469,40 @@ mod tests {
         assert_ne!(
             signer.sign("one two three four five six eight").unwrap(),
             plain
+        );
+    }
+
+    #[test]
+    fn characters_are_shingled_in_lower_case_with_single_spaces() {
+        let options = MinHashOptions {
+            shingle_characters: Some(4),
+            ..MinHashOptions::default()
+        };
+        let hasher = MinHasher::new(options).unwrap();
+        let mut signer = hasher.signer();
+        let plain = signer.sign("let x=1; return x").unwrap().to_vec();
+        let same = signer.sign("  LET\tx=1;\n\n    return x").unwrap();
+        assert_eq!(same, plain);
+        let other = signer.sign("let x=2; return x").unwrap().to_vec();
+        assert_ne!(other, plain);
+        assert_eq!(signer.sign("abc"), None);
+        // Four characters of a script without spaces are a shingle.
+        assert!(signer.sign("\u{0e01}\u{0e02}\u{0e03}\u{0e04}").is_some());
+        let mut shingles = Vec::new();
+        signer.shingles("abcdeabcde", &mut shingles);
+        assert_eq!(shingles.len(), 5, "abcd bcde cdea deab eabc");
+    }
+
+    #[test]
+    fn the_minima_of_the_set_of_shingles_are_the_signature() {
+        let hasher = default_hasher();
+        let text = "a b c d e f g a b c d e f g a b c d e";
+        let mut shingles = Vec::new();
+        hasher.signer().shingles(text, &mut shingles);
+        assert_eq!(shingles.len(), 7);
+        assert_eq!(
+            hasher.signer().sign(text).unwrap(),
+            sign_shingles(&hasher, &shingles)
         );
     }
 

@@ -46,6 +46,19 @@ impl UnionFind {
         }
     }
 
+    /// The smallest id of the set that holds `id`, which must exist, without shortening the way to it: for many threads.
+    #[must_use]
+    pub fn find(&self, id: u32) -> u32 {
+        let mut at = id;
+        loop {
+            let parent = self.parents[at as usize];
+            if parent == at {
+                return at;
+            }
+            at = parent;
+        }
+    }
+
     /// Joins the sets of two ids; returns whether they were apart, `None` if either id does not exist.
     pub fn union(&mut self, left: u32, right: u32) -> Option<bool> {
         let (left, right) = (self.root(left)?, self.root(right)?);

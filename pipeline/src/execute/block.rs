@@ -13,7 +13,7 @@ use crate::dedup::exact;
 use crate::dedup::signature::{MinHasher, Signer};
 use crate::filter::{Filters, Verdict};
 use crate::normalize::Normalize;
-use crate::render::Content;
+use crate::render::{Content, FactFields, Facts};
 
 /// Where a segment of a document ends, whether it is trained on, and whether an end of text follows it.
 type SegmentEnd = (u64, bool, bool);
@@ -52,6 +52,10 @@ pub(super) struct Stages {
     pub(super) normalize: Normalize,
     pub(super) filters: Filters,
     pub(super) hasher: Option<MinHasher>,
+    /// Facts of a document that are looked for; each that is has a column.
+    pub(super) facts: FactFields,
+    /// Whether texts are kept for what comes after.
+    pub(super) keep_texts: bool,
 }
 
 /// A document, or why there is none, with the place it has in its file.
@@ -64,6 +68,8 @@ pub(super) struct Entry {
     pub(super) content: Result<Content, &'static str>,
     /// Fields of its row that go with it, as JSON.
     pub(super) meta: Option<String>,
+    /// What its row says of it.
+    pub(super) facts: Facts,
 }
 
 /// The output of a block, growing.
@@ -72,6 +78,7 @@ pub(super) struct Output {
     file_rows: Vec<u32>,
     parts: Vec<u32>,
     metas: Vec<Option<String>>,
+    facts: Vec<Facts>,
     verdicts: Vec<u8>,
     reasons: Vec<u8>,
     reason_names: Vec<String>,
@@ -80,6 +87,9 @@ pub(super) struct Output {
     group: bool,
     hashes: Vec<u8>,
     checks: Vec<u64>,
+    urls: Vec<u8>,
+    dates: Vec<u64>,
+    qualities: Vec<u64>,
     lengths: Vec<u64>,
     signed: Vec<u32>,
     signatures: Vec<u8>,
@@ -96,6 +106,7 @@ impl Output {
             file_rows: Vec::new(),
             parts: Vec::new(),
             metas: Vec::new(),
+            facts: Vec::new(),
             verdicts: Vec::new(),
             reasons: Vec::new(),
             reason_names: Vec::new(),
@@ -104,6 +115,9 @@ impl Output {
             group,
             hashes: Vec::new(),
             checks: Vec::new(),
+            urls: Vec::new(),
+            dates: Vec::new(),
+            qualities: Vec::new(),
             lengths: Vec::new(),
             signed: Vec::new(),
             signatures: Vec::new(),
@@ -133,6 +147,7 @@ impl Output {
         signer: Option<&mut Signer<'_>>,
         watch: &mut Watch,
     ) {
+        self.facts.clear();
         // Normalized text of each row, and its segments if there are several.
         let texts: Vec<Result<(String, Vec<SegmentEnd>), &'static str>> = batch
             .drain(..)
@@ -140,6 +155,7 @@ impl Output {
                 self.file_rows.push(entry.row);
                 self.parts.push(entry.part);
                 self.metas.push(entry.meta);
+                self.facts.push(entry.facts);
                 let content = entry.content;
                 let mut ends = Vec::new();
                 let text = match content? {
@@ -215,13 +231,33 @@ impl Output {
             self.hashes.extend_from_slice(&hashes.hash.to_le_bytes());
             self.checks.push(hashes.check);
         }
+        let of_survivors = texts.iter().zip(&verdicts).zip(&self.facts);
+        for (_, facts) in
+            of_survivors.filter(|((text, verdict), _)| text.is_ok() && **verdict == Verdict::Keep)
+        {
+            if stages.facts.url.is_some() {
+                // The hash of no address is as good as never 0.
+                self.urls
+                    .extend_from_slice(&facts.url.unwrap_or(0).to_le_bytes());
+            }
+            if stages.facts.date.is_some() {
+                self.dates.push(facts.date);
+            }
+            if stages.facts.quality.is_some() {
+                self.qualities.push(facts.quality);
+            }
+        }
         watch.lap("exact");
         if let (Some(hasher), Some(signer)) = (&stages.hasher, signer) {
             for (i, (text, _)) in survivors().enumerate() {
                 if let Some(signature) = signer.sign(text) {
                     let start = self.signatures.len();
-                    self.signatures
-                        .extend(signature.iter().flat_map(|hash| hash.to_le_bytes()));
+                    // The lower half of each minimum: of two that differ, one in 65,536 has the same.
+                    self.signatures.extend(
+                        signature
+                            .iter()
+                            .flat_map(|minimum| (*minimum as u16).to_le_bytes()),
+                    );
                     let check = xxhash_rust::xxh3::xxh3_64(&self.signatures[start..]);
                     self.signatures.extend_from_slice(&check.to_le_bytes());
                     hasher
@@ -242,7 +278,9 @@ impl Output {
                     .map(|(end, trained, ends)| (document, *end, *trained, *ends)),
             );
             self.lengths.push(text.len() as u64);
-            self.texts.extend_from_slice(text.as_bytes());
+            if stages.keep_texts {
+                self.texts.extend_from_slice(text.as_bytes());
+            }
         }
         watch.lap("write");
     }
@@ -279,6 +317,16 @@ impl Output {
         }
         sections.push("hashes", std::mem::take(&mut self.hashes));
         sections.push("checks", column_u64(self.checks.drain(..)));
+        // Left out where they would be empty: a block says what its dataset's render asks for.
+        if !self.urls.is_empty() {
+            sections.push("urls", std::mem::take(&mut self.urls));
+        }
+        if !self.dates.is_empty() {
+            sections.push("dates", column_u64(self.dates.drain(..)));
+        }
+        if !self.qualities.is_empty() {
+            sections.push("qualities", column_u64(self.qualities.drain(..)));
+        }
         sections.push("lengths", column_u64(self.lengths.drain(..)));
         sections.push("signed", column_u32(self.signed.drain(..)));
         sections.push("signatures", std::mem::take(&mut self.signatures));

@@ -11,6 +11,7 @@ use super::extract::Extracted;
 use super::identity::Identities;
 use super::resolve::Survivors;
 use super::store::{SectionFile, Sections, Store, StoreError, column_u32, column_u64};
+use super::texts::Texts;
 use crate::dedup::cluster::{Clusters, Method, Ordinal};
 use crate::digest::Digest;
 use crate::plan::{BYTES_VERSION, Plan};
@@ -75,12 +76,8 @@ pub(super) fn encode(
     };
     let kept: Vec<Vec<Ordinal>> = (0..survivors.blocks.len())
         .map(|b| {
-            let first = survivors.blocks[b].first;
-            let end = survivors
-                .blocks
-                .get(b + 1)
-                .map_or(survivors.lengths.len(), |next| next.first as usize);
-            (first..u32::try_from(end).expect("ordinals are 32 bits"))
+            survivors.blocks[b]
+                .ordinals()
                 .filter(|d| clusters.method[*d as usize] == Method::Kept as u8)
                 .collect()
         })
@@ -153,17 +150,15 @@ pub(super) fn texts(
     most_bytes: u64,
 ) -> Result<Vec<String>, StoreError> {
     let kept = |d: Ordinal| clusters.method[d as usize] == Method::Kept as u8;
-    let n = u32::try_from(survivors.lengths.len()).expect("ordinals are 32 bits");
-    let total: u64 = (0..n)
+    let total: u64 = (0..survivors.own())
         .filter(|d| kept(*d))
         .map(|d| survivors.lengths[d as usize])
         .sum();
     let share = (most_bytes as f64 / total.max(1) as f64).min(1.0);
     let mut chosen = Vec::new();
-    for (b, block) in survivors.blocks.iter().enumerate() {
+    for block in &survivors.blocks {
         let texts = Texts::read(&block.file)?;
-        let end = survivors.blocks.get(b + 1).map_or(n, |next| next.first);
-        for d in (block.first..end).filter(|d| kept(*d)) {
+        for d in block.ordinals().filter(|d| kept(*d)) {
             let hash = xxhash_rust::xxh3::xxh3_64(identities.of(d).as_bytes());
             if (hash as f64 / u64::MAX as f64) < share {
                 chosen.push(texts.get(d - block.first)?.to_owned());
@@ -171,53 +166,6 @@ pub(super) fn texts(
         }
     }
     Ok(chosen)
-}
-
-/// The texts of a block's survivors.
-struct Texts {
-    path: std::path::PathBuf,
-    all: String,
-    ends: Vec<usize>,
-}
-
-impl Texts {
-    fn read(block: &SectionFile) -> Result<Self, StoreError> {
-        let damaged = |what: &str| StoreError::Damaged {
-            file: block.path().to_path_buf(),
-            what: what.to_owned(),
-        };
-        let mut ends = Vec::new();
-        let mut at = 0usize;
-        for length in block.read_u64("lengths")? {
-            let length = usize::try_from(length).map_err(|_| damaged("its texts are too long"))?;
-            at = at
-                .checked_add(length)
-                .ok_or_else(|| damaged("its texts are too long"))?;
-            ends.push(at);
-        }
-        // The size is our own record of what was compressed, so a damaged frame cannot ask for more.
-        let bytes = zstd::bulk::decompress(&block.read("texts")?, at)?;
-        let all = String::from_utf8(bytes).map_err(|_| damaged("its texts are not UTF-8"))?;
-        Ok(Self {
-            path: block.path().to_path_buf(),
-            all,
-            ends,
-        })
-    }
-
-    fn get(&self, document: u32) -> Result<&str, StoreError> {
-        let at = document as usize;
-        let start = if at == 0 {
-            Some(0)
-        } else {
-            self.ends.get(at - 1).copied()
-        };
-        let text = start.and_then(|start| self.all.get(start..*self.ends.get(at)?));
-        text.ok_or_else(|| StoreError::Damaged {
-            file: self.path.clone(),
-            what: "it has fewer texts than it says".to_owned(),
-        })
-    }
 }
 
 fn run(

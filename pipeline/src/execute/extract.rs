@@ -20,7 +20,7 @@ use crate::filter::Filters;
 use crate::plan::{BYTES_VERSION, Plan, PlannedDataset, Unit};
 use crate::progress::{Event, Progress, Stage};
 use crate::read::{self, Block, BlockSource, ReadError, ReadOptions};
-use crate::render::{Content, Render, RenderFault};
+use crate::render::{Content, Facts, Render, RenderFault};
 use crate::source::{Location, PlannedFile};
 
 /// Why a row is no document whose part of the file is damaged.
@@ -187,7 +187,8 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn key(&self, part: &str, index: u64) -> Digest {
-        let options = self.plan.recipe.extract_options(&self.dataset.filter);
+        let recipe = &self.plan.recipe;
+        let options = recipe.extract_options(&self.dataset.profile, &self.dataset.filter);
         Digest::of_value(&(
             "extract",
             BYTES_VERSION,
@@ -199,6 +200,7 @@ impl Job<'_> {
             &self.dataset.read,
             &self.dataset.render,
             options,
+            self.plan.keep_texts,
         ))
     }
 
@@ -331,17 +333,16 @@ impl Worker {
         store: &Store,
     ) -> Result<Result<(BlockCounters, Receipt), ReadError>, StoreError> {
         let plan = job.plan;
-        let near = plan.recipe.dedup.near.as_ref();
+        let render = Render::new(&job.dataset.render).expect("the plan checked the render table");
         let stages = Stages {
+            facts: render.fact_fields().clone(),
+            keep_texts: plan.keep_texts,
             normalize: plan.recipe.normalize,
             filters: Filters::new(&job.dataset.filter).expect("the plan checked the profiles"),
-            hasher: near.map(|near| {
-                MinHasher::new(near.minhash()).expect("the plan checked the signature's shape")
-            }),
+            hasher: super::texts::hasher(plan, &job.dataset.profile),
         };
         let hasher = stages.hasher.as_ref().filter(|_| job.dataset.near);
         let mut signer = hasher.map(MinHasher::signer);
-        let render = Render::new(&job.dataset.render).expect("the plan checked the render table");
         let mut out = Output::new(&stages, job.unit.is_group());
         let mut batch: Vec<Entry> = Vec::new();
         let mut weight = 0;
@@ -361,11 +362,13 @@ impl Worker {
                             part: 0,
                             content: Err(fault.reason()),
                             meta: None,
+                            facts: Facts::default(),
                         }),
                         Ok(fields) => {
                             let meta = render.meta(&fields);
+                            let facts = render.facts(&fields);
                             let documents = render.render_all(fields);
-                            weight += push(&mut batch, place(row), documents, meta);
+                            weight += push(&mut batch, place(row), documents, meta, facts);
                         }
                     }
                     if weight >= BATCH_BYTES {
@@ -396,6 +399,7 @@ impl Worker {
                                 part: 0,
                                 content: Err(UNREADABLE),
                                 meta: None,
+                                facts: Facts::default(),
                             },
                         ));
                     }
@@ -419,11 +423,12 @@ impl Worker {
                                 part: 0,
                                 content: Err(reason),
                                 meta: None,
+                                facts: Facts::default(),
                             });
                             Vec::new()
                         }
                     };
-                    weight += push(&mut batch, row, documents, None);
+                    weight += push(&mut batch, row, documents, None, Facts::default());
                     if weight >= BATCH_BYTES {
                         watch.lap("read");
                         out.take(
@@ -630,6 +635,7 @@ fn push(
     row: u32,
     documents: Vec<Result<Content, RenderFault>>,
     meta: Option<String>,
+    facts: Facts,
 ) -> usize {
     let several = documents.len() > 1;
     let mut weight = 0;
@@ -640,6 +646,7 @@ fn push(
             part: if several { part } else { 0 },
             content: content.map_err(|fault| fault.reason()),
             meta: meta.clone(),
+            facts,
         });
     }
     weight

@@ -17,7 +17,7 @@ use super::pack::{Order, PackedShard};
 use super::resolve::Survivors;
 use super::store::{SectionFile, Store, StoreError};
 use super::tables::{DocumentRow, DocumentsWriter, DuplicateRow, DuplicatesWriter};
-use crate::dedup::cluster::{Clusters, Method};
+use crate::dedup::cluster::{Clusters, Method, Ordinal};
 use crate::digest::Digest;
 use crate::plan::{Plan, PlannedDataset};
 use crate::progress::Stage;
@@ -32,6 +32,9 @@ pub enum FinishError {
     /// A table.
     #[error("a table of the build could not be written: {0}")]
     Table(#[from] ParquetError),
+    /// A table of another build.
+    #[error("a build that this one is compared with: {0}")]
+    Other(#[from] crate::documents::TableError),
     /// The counts do not add up: a fault of this program.
     #[error(
         "the counts of dataset {dataset} do not balance; nothing was published, please report it"
@@ -49,9 +52,11 @@ impl FinishError {
     /// The exit code it ends with.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Store(StoreError::Io(_)) | Self::Table(_) => crate::exit::RETRIABLE,
+            Self::Store(StoreError::Io(_))
+            | Self::Table(_)
+            | Self::Other(crate::documents::TableError::Io(_)) => crate::exit::RETRIABLE,
             Self::Format(error) if error.is_io() => crate::exit::RETRIABLE,
-            Self::Store(_) | Self::Format(_) => crate::exit::INTEGRITY,
+            Self::Store(_) | Self::Format(_) | Self::Other(_) => crate::exit::INTEGRITY,
             Self::Unbalanced { .. } => crate::exit::PERMANENT,
         }
     }
@@ -120,15 +125,17 @@ pub(super) fn finish(
     }
     let mut names = Vec::new();
     let mut tables = Vec::new();
-    for name in ["documents.parquet", "duplicates.parquet"] {
-        let path = aside.join(name);
+    let index = super::index::write(parts, &aside)?;
+    let written = ["documents.parquet", "duplicates.parquet"].map(str::to_owned);
+    for name in written.into_iter().chain(index) {
+        let path = aside.join(&name);
         tables.push(FileEntry {
-            path: name.to_owned(),
+            path: name.clone(),
             bytes: fs_err::metadata(&path)?.len(),
             sha256: Digest::of_file(&path)?.hex(),
         });
-        fs_err::rename(&path, folder.join(name))?;
-        names.push(name.to_owned());
+        fs_err::rename(&path, folder.join(&name))?;
+        names.push(name);
     }
     fs_err::remove_dir(&aside)?;
     let tokenizer = fs_err::read(&parts.plan.tokenizer)?;
@@ -188,12 +195,7 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
     let mut tallies = vec![Tally::default(); plan.datasets.len()];
     let mut documents = DocumentsWriter::create(&folder.join("documents.parquet"))?;
     let mut duplicates = DuplicatesWriter::create(&folder.join("duplicates.parquet"))?;
-    let hashes = plan
-        .recipe
-        .dedup
-        .near
-        .as_ref()
-        .map_or(1, |near| near.bands * near.rows) as f32;
+    let others = Others::of(parts)?;
     let mut sizes = vec![0u32; clusters.cluster.len()];
     for root in &clusters.cluster {
         sizes[*root as usize] += 1;
@@ -291,27 +293,34 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
                             of_split.text_bytes += bytes[at];
                         }
                     } else {
-                        let exact = clusters.method[d] == Method::Exact as u8;
-                        let method = if exact { "exact" } else { "near" };
-                        let similarity = if exact {
-                            1.0
-                        } else {
-                            f32::from(clusters.agreeing[d]) / hashes
-                        };
+                        let method = Method::name(clusters.method[d]).unwrap_or("exact");
+                        let similarity = Some(clusters.similarity[d]).filter(|s| *s >= 0.0);
                         (out.verdict, out.reason) = ("duplicate", Some(method));
-                        out.kept = Some(identities.row(clusters.keeper[d]));
-                        out.similarity = Some(similarity);
+                        out.similarity = similarity;
+                        let keeper = clusters.keeper[d];
+                        let own;
+                        let kept: &str = if keeper < survivors.own() {
+                            out.kept = Some(identities.row(keeper));
+                            own = identities.of(keeper);
+                            &own
+                        } else {
+                            let other = others.get(keeper);
+                            (out.kept, out.kept_build) =
+                                (Some(other.row), Some(other.build.as_str()));
+                            &other.id
+                        };
                         *tally
                             .funnel
                             .duplicates
                             .entry(method.to_owned())
                             .or_default() += count;
-                        let kept = identities.of(clusters.keeper[d]);
                         duplicates.push(&DuplicateRow {
                             dropped: &id,
-                            kept: &kept,
+                            kept,
+                            kept_build: out.kept_build,
                             similarity,
                             method,
+                            cluster: identities.row(clusters.cluster[d]),
                             cluster_documents: size,
                         })?;
                     }
@@ -324,6 +333,58 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
     documents.finish()?;
     duplicates.finish()?;
     Ok(tallies)
+}
+
+/// A document of another build that stays instead of one of this build.
+struct OtherDocument {
+    build: String,
+    row: u64,
+    id: String,
+}
+
+/// The documents of other builds that stay instead of some of this build's.
+struct Others(BTreeMap<Ordinal, OtherDocument>);
+
+impl Others {
+    fn of(parts: &Parts<'_>) -> Result<Self, FinishError> {
+        let survivors = parts.survivors;
+        let keepers = parts.clusters.keeper.iter().copied();
+        let mut wanted: Vec<Ordinal> = keepers.filter(|k| *k >= survivors.own()).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        // Parts of all builds are counted in one go.
+        let builds: Vec<usize> = (0..)
+            .zip(&parts.plan.against)
+            .flat_map(|(number, build)| std::iter::repeat_n(number, build.parts.len()))
+            .collect();
+        let mut by_build: BTreeMap<usize, Vec<(Ordinal, u64)>> = BTreeMap::new();
+        let mut rows: (usize, Vec<u64>) = (usize::MAX, Vec::new());
+        for document in wanted {
+            let (part, local) = survivors.locate_other(document);
+            if rows.0 != part {
+                rows = (part, survivors.other(part).read_u64(super::index::ROWS)?);
+            }
+            let of_build = by_build.entry(builds[part]).or_default();
+            of_build.push((document, rows.1[local as usize]));
+        }
+        let mut all = BTreeMap::new();
+        for (number, documents) in by_build {
+            let build = &parts.plan.against[number];
+            let mut rows: Vec<u64> = documents.iter().map(|(_, row)| *row).collect();
+            rows.sort_unstable();
+            let mut found = crate::documents::ids_of(&build.folder, &rows)?;
+            for (document, row) in documents {
+                let id = found.remove(&row).unwrap_or_default();
+                let build = build.name.clone();
+                all.insert(document, OtherDocument { build, row, id });
+            }
+        }
+        Ok(Self(all))
+    }
+
+    fn get(&self, document: Ordinal) -> &OtherDocument {
+        &self.0[&document]
+    }
 }
 
 fn manifest(

@@ -10,16 +10,23 @@
 
 mod block;
 mod cpu;
+pub mod dedup;
 mod encode;
 mod extract;
 mod fetch;
 mod files;
 mod finish;
 mod identity;
+pub(crate) mod index;
+mod note;
 mod pack;
+mod reread;
 mod resolve;
+mod shingles;
+mod spill;
 pub mod store;
 mod tables;
+mod texts;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -34,6 +41,8 @@ use crate::plan::Plan;
 use crate::progress::{Event, Progress, Stage};
 use crate::tokenize::{TokenizeError, Tokenizer};
 pub use extract::Fault;
+pub use note::{BuildTexts, Note};
+pub(crate) use resolve::BYTES_A_DOCUMENT;
 pub use resolve::ResolveCounters;
 use store::{Store, StoreError};
 
@@ -259,7 +268,12 @@ fn run(
         }
     }
     let folder = &options.shards.join(&title.name);
-    let survivors = resolve::Survivors::load(plan, &extracted, store, options.memory_bytes, stop)?;
+    let texts = texts::StoredTexts {
+        plan,
+        extracted: &extracted,
+    };
+    let survivors =
+        resolve::Survivors::load(plan, &extracted, store, &texts, options.memory_bytes, stop)?;
     if survivors.lengths.is_empty() {
         return Err(BuildError::Empty(why_empty(&extracted)));
     }
@@ -311,7 +325,14 @@ fn run(
         tokenizer: &tokenizer,
     };
     // Before the manifest, which is last: a build that is there has its note.
-    note_uses(store, &title.name)?;
+    let blocks = extracted.blocks.iter();
+    let note = Note {
+        used: store.used(),
+        blocks: blocks
+            .map(|block| (block.receipt.key, block.counters.rows))
+            .collect(),
+    };
+    note.write(store.root(), &title.name)?;
     let manifest = finish::finish(&parts, folder, store)?;
     progress.event(&Event::Advanced {
         stage: Stage::Finish,
@@ -356,8 +377,12 @@ pub fn texts(
         if !extracted.faults.is_empty() {
             return Err(BuildError::BadFiles(extracted.faults));
         }
+        let texts = texts::StoredTexts {
+            plan,
+            extracted: &extracted,
+        };
         let survivors =
-            resolve::Survivors::load(plan, &extracted, &store, options.memory_bytes, stop)?;
+            resolve::Survivors::load(plan, &extracted, &store, &texts, options.memory_bytes, stop)?;
         let (clusters, _) = resolve::resolve(
             plan,
             &extracted,
@@ -404,13 +429,29 @@ fn why_empty(extracted: &extract::Extracted) -> String {
     format!("the rules took {}", most.join(", "))
 }
 
-/// Notes which intermediates a build stands on, so that garbage collection knows what is still of use.
-fn note_uses(store: &Store, name: &str) -> Result<(), BuildError> {
-    let folder = store.root().join("builds");
-    fs_err::create_dir_all(&folder)?;
-    let bytes = serde_json::to_vec(&store.used()).expect("names and digests are plain data");
-    andromeda_format::write_atomic(&folder.join(format!("{name}.json")), &bytes)?;
-    Ok(())
+/// How fast the parts of the extract stage went.
+fn rates_of_extract(extracted: &extract::Extracted) -> Vec<Rate> {
+    let mut seconds: BTreeMap<&str, f64> = BTreeMap::new();
+    for block in &extracted.blocks {
+        for (part, spent) in &block.receipt.seconds {
+            *seconds.entry(part).or_default() += spent;
+        }
+    }
+    let bytes = extracted
+        .blocks
+        .iter()
+        .map(|block| block.counters.bytes)
+        .sum();
+    ["read", "normalize", "exact", "signature", "write"]
+        .into_iter()
+        .filter_map(|part| {
+            Some(Rate {
+                part: part.to_owned(),
+                bytes,
+                seconds: *seconds.get(part)?,
+            })
+        })
+        .collect()
 }
 
 fn rates(

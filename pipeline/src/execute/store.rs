@@ -185,11 +185,7 @@ impl Store {
     }
 
     fn path(&self, stage: Stage, key: Digest, extension: &str) -> PathBuf {
-        let name = key.hex();
-        self.root
-            .join(stage.name())
-            .join(&name[..2])
-            .join(format!("{name}.{extension}"))
+        data_path(&self.root, stage, key).with_extension(extension)
     }
 
     /// Where the output of a task is.
@@ -253,6 +249,21 @@ impl Store {
             sha256: sha2::Digest::new(),
             bytes: 0,
         })
+    }
+
+    /// A file without a name, for what is needed during this run alone.
+    pub fn scratch(&self) -> Result<std::fs::File, StoreError> {
+        let path = self
+            .root
+            .join("attempts")
+            .join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        let file = fs_err::OpenOptions::new()
+            .create_new(true)
+            .read(true)
+            .write(true)
+            .open(&path)?;
+        fs_err::remove_file(&path)?;
+        Ok(file.into_file())
     }
 
     /// Commits an attempt: from here on the task is done.
@@ -354,6 +365,13 @@ impl Drop for Store {
             let _ = fs_err::remove_file(entry.path());
         }
     }
+}
+
+/// Where the output of a task is in the work folder `root`.
+pub fn data_path(root: &Path, stage: Stage, key: Digest) -> PathBuf {
+    let name = key.hex();
+    let folder = root.join(stage.name()).join(&name[..2]);
+    folder.join(format!("{name}.data"))
 }
 
 /// Process id of whoever builds in a work folder now.

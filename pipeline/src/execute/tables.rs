@@ -41,7 +41,9 @@ pub(super) struct DocumentRow<'a> {
     pub cluster_documents: Option<u32>,
     /// Row of the copy that was kept instead of it.
     pub kept: Option<u64>,
-    /// Share of equal hashes between the two; 1 for equal texts.
+    /// The build whose table has that row, if it is another one.
+    pub kept_build: Option<&'a str>,
+    /// How alike the two are; 1 for equal texts.
     pub similarity: Option<f32>,
     /// `train`, `val` or `test`.
     pub split: Option<&'a str>,
@@ -62,10 +64,14 @@ pub(super) struct DuplicateRow<'a> {
     pub dropped: &'a str,
     /// Id of the one that was kept.
     pub kept: &'a str,
-    /// Share of equal hashes between the two; 1 for equal texts.
-    pub similarity: f32,
-    /// `exact` or `near`.
+    /// The build that it is in, if that is another one.
+    pub kept_build: Option<&'a str>,
+    /// How alike the two are; 1 for equal texts. Nothing where one of them has no signature.
+    pub similarity: Option<f32>,
+    /// `exact`, `near` or `url`.
     pub method: &'a str,
+    /// Row of the first document of their cluster.
+    pub cluster: u64,
     /// Documents in their cluster.
     pub cluster_documents: u32,
 }
@@ -104,6 +110,7 @@ pub(super) struct DocumentsWriter {
     cluster: UInt64Builder,
     cluster_documents: UInt32Builder,
     kept: UInt64Builder,
+    kept_build: Words,
     similarity: Float32Builder,
     split: Words,
     shard: Words,
@@ -127,6 +134,7 @@ impl DocumentsWriter {
             field("cluster", DataType::UInt64, true),
             field("cluster_documents", DataType::UInt32, true),
             field("kept", DataType::UInt64, true),
+            field("kept_build", word(), true),
             field("similarity", DataType::Float32, true),
             field("split", word(), true),
             field("shard", word(), true),
@@ -149,6 +157,7 @@ impl DocumentsWriter {
             cluster: UInt64Builder::new(),
             cluster_documents: UInt32Builder::new(),
             kept: UInt64Builder::new(),
+            kept_build: Words::new(),
             similarity: Float32Builder::new(),
             split: Words::new(),
             shard: Words::new(),
@@ -170,6 +179,7 @@ impl DocumentsWriter {
         self.cluster.append_option(row.cluster);
         self.cluster_documents.append_option(row.cluster_documents);
         self.kept.append_option(row.kept);
+        self.kept_build.append_option(row.kept_build);
         self.similarity.append_option(row.similarity);
         self.split.append_option(row.split);
         self.shard.append_option(row.shard);
@@ -197,6 +207,7 @@ impl DocumentsWriter {
             Arc::new(self.cluster.finish()),
             Arc::new(self.cluster_documents.finish()),
             Arc::new(self.kept.finish()),
+            Arc::new(self.kept_build.finish()),
             Arc::new(self.similarity.finish()),
             Arc::new(self.split.finish()),
             Arc::new(self.shard.finish()),
@@ -222,8 +233,10 @@ pub(super) struct DuplicatesWriter {
     rows: usize,
     dropped: StringBuilder,
     kept: StringBuilder,
+    kept_build: Words,
     similarity: Float32Builder,
     method: Words,
+    cluster: UInt64Builder,
     cluster_documents: UInt32Builder,
 }
 
@@ -233,8 +246,10 @@ impl DuplicatesWriter {
         let schema = Arc::new(Schema::new(vec![
             Field::new("dropped", DataType::Utf8, false),
             Field::new("kept", DataType::Utf8, false),
-            Field::new("similarity", DataType::Float32, false),
+            Field::new("kept_build", word(), true),
+            Field::new("similarity", DataType::Float32, true),
             Field::new("method", word(), false),
+            Field::new("cluster", DataType::UInt64, false),
             Field::new("cluster_documents", DataType::UInt32, false),
         ]));
         Ok(Self {
@@ -247,8 +262,10 @@ impl DuplicatesWriter {
             rows: 0,
             dropped: StringBuilder::new(),
             kept: StringBuilder::new(),
+            kept_build: Words::new(),
             similarity: Float32Builder::new(),
             method: Words::new(),
+            cluster: UInt64Builder::new(),
             cluster_documents: UInt32Builder::new(),
         })
     }
@@ -257,8 +274,10 @@ impl DuplicatesWriter {
     pub(super) fn push(&mut self, row: &DuplicateRow<'_>) -> Result<(), ParquetError> {
         self.dropped.append_value(row.dropped);
         self.kept.append_value(row.kept);
-        self.similarity.append_value(row.similarity);
+        self.kept_build.append_option(row.kept_build);
+        self.similarity.append_option(row.similarity);
         self.method.append_value(row.method);
+        self.cluster.append_value(row.cluster);
         self.cluster_documents.append_value(row.cluster_documents);
         self.rows += 1;
         if self.rows == BATCH_ROWS {
@@ -273,8 +292,10 @@ impl DuplicatesWriter {
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.dropped.finish()),
             Arc::new(self.kept.finish()),
+            Arc::new(self.kept_build.finish()),
             Arc::new(self.similarity.finish()),
             Arc::new(self.method.finish()),
+            Arc::new(self.cluster.finish()),
             Arc::new(self.cluster_documents.finish()),
         ];
         self.writer

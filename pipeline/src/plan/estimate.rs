@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::{Plan, PlanError, PlannedDataset, Unit};
-use crate::execute::store;
+use crate::execute::{BYTES_A_DOCUMENT, store};
 use crate::fetch::{HubOptions, free_bytes};
 use crate::read::{Compression, FileFormat};
 
@@ -138,7 +138,7 @@ impl Plan {
             .dedup
             .near
             .as_ref()
-            .map_or(0, |near| (near.bands * (near.rows * 4 + 8)) as u64);
+            .map_or(0, |near| (near.bands * (near.rows * 2 + 8)) as u64);
         estimate.disk_bytes =
             text_bytes / 3 + estimate.documents * (signatures + 64) + estimate.tokens * width * 2;
         estimate.times = self.times(&estimate, text_bytes, threads);
@@ -149,8 +149,8 @@ impl Plan {
         let blocks = self.datasets.iter().map(|d| d.read.block_bytes as u64);
         let block = blocks.max().unwrap_or(0);
         let workers = threads as u64 * (5 * block + (16 << 20));
-        // Resolve holds a hash, a length, a place and a parent per document, and one band's keys at a time.
-        let documents = estimate.documents * 120;
+        let others: u64 = self.against.iter().map(|build| build.documents).sum();
+        let documents = (estimate.documents + others) * BYTES_A_DOCUMENT;
         // A shard is put together in memory.
         let width = 2;
         let shard = self.recipe.shard.tokens.min(estimate.tokens + 1) * width * 3;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::bytes::Bytes;
 use super::error::utf8;
 use super::rows::{Cut, RowBuffer};
-use super::{Content, EachRow, Projection, ReadError, Row, RowFault};
+use super::{Content, EachRaw, EachRow, Projection, ReadError, Row, RowFault};
 
 /// Rows that are JSON texts.
 pub(super) struct JsonRows {
@@ -45,6 +45,16 @@ impl Content for JsonRows {
         }
         Ok(())
     }
+
+    fn raw(&self, each: &mut EachRaw<'_>) -> bool {
+        self.rows.iter().for_each(|(_, bytes)| each(bytes));
+        true
+    }
+}
+
+pub(super) fn field_of(row: &[u8], field: &str) -> Option<Value> {
+    let projection = Projection::new(Some(&[field.to_owned()]));
+    parse(row, &projection).ok()?.remove(field)
 }
 
 fn parse(bytes: &[u8], projection: &Projection) -> Result<Row, RowFault> {

@@ -10,6 +10,7 @@
 //! says. No reader runs anything that a file holds, writes a path that a file names, or trusts a size that a file declares.
 
 mod bytes;
+mod copy;
 mod delimited;
 mod error;
 mod json;
@@ -28,6 +29,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use copy::copy_parquet;
 pub use error::{ReadError, RowFault};
 pub use options::{Compression, FileFormat, ReadOptions};
 pub use sample::{PARQUET_TAIL_BYTES, Share, parquet_extents, parquet_footer_bytes, sampled};
@@ -101,6 +103,11 @@ impl Block {
         }
     }
 
+    /// Calls `each` with the bytes of every row in order; `false`, and no call, where the format has no such thing.
+    pub fn raw(&self, each: &mut EachRaw<'_>) -> bool {
+        self.content.raw(each)
+    }
+
     /// Calls `each` for every row in order, with the row's number in its file.
     ///
     /// # Errors
@@ -116,6 +123,19 @@ trait Content: Send + Sync {
     fn rows(&self) -> u64;
     fn bytes(&self) -> usize;
     fn decode(&self, first_row: u64, each: &mut EachRow<'_>) -> Result<(), ReadError>;
+    /// Calls `each` with the bytes of every row in order, or why it has none; `false` where rows are no stretches of bytes.
+    fn raw(&self, _each: &mut EachRaw<'_>) -> bool {
+        false
+    }
+}
+
+/// What [`Block::raw`] calls for each row: its bytes, without the end of the line, or why it has none.
+pub type EachRaw<'a> = dyn FnMut(Result<&[u8], RowFault>) + 'a;
+
+/// One top-level field of a row of JSON Lines; `None` where the row has no such field or is no object.
+#[must_use]
+pub fn field_of(row: &[u8], field: &str) -> Option<serde_json::Value> {
+    json::field_of(row, field)
 }
 
 /// The top-level fields a row keeps; all of them when there is no list.

@@ -174,7 +174,7 @@ fn with_views(field: &FieldRef) -> FieldRef {
 }
 
 /// Runs foreign code; a panic becomes its message.
-fn fenced<T>(foreign: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub(super) fn fenced<T>(foreign: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(foreign)).unwrap_or_else(|panic| {
         let message = panic.downcast_ref::<&str>().copied();
         let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));

@@ -7,6 +7,7 @@
 
 mod chat;
 mod content;
+mod facts;
 mod field;
 mod html;
 mod options;
@@ -23,6 +24,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 pub use content::{Content, Role, Segment, Step, Turn};
+pub use facts::{FactFields, Facts};
 pub use options::{
     Exchange, Instruction, Preference, Process, RenderOptions, Roles, Transcript, Tree, TreePaths,
     Turns, default_roles,
@@ -196,6 +198,7 @@ pub struct Render {
     /// The line between documents, and the field that it stands in.
     between: Option<(Path, String)>,
     meta: Vec<String>,
+    facts: FactFields,
 }
 
 impl Render {
@@ -214,13 +217,15 @@ impl Render {
             form,
             between: field.zip(options.between.clone()),
             meta: options.meta.clone(),
+            facts: FactFields::new(options),
         })
     }
 
     /// The top-level fields that rows need, sorted: the projection for the reader.
     #[must_use]
     pub fn fields(&self) -> Vec<String> {
-        let mut fields: BTreeSet<String> = self.meta.iter().cloned().collect();
+        let named = self.meta.iter().chain(self.facts.names());
+        let mut fields: BTreeSet<String> = named.cloned().collect();
         match &self.form {
             Form::Text { field, .. } => {
                 fields.insert(field.top().to_owned());
@@ -253,6 +258,18 @@ impl Render {
             .filter_map(|name| Some((name.clone(), row.get(name)?.clone())))
             .collect();
         (!kept.is_empty()).then(|| Value::Object(kept).to_string())
+    }
+
+    /// The fields that hold facts of a document.
+    #[must_use]
+    pub fn fact_fields(&self) -> &FactFields {
+        &self.facts
+    }
+
+    /// What a row says of its documents besides their text.
+    #[must_use]
+    pub fn facts(&self, row: &Row) -> Facts {
+        self.facts.of(row)
     }
 
     /// The documents that a row makes: one or several, or one reason why there is none. Never empty.

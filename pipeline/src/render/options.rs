@@ -80,6 +80,15 @@ pub struct RenderOptions {
     /// Top-level fields that the document keeps beside its content, such as `url`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub meta: Vec<String>,
+    /// A top-level field with the document's address, for `[dedup] url`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// A top-level field with its date, for `[dedup] keep = "newest"`: RFC 3339, or seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
+    /// A top-level field with a number, for `[dedup] keep = "highest-quality"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality: Option<String>,
 }
 
 /// The role that a speaker's name stands for.
