@@ -28,7 +28,8 @@ FAST = ["orjson==3.13.0", "xxhash==3.8.2"]
 PEERS = {
     "exact-python": ("exact", "whole", FAST),
     "datatrove-exact": ("exact", "prefix", ["datatrove[io,processing]==0.10.1", "spacy==3.8.18"]),
-    "dolma": ("exact", "prefix", ["dolma==1.2.1"]),
+    # boto3: the only one that its s3fs allows; the resolver takes very long to find that.
+    "dolma": ("exact", "prefix", ["dolma==1.2.1", "boto3==1.28.17"]),
     "rensa": ("near", "whole", ["rensa==0.5.0", *FAST]),
     "rensa-matrix": ("near", "whole", ["rensa==0.5.0", *FAST]),
     "datasketch": ("near", "whole", ["datasketch==2.0.0", *FAST]),
@@ -40,6 +41,7 @@ OURS = {
     "andromeda": ("exact", "whole", ["--exact-only"]),
     "andromeda, 1 thread, near": ("near", "whole", ["--threads", "1"]),
     "andromeda, near": ("near", "whole", []),
+    "andromeda, 1 thread, by signature, near": ("near", "whole", ["--verify", "signature", "--threads", "1"]),
     "andromeda, 1 thread, prefix": ("exact", "prefix", ["--exact-only", "--threads", "1"]),
     "andromeda, 1 thread, near, prefix": ("near", "prefix", ["--threads", "1"]),
 }
