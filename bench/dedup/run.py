@@ -164,7 +164,7 @@ def kept(out):
         return int(number.read_text())
     lines = 0
     for file in out.rglob("*.jsonl"):
-        if not {"work", "logs", "cache"} & set(file.relative_to(out).parts):
+        if not {"work", "logs", "cache", "documents", "attributes"} & set(file.relative_to(out).parts):
             with open(file, "rb") as content:
                 lines += sum(block.count(b"\n") for block in iter(lambda: content.read(1 << 20), b""))
     return lines
