@@ -49,6 +49,8 @@ YARDSTICK = {"exact": "andromeda, 1 thread", "near": "andromeda, 1 thread, near"
 
 
 def main():
+    if sys.version_info < (3, 11):
+        sys.exit("error: Python 3.11 or later is needed; the peers were chosen for 3.11")
     files = [Path(file) for file in os.environ.get("CORPUS", "").split(",") if file]
     missing = [str(file) for file in files if not file.is_file()]
     if not files or missing:
@@ -88,7 +90,7 @@ def our_jobs():
         cargo = os.environ.get("CARGO") or "cargo"
         subprocess.run([cargo, "build", "--release", "--quiet", "--bin", "andromeda"], cwd=ROOT, check=True)
         program = ROOT / "target" / "release" / "andromeda"
-    version = subprocess.run([program, "--version"], check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1]
+    version = subprocess.run([program, "--version"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     return [
         {"name": name, "stage": stage, "on": on, "version": version, "ours": [str(program), "dedup"], "options": options, "measured": []}
         for name, (stage, on, options) in OURS.items()
@@ -98,7 +100,7 @@ def our_jobs():
 def peer_job(name):
     """Its environment under target/bench; whatever goes wrong in making it is a row of the table."""
     stage, on, needs = PEERS[name]
-    job = {"name": name, "stage": stage, "on": on, "version": needs[0].split("==")[1], "measured": []}
+    job = {"name": name, "stage": stage, "on": on, "version": needs[0].replace("[io,processing]", "").replace("==", " "), "measured": []}
     # Peers of the same needs share an environment; those of different needs could not.
     environment = WORK / "venv" / needs[0].split("==")[0].split("[")[0]
     python = environment / "bin" / "python"
@@ -117,7 +119,7 @@ def peer_job(name):
             if failed:
                 log.seek(0)
                 errors = [line for line in log if line.startswith("ERROR")] or ["see " + log.name]
-                job["failed"] = f"does not install: {errors[-1].strip()}"
+                job["failed"] = f"does not install: {errors[-1].strip()[:150]}"
                 return job
     stamp.write_text("\n".join(needs))
     return job
@@ -185,7 +187,7 @@ def report(jobs, corpus, options):
     for job in jobs:
         start = f"| {job['name'].removesuffix(', prefix').removesuffix(', near')} | {job['version']} | {job['stage']} | {job['on']} |"
         if "failed" in job or not job["rates"]:
-            print(f"{start} {job.get('failed', 'not run')} | | | |")
+            print(f"{start} {job.get('failed', 'not run').replace('|', '/')} | | | |")
             continue
         rate, rates = median[job["name"]], job["rates"]
         peak = max(measured["peak_bytes"] for measured in job["measured"]) / 1e6
