@@ -1,5 +1,5 @@
 # An index of verbs; each is one plain line. `make help` lists them.
-.PHONY: help shards inspect verify train test check bench hub clean
+.PHONY: help shards inspect verify train test check bench bench-dedup hub clean
 
 CARGO ?= cargo
 PRIORITY ?= sample
@@ -12,7 +12,7 @@ RUN ?= tiny-$(notdir $(patsubst %/manifest.json,%,$(firstword $(shell ls -t shar
 TRAINER = $(CARGO) run --release --quiet --bin andromeda-train --
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 shards: ## build shards; PRIORITY=sample (default) needs no network: high, medium, low, all; or DATASET=, MANIFEST=
 	$(PIPELINE) build $(WHAT) $(ARGS)
@@ -39,7 +39,10 @@ check: ## formatting, lints, documentation, licences and advisories
 
 bench: ## rates of every stage, on text that is already on this machine
 	$(CARGO) bench --profile release --bench document
-	rm -rf target/bench && $(PIPELINE) build --priority sample --work target/bench/work --shards target/bench/shards $(ARGS)
+	rm -rf target/bench/work target/bench/shards && $(PIPELINE) build --priority sample --work target/bench/work --shards target/bench/shards $(ARGS)
+
+bench-dedup: ## deduplication beside other tools, which are installed under target/bench; CORPUS=file.jsonl[,...] PEERS= RUNS=3
+	@python3 bench/dedup/run.py
 
 hub: ## a hub on this machine that serves ROOT=folder/owner/name/... in the hub's own protocol; prints the variables to set
 	$(CARGO) run --release --quiet --bin andromeda-hub -- --root $(ROOT) $(ARGS)

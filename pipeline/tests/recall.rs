@@ -10,7 +10,6 @@
     clippy::unwrap_used,
     reason = "a test fails where something is missing, its helpers too"
 )]
-#![expect(clippy::print_stdout, reason = "tables for whoever asks for them")]
 
 use std::sync::OnceLock;
 
@@ -34,6 +33,8 @@ const TOLERANCE: f64 = 0.02;
 #[derive(Clone, Copy)]
 struct Pair {
     contiguous: bool,
+    /// The multiple of 0.05 that its similarity is nearest to.
+    step: usize,
     /// Of the sets of five words in a row.
     similarity: f64,
     /// Of the sets of the library's shingles.
@@ -42,18 +43,6 @@ struct Pair {
     agreeing: usize,
     /// For each shape, whether a key of the same band is equal.
     meets: [bool; SHAPES.len()],
-}
-
-impl Pair {
-    fn step(&self) -> usize {
-        (0..=20)
-            .min_by(|a, b| self.distance(*a).total_cmp(&self.distance(*b)))
-            .unwrap()
-    }
-
-    fn distance(&self, step: usize) -> f64 {
-        (self.similarity - step as f64 / 20.0).abs()
-    }
 }
 
 #[test]
@@ -260,7 +249,7 @@ fn steps() -> Vec<Step> {
             let pairs: Vec<Pair> = pairs()
                 .iter()
                 .copied()
-                .filter(|pair| pair.contiguous == contiguous && pair.step() == step)
+                .filter(|pair| pair.contiguous == contiguous && pair.step == step)
                 .collect();
             let wanted = if contiguous { PAIRS } else { PAIRS / 2 };
             assert!(
@@ -332,7 +321,7 @@ fn pairs_of(step: usize, random: &mut Random, reader: &mut Reader<'_>) -> [Pair;
     );
     let contiguous = original.pair(&contiguous, true);
     assert!(
-        contiguous.distance(step) < 1e-12,
+        (contiguous.similarity * 20.0 - step as f64).abs() < 1e-9,
         "{} is not {step} / 20",
         contiguous.similarity
     );
@@ -424,9 +413,14 @@ impl Text {
             let mut keys = self.band_keys[shape].iter().zip(&other.band_keys[shape]);
             keys.any(|(left, right)| left == right)
         };
+        let similarity = jaccard(&self.fives, &other.fives);
+        let distance = |step: &usize| (similarity * 20.0 - *step as f64).abs();
         Pair {
             contiguous,
-            similarity: jaccard(&self.fives, &other.fives),
+            step: (0..=20)
+                .min_by(|a, b| distance(a).total_cmp(&distance(b)))
+                .unwrap(),
+            similarity,
             hashed_similarity: jaccard(&self.shingles, &other.shingles),
             agreeing: agreement(&self.signature, &other.signature),
             meets: [meets(0), meets(1)],
