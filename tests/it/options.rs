@@ -238,8 +238,12 @@ fn recipe_options() -> Vec<(&'static str, Option<toml::Value>, &'static [&'stati
         ),
         // Nothing in the corpus has an address, so the search finds the same.
         ("dedup.url", Some(true.into()), &["resolve"]),
-        // There is one dataset, so its documents meet as before.
-        ("dedup.scope", Some("dataset".into()), &["resolve"]),
+        // The second dataset has a copy of a document of the first.
+        (
+            "dedup.scope",
+            Some("dataset".into()),
+            &["resolve", "tokenize", "shards"],
+        ),
         ("dedup.index", Some(false.into()), NONE),
         // The signatures that are equal to nine tenths are of texts that are equal to eight.
         ("dedup.near.verify", Some("jaccard".into()), &["resolve"]),
