@@ -50,9 +50,11 @@ pub(super) fn run(folder: &Path, work: &Path, shown: &Shown, as_json: bool) -> a
             grouped(members.len() as u64),
             origins(members)
         ))?;
-        let left = kept.first().copied();
         for other in &others {
-            print(pair(left, other, &texts, shown.characters)?)?;
+            // A cluster may keep several: each that goes has its own that stays.
+            let own_build = other.kept.filter(|_| other.kept_build.is_none());
+            let left = own_build.and_then(|row| kept.iter().find(|kept| kept.row == row));
+            print(pair(left.copied(), other, &texts, shown.characters)?)?;
         }
     }
     Ok(())

@@ -10,8 +10,10 @@
 //! band's keys are compared with the components known before that part, and joined after it, in the order of their keys;
 //! parts depend on the number of documents and not on memory or threads ([`super::groups`]).
 //!
-//! Fifteen bytes a document are held, besides what the keys of a few parts take: two parents, the copy that stays, a
-//! method and a similarity.
+//! A cluster may keep several documents: one goes only if it is itself like one that stays, unless chains are asked for.
+//!
+//! Seventeen bytes a document are held, besides what the keys of a few parts take: two parents, the copy that stays, a
+//! method and a similarity; and eight more for each document of a cluster of several.
 
 use std::collections::BTreeMap;
 
@@ -134,7 +136,7 @@ impl Method {
 pub struct Clusters {
     /// The smallest ordinal of the document's cluster.
     pub cluster: Vec<Ordinal>,
-    /// The document of the cluster that stays.
+    /// The document of the cluster that stays and that this one is like; itself where it stays.
     pub keeper: Vec<Ordinal>,
     /// How: a [`Method`] as a number.
     pub method: Vec<u8>,

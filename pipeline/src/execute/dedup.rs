@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::io::{BufWriter, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -306,7 +306,6 @@ impl Run<'_> {
             }
         }
         let ids = Spilling::new(self.store)?;
-        let done = AtomicU64::new(0);
         let counts: Mutex<BTreeMap<String, FileCounts>> = Mutex::default();
         // Blocks are in the order of units, and in that of their unit.
         let of_unit: Vec<usize> = (0..=units.len())
@@ -330,7 +329,6 @@ impl Run<'_> {
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner)
                 .insert(name, of_file);
-            done.fetch_add(1, Ordering::Relaxed);
             self.progress.event(&Event::Advanced {
                 stage: Stage::Finish,
                 by: unit.bytes(),
