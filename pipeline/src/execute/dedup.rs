@@ -583,7 +583,8 @@ impl Copy<'_> {
     ) -> Result<std::fs::File, BuildError> {
         let mut to = BufWriter::with_capacity(1 << 16, to);
         let mut file = fs_err::File::open(self.place)?;
-        let mut buffer = vec![0; 1 << 20];
+        // It stays in the second-level cache on its way from one file to the other.
+        let mut buffer = vec![0; 256 << 10];
         let (mut filled, mut row, mut begun) = (0, 0, false);
         let mut fates = Vec::new().into_iter();
         let mut next_block = 0;

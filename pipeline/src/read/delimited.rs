@@ -11,7 +11,7 @@ use csv::{ByteRecord, ReaderBuilder, Terminator};
 
 use super::bytes::Bytes;
 use super::error::utf8;
-use super::rows::{Cut, RowBuffer};
+use super::rows::{Cut, Room, RowBuffer};
 use super::{Content, EachRow, FileFormat, Projection, ReadError, ReadOptions, Row, RowFault};
 
 #[derive(Clone, Copy)]
@@ -187,7 +187,7 @@ impl Records {
             path: this.bytes.path().to_owned(),
             problem,
         };
-        let mut rows = RowBuffer::new(0, self.max_row_bytes);
+        let mut rows = RowBuffer::new(0, self.max_row_bytes, &Room::default());
         if !self.take_row(&mut rows)? {
             return Ok(None);
         }

@@ -14,6 +14,7 @@ mod copy;
 mod delimited;
 mod error;
 mod json;
+mod json_string;
 mod jsonl;
 mod options;
 mod parquet;

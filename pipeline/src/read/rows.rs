@@ -1,9 +1,39 @@
 //! What the text formats share: a cutter finds one row after another, a source gathers rows into blocks.
 
+use std::sync::{Arc, Mutex};
+
 use super::{Block, BlockSource, Content, ReadError, ReadOptions, RowFault};
 
-/// Room that a block asks for at once; the default block and its last row go into it without being moved.
+/// The most room that a block asks for at once, and that is kept for the next: the default block and its last row, unless that
+/// is very long, go into it without being moved.
 const MOST_CAPACITY: usize = 18 << 20;
+
+/// Room of blocks that are done, for those to come: fresh pages are given out by the system one by one, and cleared.
+#[derive(Clone, Default)]
+pub(super) struct Room(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Room {
+    fn take(&self, capacity: usize) -> Vec<u8> {
+        let kept = self.lock().pop();
+        kept.unwrap_or_else(|| Vec::with_capacity(capacity))
+    }
+
+    fn give_back(&self, mut bytes: Vec<u8>) {
+        // More than this many were never in use at once for long, and one that had to grow is no common one.
+        const MOST_KEPT: usize = 2;
+        bytes.clear();
+        let mut kept = self.lock();
+        if kept.len() < MOST_KEPT && (1..=MOST_CAPACITY).contains(&bytes.capacity()) {
+            kept.push(bytes);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
 
 /// Rows as byte ranges of one buffer. A row with a fault has no bytes.
 pub(super) struct RowBuffer {
@@ -13,17 +43,25 @@ pub(super) struct RowBuffer {
     max_row_bytes: usize,
     /// Bytes of the open row that are not held, because it is too long.
     passed_over: u64,
+    room: Room,
+}
+
+impl Drop for RowBuffer {
+    fn drop(&mut self) {
+        self.room.give_back(std::mem::take(&mut self.bytes));
+    }
 }
 
 impl RowBuffer {
-    /// With room for `capacity` bytes: pages that are not written to cost nothing.
-    pub(super) fn new(capacity: usize, max_row_bytes: usize) -> Self {
+    /// With room for `capacity` bytes or what an earlier buffer left: pages that are not written to cost nothing.
+    pub(super) fn new(capacity: usize, max_row_bytes: usize, room: &Room) -> Self {
         Self {
-            bytes: Vec::with_capacity(capacity),
+            bytes: room.take(capacity),
             ends: Vec::new(),
             faults: Vec::new(),
             max_row_bytes,
             passed_over: 0,
+            room: room.clone(),
         }
     }
 
@@ -132,6 +170,7 @@ struct Source<C> {
     next_index: u64,
     next_row: u64,
     end: End,
+    room: Room,
 }
 
 enum End {
@@ -150,6 +189,7 @@ pub(super) fn source<C: Cut + 'static>(cut: C, options: &ReadOptions) -> Box<dyn
         next_index: 0,
         next_row: 0,
         end: End::Ahead,
+        room: Room::default(),
     })
 }
 
@@ -160,8 +200,8 @@ impl<C: Cut> BlockSource for Source<C> {
             End::Fault(error) => return Err(error),
             End::Reached => return Ok(None),
         }
-        let capacity = self.block_bytes.min(MOST_CAPACITY);
-        let mut rows = RowBuffer::new(capacity, self.max_row_bytes);
+        let capacity = (self.block_bytes + self.block_bytes / 8).min(MOST_CAPACITY);
+        let mut rows = RowBuffer::new(capacity, self.max_row_bytes, &self.room);
         self.end = loop {
             if rows.held_bytes() >= self.block_bytes {
                 break End::Ahead;
