@@ -77,7 +77,7 @@ fn unescape_by(kernel: Kernel, from: &str) -> Option<(String, usize)> {
                 // SAFETY: as above; `rest` is shorter than a block, and `out` was allocated apart from it.
                 unsafe {
                     to.add(length)
-                        .copy_from_nonoverlapping(rest.as_ptr(), special)
+                        .copy_from_nonoverlapping(rest.as_ptr(), special);
                 };
                 special
             }
