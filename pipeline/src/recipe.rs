@@ -306,7 +306,7 @@ impl Default for NearOptions {
             characters: BTreeMap::new(),
             bands: 14,
             rows: 8,
-            verify: Verify::Signature,
+            verify: Verify::Jaccard,
             similarity: 0.7,
             chain: false,
         }

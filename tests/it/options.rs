@@ -246,7 +246,7 @@ fn recipe_options() -> Vec<(&'static str, Option<toml::Value>, &'static [&'stati
         ),
         ("dedup.index", Some(false.into()), NONE),
         // The signatures that are equal to nine tenths are of texts that are equal to eight.
-        ("dedup.near.verify", Some("jaccard".into()), &["resolve"]),
+        ("dedup.near.verify", Some("signature".into()), &["resolve"]),
         // No document is like another only over a third.
         ("dedup.near.chain", Some(true.into()), &["resolve"]),
         (
