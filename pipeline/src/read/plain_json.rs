@@ -7,7 +7,7 @@ use memchr::memchr2;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::json_string::{escaped_character, unescape};
+use super::json_string::{escape, unescape};
 use super::{Projection, Row};
 
 /// Opening brackets that a value left to `serde_json` may have: far below its own limit of depth, which counts from the row.
@@ -98,19 +98,8 @@ impl<'a> Cursor<'a> {
             if self.text.as_bytes()[self.at - 1] == b'"' {
                 return Some(());
             }
-            self.pass_escape()?;
+            self.at += escape(self.rest())?.1;
         }
-    }
-
-    fn pass_escape(&mut self) -> Option<()> {
-        let kind = *self.rest().first()?;
-        self.at += 1;
-        match kind {
-            b'n' | b'"' | b'\\' | b't' | b'/' | b'r' | b'b' | b'f' => {}
-            b'u' => self.at += escaped_character(self.rest())?.1,
-            _ => return None,
-        }
-        Some(())
     }
 
     /// A value that is no string.
