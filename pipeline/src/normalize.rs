@@ -41,6 +41,9 @@ impl Normalize {
     /// The repaired text; borrowed if there was nothing to repair.
     #[must_use]
     pub fn normalize<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if is_normal(text) {
+            return Cow::Borrowed(text);
+        }
         // Removing what stands between a letter and its accent lets them compose: so NFC comes last.
         match self.clean(text) {
             Cow::Borrowed(text) => self.compose(text),
@@ -133,6 +136,40 @@ fn is_suspect(byte: u8) -> bool {
         | (byte == 0x7f)
         | (byte == 0xc2)
         | (byte == 0xef)
+}
+
+/// Whether no repair can change the text, found in one pass: most texts. `false` says nothing.
+fn is_normal(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    // Printable ASCII, `\n` and `\t`.
+    let is_special =
+        |byte: u8| (byte.wrapping_sub(b' ') > b'~' - b' ') & (byte != b'\n') & (byte != b'\t');
+    let mut at = 0;
+    while let Some(start) = next(bytes, at, is_special) {
+        at = end_of_wide(bytes, start);
+        if !is_normal_stretch(&text[start..at]) {
+            return false;
+        }
+    }
+    true
+}
+
+/// `is_normal` of characters beyond ASCII between two of ASCII. A control character of ASCII leaves an empty stretch.
+fn is_normal_stretch(stretch: &str) -> bool {
+    match stretch.as_bytes() {
+        // Curly quotes, dashes and the like, U+2002 to U+203F: no marks, and nothing decomposes into them or they into
+        // something.
+        [0xe2, 0x80, 0x82..=0xbf] => true,
+        [] => false,
+        bytes if below_marks(bytes) => !bytes
+            .windows(2)
+            .any(|pair| pair[0] == 0xc2 && pair[1] < 0xa0),
+        _ => {
+            let mut characters = stretch.chars();
+            characters.all(|character| !character.is_control() && character != '\u{feff}')
+                && is_nfc_quick(stretch.chars()) == IsNormalized::Yes
+        }
+    }
 }
 
 fn next_suspect(bytes: &[u8], from: usize) -> Option<usize> {

@@ -244,7 +244,8 @@ impl RowFault {
 
 /// The text of a row's bytes.
 pub(super) fn utf8(bytes: &[u8]) -> Result<&str, RowFault> {
-    std::str::from_utf8(bytes).map_err(|error| RowFault::InvalidUtf8 {
+    // The compatible form says where the text stops being one, as the standard library does, and is faster.
+    simdutf8::compat::from_utf8(bytes).map_err(|error| RowFault::InvalidUtf8 {
         valid_bytes: error.valid_up_to(),
     })
 }
