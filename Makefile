@@ -1,5 +1,5 @@
 # An index of verbs; each is one plain line. `make help` lists them.
-.PHONY: help shards inspect verify train test check bench bench-dedup hub clean
+.PHONY: help shards inspect report card verify train test check bench bench-dedup hub clean
 
 CARGO ?= cargo
 PRIORITY ?= sample
@@ -19,6 +19,12 @@ shards: ## build shards; PRIORITY=sample (default) needs no network: high, mediu
 
 inspect: ## the newest build: its manifest as tables, then decoded documents
 	@$(PIPELINE) inspect $(BUILD) $(ARGS)
+
+report: ## the newest build as one HTML page, under reports/
+	@$(PIPELINE) report $(BUILD) $(ARGS)
+
+card: ## the newest build's data card as Markdown
+	@$(PIPELINE) card $(BUILD) $(ARGS)
 
 verify: ## read every byte of the newest build again
 	@$(PIPELINE) verify $(BUILD) $(ARGS)
@@ -47,5 +53,5 @@ bench-dedup: ## deduplication beside other tools, which are installed under targ
 hub: ## a hub on this machine that serves ROOT=folder/owner/name/... in the hub's own protocol; prints the variables to set
 	$(CARGO) run --release --quiet --bin andromeda-hub -- --root $(ROOT) $(ARGS)
 
-clean: ## remove outputs: shards, runs, work, target
-	rm -rf shards runs work target
+clean: ## remove outputs: shards, runs, work, reports, target
+	rm -rf shards runs work reports target

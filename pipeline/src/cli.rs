@@ -149,6 +149,67 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write what a build is like as one HTML page: funnel, reasons with samples, sizes, duplicates, licences, recipe
+    Report {
+        /// The build's folder; the newest of the shards' folder when absent
+        build: Option<PathBuf>,
+        /// Where things are.
+        #[command(flatten)]
+        place: Place,
+        /// The page [default: reports/BUILD.html]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Kept documents a dataset, and duplicates a method, to show
+        #[arg(long, default_value_t = 3, value_name = "N")]
+        samples: usize,
+        /// Characters of each text to show
+        #[arg(long, default_value_t = 1500, value_name = "N")]
+        characters: usize,
+    },
+    /// Print a build's data card: Markdown as dataset hubs show it
+    Card {
+        /// The build's folder; the newest of the shards' folder when absent
+        build: Option<PathBuf>,
+        /// Where things are.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Show documents that were not kept, by reason, with the values that caused it
+    Rejects {
+        /// The build's folder; the newest of the shards' folder when absent
+        build: Option<PathBuf>,
+        /// Where things are.
+        #[command(flatten)]
+        place: Place,
+        /// Only this reason, or those that begin so
+        #[arg(long, value_name = "REASON")]
+        reason: Option<String>,
+        /// Only this dataset
+        #[arg(long, value_name = "NAME")]
+        dataset: Option<String>,
+        /// Documents to show at most of each dataset and reason
+        #[arg(long, default_value_t = 3, value_name = "N")]
+        most: usize,
+        /// Characters of each text to show
+        #[arg(long, default_value_t = 600, value_name = "N")]
+        characters: usize,
+        /// Print JSON lines on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compare two builds: documents gained and lost, by reason, with samples
+    Diff {
+        /// One build's folder
+        first: PathBuf,
+        /// The other's
+        second: PathBuf,
+        /// Documents to name of each reason
+        #[arg(long, default_value_t = 3, value_name = "N")]
+        samples: usize,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// List builds, finished and begun, and who is building now
     Status {
         /// Where things are.

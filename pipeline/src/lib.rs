@@ -71,4 +71,5 @@ pub mod cli;
 pub mod commands;
 pub mod documents;
 pub mod exit;
+pub mod report;
 pub mod screen;

@@ -410,9 +410,12 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
         Selection::Tiers(tiers) => tiers.iter().map(|t| t.name()).collect::<Vec<_>>().join("-"),
         Selection::Datasets(names) if names.len() == 1 => names[0].replace('/', "-"),
         Selection::Datasets(_) => "mixed".to_owned(),
+        // Of a manifest with parts, the whole: a build is a folder and never one within another.
         Selection::File(_) => datasets
             .first()
-            .map_or_else(String::new, |d| d.name.clone()),
+            .and_then(|dataset| dataset.name.split('/').next())
+            .unwrap_or_default()
+            .to_owned(),
     };
     let label = if label == "high-medium-low" {
         "all".to_owned()

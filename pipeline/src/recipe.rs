@@ -35,6 +35,27 @@ pub struct Recipe {
     pub split: SplitOptions,
     /// The shards.
     pub shard: ShardOptions,
+    /// Samples of what was not kept.
+    pub rejects: RejectOptions,
+}
+
+/// How much of what was not kept can be looked at afterwards, in `rejects.parquet`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RejectOptions {
+    /// Documents a reason and dataset, chosen by their texts alone.
+    pub samples: u32,
+    /// Characters of each.
+    pub characters: u32,
+}
+
+impl Default for RejectOptions {
+    fn default() -> Self {
+        Self {
+            samples: 5,
+            characters: 2000,
+        }
+    }
 }
 
 /// Which duplicates are found, and which copy stays.
@@ -347,6 +368,7 @@ pub struct ExtractOptions<'a> {
     normalize: &'a Normalize,
     filter: &'a FilterOptions,
     near: Option<MinHashOptions>,
+    rejects: RejectOptions,
 }
 
 /// What the resolve stage depends on besides the extracted documents.
@@ -501,6 +523,16 @@ impl Recipe {
             "a shard has at least one frame and at most 2^32 tokens",
         );
         require(
+            self.rejects.samples <= 1000,
+            &["rejects", "samples"],
+            "at most 1,000 samples of a reason are kept; documents.parquet has all of them",
+        );
+        require(
+            self.rejects.characters <= 100_000,
+            &["rejects", "characters"],
+            "at most 100,000 characters of a sample are kept",
+        );
+        require(
             (1..=19).contains(&self.shard.level),
             &["shard", "level"],
             "a zstd level is from 1 to 19",
@@ -518,6 +550,7 @@ impl Recipe {
             normalize: &self.normalize,
             filter,
             near: self.dedup.near.as_ref().map(|near| near.minhash(profile)),
+            rejects: self.rejects,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::execute::BuildError;
 use crate::execute::dedup::{Deduplicated, FileCounts, FilesToFiles};
 use crate::exit::Usage;
 use crate::plan::{self, FilesOptions};
-use crate::recipe::{DedupOptions, Keep, NearOptions, Recipe};
+use crate::recipe::{DedupOptions, Keep, NearOptions, Recipe, RejectOptions};
 use crate::screen::{JsonLines, Screen, safe};
 
 pub(super) fn run(
@@ -35,6 +35,11 @@ pub(super) fn run(
                 KeepCopy::First => Keep::First,
             },
             ..DedupOptions::default()
+        },
+        // Whatever has no text is copied.
+        rejects: RejectOptions {
+            samples: 0,
+            ..RejectOptions::default()
         },
         ..Recipe::default()
     };

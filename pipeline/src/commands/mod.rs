@@ -7,6 +7,7 @@ mod dedup;
 mod gc;
 mod inspect;
 mod plan;
+mod report;
 mod side_by_side;
 mod status;
 mod tokenizer;
@@ -29,6 +30,7 @@ use crate::cli::{
 use crate::execute::BuildError;
 use crate::exit::{Interrupted, Usage};
 use crate::plan::PlanOptions;
+use crate::report::summary::SummaryOptions;
 
 /// Runs a command.
 pub fn run(command: Command) -> anyhow::Result<()> {
@@ -98,6 +100,43 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             };
             clusters::run(&build_folder(build, &place)?, &place.work, &shown, json)
         }
+        Command::Report {
+            build,
+            place,
+            out,
+            samples,
+            characters,
+        } => {
+            let options = SummaryOptions {
+                samples,
+                characters,
+            };
+            report::report(&build_folder(build, &place)?, &place.work, out, options)
+        }
+        Command::Card { build, place } => report::card(&build_folder(build, &place)?),
+        Command::Rejects {
+            build,
+            place,
+            reason,
+            dataset,
+            most,
+            characters,
+            json,
+        } => {
+            let shown = report::Shown {
+                reason,
+                dataset,
+                most,
+                characters,
+            };
+            report::rejects(&build_folder(build, &place)?, &place.work, &shown, json)
+        }
+        Command::Diff {
+            first,
+            second,
+            samples,
+            json,
+        } => report::diff(&first, &second, samples, json),
         Command::Status { place, json } => status::run(&place, json),
         Command::Gc {
             place,

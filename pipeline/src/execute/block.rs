@@ -7,12 +7,14 @@ use andromeda_format::Count;
 use serde::{Deserialize, Serialize};
 
 use super::cpu::Watch;
+use super::rejects::{self, Samples};
 use super::store::{Sections, column_u32, column_u64};
 use crate::analysis::Scratch;
 use crate::dedup::exact;
 use crate::dedup::signature::{MinHasher, Signer};
 use crate::filter::{Filters, Verdict};
 use crate::normalize::Normalize;
+use crate::recipe::RejectOptions;
 use crate::render::{Content, FactFields, Facts};
 
 /// Where a segment of a document ends, whether it is trained on, and whether an end of text follows it.
@@ -56,6 +58,8 @@ pub(super) struct Stages {
     pub(super) facts: FactFields,
     /// Whether texts are kept for what comes after.
     pub(super) keep_texts: bool,
+    /// Samples of what is not kept.
+    pub(super) rejects: RejectOptions,
 }
 
 /// A document, or why there is none, with the place it has in its file.
@@ -97,6 +101,7 @@ pub(super) struct Output {
     segments: Vec<(u32, u64, bool, bool)>,
     texts: Vec<u8>,
     faults: Vec<String>,
+    rejects: Samples,
 }
 
 impl Output {
@@ -131,6 +136,7 @@ impl Output {
             segments: Vec::new(),
             texts: Vec::new(),
             faults: Vec::new(),
+            rejects: Samples::new(stages.rejects),
         }
     }
 
@@ -213,6 +219,13 @@ impl Output {
                     *self.counters.dropped.entry(reason.to_owned()).or_default() += count;
                 }
                 _ => self.counters.survivors += count,
+            }
+            if code != verdict::SURVIVED {
+                let row = u32::try_from(self.verdicts.len()).unwrap_or(u32::MAX);
+                let of_file = self.file_rows.get(self.verdicts.len()).copied();
+                let number = self.counters.first_row + u64::from(of_file.unwrap_or(row));
+                let text = text.as_ref().ok().map(|(text, _)| text.as_str());
+                self.rejects.offer(reason, row, number, text, || None);
             }
             self.verdicts.push(code);
             let reason = self.reason(reason);
@@ -334,6 +347,9 @@ impl Output {
         }
         sections.push("segments", json(&self.segments));
         sections.push("faults", json(&self.faults));
+        if let Some(samples) = self.rejects.section()? {
+            sections.push(rejects::SECTION, samples);
+        }
         let texts = zstd::bulk::compress(&self.texts, 1)?;
         sections.push("texts", texts);
         sections.write(to)

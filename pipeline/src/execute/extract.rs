@@ -337,6 +337,7 @@ impl Worker {
         let stages = Stages {
             facts: render.fact_fields().clone(),
             keep_texts: plan.keep_texts,
+            rejects: plan.recipe.rejects,
             normalize: plan.recipe.normalize,
             filters: Filters::new(&job.dataset.filter).expect("the plan checked the profiles"),
             hasher: super::texts::hasher(plan, &job.dataset.profile),

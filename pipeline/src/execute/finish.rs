@@ -14,9 +14,12 @@ use super::encode::Encoded;
 use super::extract::Extracted;
 use super::identity::Identities;
 use super::pack::{Order, PackedShard};
+use super::rejects::{OfDataset, Samples};
 use super::resolve::Survivors;
 use super::store::{SectionFile, Store, StoreError};
-use super::tables::{DocumentRow, DocumentsWriter, DuplicateRow, DuplicatesWriter};
+use super::tables::{
+    DocumentRow, DocumentsWriter, DuplicateRow, DuplicatesWriter, RejectRow, RejectsWriter,
+};
 use super::trim::Trimmed;
 use crate::dedup::cluster::{Clusters, Method, Ordinal};
 use crate::digest::Digest;
@@ -129,7 +132,7 @@ pub(super) fn finish(
     let mut names = Vec::new();
     let mut tables = Vec::new();
     let index = super::index::write(parts, &aside)?;
-    let written = ["documents.parquet", "duplicates.parquet"].map(str::to_owned);
+    let written = ["documents.parquet", "duplicates.parquet", "rejects.parquet"].map(str::to_owned);
     for name in written.into_iter().chain(index) {
         let path = aside.join(&name);
         tables.push(FileEntry {
@@ -200,6 +203,9 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
     let trims = plan.recipe.dedup.trim.is_some();
     let mut documents = DocumentsWriter::create(&folder.join("documents.parquet"), trims)?;
     let mut duplicates = DuplicatesWriter::create(&folder.join("duplicates.parquet"))?;
+    let mut rejects: Vec<OfDataset> = std::iter::repeat_with(OfDataset::default)
+        .take(plan.datasets.len())
+        .collect();
     let others = Others::of(parts)?;
     let mut sizes = vec![0u32; clusters.cluster.len()];
     for root in &clusters.cluster {
@@ -223,6 +229,7 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
         let bytes = block.file.read_u64("row-bytes")?;
         let encoded = &parts.encoded[b];
         let metas = metas(&block.file)?;
+        rejects[done.dataset].add(b, Samples::read(&block.file)?, plan.recipe.rejects.samples);
         let mut survivor = block.first;
         for (row, verdict) in (0u32..).zip(&verdicts) {
             let at = row as usize;
@@ -355,7 +362,30 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
     }
     documents.finish()?;
     duplicates.finish()?;
+    write_rejects(parts, &rejects, &folder.join("rejects.parquet"))?;
     Ok(tallies)
+}
+
+/// Writes the samples of what was not kept, by dataset and reason.
+fn write_rejects(parts: &Parts<'_>, rejects: &[OfDataset], path: &Path) -> Result<(), FinishError> {
+    let identities = parts.identities;
+    let mut table = RejectsWriter::create(path)?;
+    for (dataset, samples) in parts.plan.datasets.iter().zip(rejects) {
+        for (reason, (block, sample)) in samples.iter() {
+            let (file, file_row) = identities.file_row(*block, sample.row);
+            table.push(&RejectRow {
+                id: &identities.of_row(*block, sample.row),
+                dataset: &dataset.name,
+                file,
+                file_row,
+                document: identities.table_row(*block, sample.row),
+                reason,
+                evidence: sample.evidence.as_deref(),
+                text: sample.text.as_deref(),
+            })?;
+        }
+    }
+    Ok(table.finish()?)
 }
 
 /// A document of another build that stays instead of one of this build.

@@ -125,6 +125,11 @@ impl<'a> Identities<'a> {
             .expect("a catalogue has fewer than 2^32 datasets")
     }
 
+    /// The row in the table of documents of the verdict `at` of a block.
+    pub(super) fn table_row(&self, block: usize, at: u32) -> u64 {
+        self.first_rows[block] + u64::from(at)
+    }
+
     /// Its row in the table of documents.
     pub(super) fn row(&self, document: Ordinal) -> u64 {
         let block = self.survivors.locate(document).0;

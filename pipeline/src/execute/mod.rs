@@ -20,6 +20,7 @@ mod identity;
 pub(crate) mod index;
 mod note;
 mod pack;
+mod rejects;
 mod reread;
 mod resolve;
 mod shingles;
@@ -45,7 +46,8 @@ pub use extract::Fault;
 pub use note::{BuildTexts, Note};
 pub(crate) use resolve::BYTES_A_DOCUMENT;
 pub use resolve::ResolveCounters;
-use store::{Store, StoreError};
+pub use store::StoreError;
+use store::Store;
 
 /// How a plan is run. Nothing here changes a byte of the build.
 #[derive(Debug, Clone)]

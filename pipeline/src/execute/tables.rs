@@ -1,4 +1,5 @@
-//! The build's tables: every input document with what became of it, and every duplicate with its kept twin.
+//! The build's tables: every input document with what became of it, every duplicate with its kept twin, and samples of what
+//! was not kept.
 //!
 //! Parquet with zstd, written row group by row group in plan order, so that any tool can ask it anything and equal builds
 //! have equal bytes.
@@ -320,6 +321,103 @@ impl DuplicatesWriter {
     /// Writes the rest, the footer, and syncs.
     pub(super) fn finish(mut self) -> Result<(), ParquetError> {
         self.flush()?;
+        Ok(self.writer.into_inner()?.sync_all()?)
+    }
+}
+
+/// A sample of what was not kept.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct RejectRow<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Its dataset.
+    pub dataset: &'a str,
+    /// The file it was in.
+    pub file: &'a str,
+    /// Its row in that file.
+    pub file_row: u64,
+    /// Its row in the table of documents.
+    pub document: u64,
+    /// Why it was not kept.
+    pub reason: &'a str,
+    /// The values that caused it.
+    pub evidence: Option<&'a str>,
+    /// The beginning of its text; nothing where the row is no document.
+    pub text: Option<&'a str>,
+}
+
+/// Writes `rejects.parquet`: few rows, so all of them at once.
+pub(super) struct RejectsWriter {
+    writer: ArrowWriter<File>,
+    schema: Arc<Schema>,
+    id: StringBuilder,
+    dataset: Words,
+    file: Words,
+    file_row: UInt64Builder,
+    document: UInt64Builder,
+    reason: Words,
+    evidence: StringBuilder,
+    text: StringBuilder,
+}
+
+impl RejectsWriter {
+    /// Creates the file.
+    pub(super) fn create(path: &Path) -> Result<Self, ParquetError> {
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("id", DataType::Utf8, false),
+            Field::new("dataset", word(), false),
+            Field::new("file", word(), false),
+            Field::new("file_row", DataType::UInt64, false),
+            Field::new("document", DataType::UInt64, false),
+            Field::new("reason", word(), false),
+            Field::new("evidence", DataType::Utf8, true),
+            Field::new("text", DataType::Utf8, true),
+        ]));
+        Ok(Self {
+            writer: ArrowWriter::try_new(
+                File::create(path)?,
+                Arc::clone(&schema),
+                Some(properties()),
+            )?,
+            schema,
+            id: StringBuilder::new(),
+            dataset: Words::new(),
+            file: Words::new(),
+            file_row: UInt64Builder::new(),
+            document: UInt64Builder::new(),
+            reason: Words::new(),
+            evidence: StringBuilder::new(),
+            text: StringBuilder::new(),
+        })
+    }
+
+    /// Adds a row.
+    pub(super) fn push(&mut self, row: &RejectRow<'_>) -> Result<(), ParquetError> {
+        self.id.append_value(row.id);
+        self.dataset.append_value(row.dataset);
+        self.file.append_value(row.file);
+        self.file_row.append_value(row.file_row);
+        self.document.append_value(row.document);
+        self.reason.append_value(row.reason);
+        self.evidence.append_option(row.evidence);
+        self.text.append_option(row.text);
+        Ok(())
+    }
+
+    /// Writes the rows, the footer, and syncs.
+    pub(super) fn finish(mut self) -> Result<(), ParquetError> {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(self.id.finish()),
+            Arc::new(self.dataset.finish()),
+            Arc::new(self.file.finish()),
+            Arc::new(self.file_row.finish()),
+            Arc::new(self.document.finish()),
+            Arc::new(self.reason.finish()),
+            Arc::new(self.evidence.finish()),
+            Arc::new(self.text.finish()),
+        ];
+        self.writer
+            .write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)?;
         Ok(self.writer.into_inner()?.sync_all()?)
     }
 }
