@@ -17,6 +17,7 @@ mod hub;
 mod loss;
 mod options;
 mod parts;
+mod report;
 mod resume;
 #[cfg(feature = "object-store")]
 mod store;

@@ -46,8 +46,8 @@ pub use extract::Fault;
 pub use note::{BuildTexts, Note};
 pub(crate) use resolve::BYTES_A_DOCUMENT;
 pub use resolve::ResolveCounters;
-pub use store::StoreError;
 use store::Store;
+pub use store::StoreError;
 
 /// How a plan is run. Nothing here changes a byte of the build.
 #[derive(Debug, Clone)]

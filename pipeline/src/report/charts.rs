@@ -9,7 +9,7 @@ use plotters::prelude::{
 };
 use plotters::style::{BLACK, IntoFont as _, TRANSPARENT, TextStyle};
 
-/// Width in the SVG's own units, of which text has 13: read on a phone it shrinks to ten pixels, which is still text.
+/// Width in the SVG's own units, of which text has 13 (the backend writes less than it is told): read on a phone it shrinks to ten pixels, which is still text.
 const WIDTH: u32 = 520;
 const FONT: &str = "sans-serif";
 
@@ -54,7 +54,7 @@ pub fn columns(stacks: &[Stack], across: &str, logarithmic: bool, unit: &Unit) -
         let mut chart = ChartBuilder::on(area)
             .margin(8)
             .margin_right(16)
-            .x_label_area_size(46)
+            .x_label_area_size(52)
             .y_label_area_size(58)
             .build_cartesian_2d(0.0..count, 0.0..height(most) * 1.05)?;
         let label = |x: &f64| {
@@ -79,8 +79,8 @@ pub fn columns(stacks: &[Stack], across: &str, logarithmic: bool, unit: &Unit) -
             .x_desc(across)
             .x_label_formatter(&label)
             .y_label_formatter(&upward)
-            .label_style(text(13))
-            .axis_desc_style(text(13))
+            .label_style(text(16))
+            .axis_desc_style(text(16))
             .draw()?;
         for (stack, at) in stacks.iter().zip(0..) {
             let mut from = 0.0;
@@ -107,14 +107,14 @@ pub fn rows(stacks: &[Stack], shares: bool, unit: &Unit) -> Option<String> {
     let row = 26;
     let height = row * u32::try_from(stacks.len()).unwrap_or(0) + 12;
     let labels: i32 = 170;
-    let totals: i32 = 70;
+    let totals: i32 = 66;
     drawn(height, |area| {
         let width = i32::try_from(WIDTH).unwrap_or(0) - labels - totals;
         let most = stacks.iter().map(Stack::total).fold(0.0, f64::max);
         for (stack, top) in stacks.iter().zip((6..).step_by(row as usize)) {
             let whole = if shares { stack.total() } else { most };
             let label = shortened(&stack.label, 25);
-            area.draw_text(&label, &text(13), (2, top + 5))?;
+            area.draw_text(&label, &text(16), (2, top + 4))?;
             let mut from = 0.0;
             for (part, colour) in stack.parts.iter().zip(COLOURS) {
                 let place = |value: f64| {
@@ -133,7 +133,7 @@ pub fn rows(stacks: &[Stack], shares: bool, unit: &Unit) -> Option<String> {
                 from = to;
             }
             let end = labels + width + 6;
-            area.draw_text(&unit(stack.total()), &text(12), (end, top + 5))?;
+            area.draw_text(&unit(stack.total()), &text(15), (end, top + 4))?;
         }
         Ok(())
     })

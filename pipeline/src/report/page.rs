@@ -518,7 +518,7 @@ fn kept(out: &mut String, summary: &Summary) {
 }
 
 fn datasets(out: &mut String, summary: &Summary) {
-    out.push_str("<section>\n<h2>Licences and sources</h2>\n<div class=\"scroll\"><table>\n<tr><th>licence<th>datasets<th>tokens<th>share</tr>\n");
+    out.push_str("<section>\n<h2>Licences and sources</h2>\n<div class=\"scroll\"><table>\n<tr><th>licence<th class=\"words\">datasets<th>tokens<th>share</tr>\n");
     let all: u64 = summary
         .manifest
         .splits
@@ -535,7 +535,7 @@ fn datasets(out: &mut String, summary: &Summary) {
             percent(tokens, all)
         );
     }
-    out.push_str("</table></div>\n<div class=\"scroll\"><table>\n<tr><th>dataset<th>tier<th>kind<th>source<th>pinned to<th>files<th>bytes</tr>\n");
+    out.push_str("</table></div>\n<div class=\"scroll\"><table>\n<tr><th>dataset<th class=\"words\">tier<th class=\"words\">kind<th class=\"words\">source<th class=\"words\">pinned to<th>files<th>bytes</tr>\n");
     for dataset in &summary.manifest.datasets {
         let _ = writeln!(
             out,

@@ -215,11 +215,20 @@ impl Summary {
                 else {
                     continue;
                 };
+                let (mut dropped, mut kept_text) = (texts.of_row(*row)?, texts.of_row(*kept)?);
+                if let (Some(left), Some(right)) = (&mut dropped, &mut kept_text) {
+                    from_the_difference(left, right, options.characters / 4);
+                }
+                let shown = |id: &str, text: Option<String>| Sample {
+                    id: id.to_owned(),
+                    tokens: None,
+                    text: text.map(|text| beginning(&text, options.characters)),
+                };
                 all.twins.push(Twin {
                     method: method.clone(),
                     similarity: candidate.similarity,
-                    dropped: sample(*row, &candidate.id, None)?,
-                    kept: sample(*kept, id, None)?,
+                    dropped: shown(&candidate.id, dropped),
+                    kept: shown(id, kept_text),
                 });
             }
         }
@@ -366,6 +375,19 @@ fn hundredths(similarity: f32) -> u32 {
         .step_by(2)
         .find(|edge| similarity >= *edge as f32 / 100.0 - 1e-6)
         .unwrap_or(0)
+}
+
+/// Takes away what two texts begin with in common, but for the last `before` characters of it, where that is a good deal.
+fn from_the_difference(left: &mut String, right: &mut String, before: usize) {
+    let same = |(a, b): &(char, char)| a == b;
+    let common = left.chars().zip(right.chars()).take_while(same).count();
+    if left == right || common <= 2 * before {
+        return;
+    }
+    for text in [left, right] {
+        let kept: String = text.chars().skip(common - before).collect();
+        *text = format!("[…] {kept}");
+    }
 }
 
 fn beginning(text: &str, characters: usize) -> String {
