@@ -222,6 +222,9 @@ fn sensitive(root: &Path) {
 fn recipe_options() -> Vec<(&'static str, Option<toml::Value>, &'static [&'static str])> {
     vec![
         ("seed", Some(8.into()), &["shards"]),
+        // Nothing of the corpus is rejected, so the blocks are the same.
+        ("rejects.samples", Some(4.into()), &["extract"]),
+        ("rejects.characters", Some(7.into()), &["extract"]),
         ("normalize.nfc", Some(false.into()), ALL),
         ("normalize.line-ends", Some(false.into()), ALL),
         ("normalize.byte-order-marks", Some(false.into()), ALL),

@@ -65,10 +65,14 @@ fn make(root: &Path, recipe: &str) {
 #[test]
 fn the_page_holds_everything_escaped_and_is_the_same_again() {
     let root = planted();
-    let said = ended(&mut andromeda(root.path(), "report")).with(0, &[]);
+    let said = ended(&mut andromeda(root.path(), "report --samples 100")).with(0, &[]);
     let page = root.path().join(said.stdout.trim());
     let first = fs::read_to_string(&page).unwrap();
-    ended(&mut andromeda(root.path(), "report --out again.html")).with(0, &[]);
+    ended(&mut andromeda(
+        root.path(),
+        "report --samples 100 --out again.html",
+    ))
+    .with(0, &[]);
     assert_eq!(
         fs::read_to_string(root.path().join("again.html")).unwrap(),
         first
@@ -100,7 +104,10 @@ fn the_page_holds_everything_escaped_and_is_the_same_again() {
     }
     // Without intermediates the page still has what the build itself keeps.
     fs::remove_dir_all(root.path().join("work")).unwrap();
-    let said = ended(&mut andromeda(root.path(), "report --out less.html"));
+    let said = ended(&mut andromeda(
+        root.path(),
+        "report --samples 100 --out less.html",
+    ));
     said.with(0, &["--work names another folder"]);
     let less = fs::read_to_string(root.path().join("less.html")).unwrap();
     assert!(less.contains("&lt;b&gt;short&lt;/b&gt;") && less.contains("not at hand"));
@@ -117,7 +124,11 @@ fn a_browser_shows_the_page_and_asks_for_nothing() {
         return;
     };
     let root = planted();
-    ended(&mut andromeda(root.path(), "report --out page.html")).with(0, &[]);
+    ended(&mut andromeda(
+        root.path(),
+        "report --samples 100 --out page.html",
+    ))
+    .with(0, &[]);
     let file = format!("file://{}", root.path().join("page.html").display());
     for width in [390, 1280] {
         let log = root.path().join(format!("net-{width}.json"));
@@ -147,7 +158,16 @@ fn a_browser_shows_the_page_and_asks_for_nothing() {
         assert!(!said.contains("CONSOLE"), "{said}");
         let dom = String::from_utf8_lossy(&shown.stdout);
         assert!(dom.contains("<title>all-"), "{dom:.500}");
-        assert!(dom.matches("<rect").count() > 20, "charts are not drawn");
+        // Every chart has marks and words.
+        let charts: Vec<&str> = dom.split("<svg").skip(1).collect();
+        assert!(charts.len() >= 4, "{} charts", charts.len());
+        for chart in charts {
+            let chart = chart.split("</svg>").next().unwrap();
+            assert!(
+                chart.contains("<rect") && chart.contains("<text"),
+                "{chart:.500}"
+            );
+        }
         assert!(dom.matches("<details").count() >= 4);
         // The log holds every address that anything asked for.
         let log = fs::read_to_string(log).unwrap();
