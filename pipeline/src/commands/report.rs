@@ -219,7 +219,7 @@ pub(super) fn diff(
             .iter()
             .map(|(state, counts)| {
                 vec![
-                    safe(state).to_string(),
+                    safe(state),
                     grouped(counts.documents),
                     megabytes(counts.bytes),
                 ]

@@ -122,10 +122,13 @@ pub fn diff(first: &Path, second: &Path, samples: usize) -> Result<Diff, TableEr
 const ABSENT: &str = "absent";
 const KEPT: &str = "kept";
 
+/// Samples by the hash of their ids.
+type Chosen = BTreeMap<(u64, String), Moved>;
+
 #[derive(Default)]
 struct Moves {
     samples: usize,
-    by_states: BTreeMap<(State, State), (Move, BTreeMap<(u64, String), Moved>)>,
+    by_states: BTreeMap<(State, State), (Move, Chosen)>,
     both: u64,
 }
 
