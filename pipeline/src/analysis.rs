@@ -11,6 +11,7 @@
 //! fraction by a word or a line: no verdict rests on it in practice.
 
 mod characters;
+mod english;
 mod repetition;
 
 use std::cell::{OnceCell, RefCell};

@@ -40,6 +40,8 @@ impl Set {
 pub(crate) static LETTERS: LazyLock<Set> = LazyLock::new(|| Set::parse(r"\p{L}"));
 /// `str.isalnum` of one character.
 pub(crate) static ALPHANUMERICS: LazyLock<Set> = LazyLock::new(|| Set::parse(r"[\p{L}\p{N}]"));
+/// `str.isdecimal` of one character, and `\d` of Python's regular expressions.
+pub(crate) static DECIMALS: LazyLock<Set> = LazyLock::new(|| Set::parse(r"\p{Nd}"));
 
 /// `str.isspace` of one character.
 #[inline]
