@@ -53,8 +53,8 @@ classes = {
     "CURRENCY": ("signs of currency", {c for c in currency if len(c) == 1}),
     "SENTENCE_END": ("marks that end a sentence", set(spacy.blank("en").add_pipe("sentencizer").punct_chars)),
     "PUNCTUATION": ("general category P", {c for c in every if unicodedata.category(c).startswith("P")}),
-    "SYMBOL": ("datatrove's PUNCTUATION_SET: a token of nothing else is no word", PUNCTUATION_SET),
-    "TERMINAL": ("datatrove's TERMINAL_PUNCTUATION: what ends a line", TERMINAL_PUNCTUATION),
+    "SYMBOL": ("datatrove's `PUNCTUATION_SET`: a token of nothing else is no word", PUNCTUATION_SET),
+    "TERMINAL": ("datatrove's `TERMINAL_PUNCTUATION`: what ends a line", TERMINAL_PUNCTUATION),
 }
 lines = [
     "//! Characters of the classes that spaCy's tokenizer (3.8, MIT) and datatrove (0.10, Apache-2.0) tell apart.",

@@ -1,7 +1,8 @@
 //! What rules ask of a document, computed once, when first asked for.
 //!
 //! Twenty rules then cost one pass over the lines, one over the words split at space, and one over the words of
-//! Unicode. The definitions are those of DataComp-LM (`mlfoundations/dclm`, `baselines/mappers/core_utils.py`
+//! Unicode or the tokens of English. Publishers define the same statistic differently, so each definition stands by
+//! itself: `lines` and `tokens` are datatrove's, `dolma` is Dolma's; the ones in this file are those of DataComp-LM (`mlfoundations/dclm`, `baselines/mappers/core_utils.py`
 //! and `filters/content_filters.py`), whose rules rest on nothing but Unicode and so can be met exactly;
 //! characters are Unicode scalars throughout.
 //!
@@ -11,19 +12,32 @@
 //! fraction by a word or a line: no verdict rests on it in practice.
 
 mod characters;
+mod dolma;
 mod english;
+mod lines;
 mod repetition;
+pub mod signals;
+mod tokens;
 
 use std::cell::{OnceCell, RefCell};
+use std::ops::Range;
 
 use memchr::{memchr, memchr_iter, memmem};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::dedup::words::{HIGH_BITS, letter_bits};
 
-use self::characters::{ALPHANUMERICS, LETTERS, byte, count_characters, is_line_break, strip};
+pub(crate) use self::characters::{
+    ALPHANUMERICS, DECIMALS, LETTERS, count_characters, is_space, strip,
+};
+use self::characters::{byte, is_line_break};
+pub use self::dolma::Dolma;
+use self::dolma::DolmaScratch;
+pub use self::lines::{Lines, PageLines, Repeats, SHORT_LINE_CHARACTERS};
 pub use self::repetition::Ngrams;
 use self::repetition::{NgramScratch, Tally};
+use self::tokens::TokenScratch;
+pub use self::tokens::{TokenKind, TokenNgrams, Tokens};
 
 /// The longest text that is analysed, in bytes: word and line numbers fit 32 bits with room to spare.
 pub const MAX_TEXT_BYTES: usize = 1 << 30;
@@ -135,6 +149,9 @@ pub struct SplitWords {
 #[derive(Debug, Default)]
 pub struct Scratch {
     ngrams: NgramScratch,
+    dolma: DolmaScratch,
+    tokens: [TokenScratch; 2],
+    lower: Vec<u8>,
     tally: Tally,
 }
 
@@ -149,6 +166,13 @@ pub struct Analysis<'a> {
     split_words: OnceCell<SplitWords>,
     symbols: OnceCell<u64>,
     ngrams: OnceCell<Ngrams>,
+    character_count: OnceCell<u64>,
+    lines: OnceCell<Lines>,
+    dolma: OnceCell<Dolma>,
+    tokens: [OnceCell<Tokens>; 2],
+    token_count: [OnceCell<u64>; 2],
+    token_ngrams: [OnceCell<TokenNgrams>; 2],
+    answers: &'a [Range<usize>],
 }
 
 impl<'a> Analysis<'a> {
@@ -164,7 +188,35 @@ impl<'a> Analysis<'a> {
             split_words: OnceCell::new(),
             symbols: OnceCell::new(),
             ngrams: OnceCell::new(),
+            character_count: OnceCell::new(),
+            lines: OnceCell::new(),
+            dolma: OnceCell::new(),
+            tokens: Default::default(),
+            token_count: Default::default(),
+            token_ngrams: Default::default(),
+            answers: &[],
         })
+    }
+
+    /// The same with what is known of a dialogue: the bytes of its trained stretches.
+    #[must_use]
+    pub fn with_answers(self, answers: &'a [Range<usize>]) -> Self {
+        Self { answers, ..self }
+    }
+
+    /// The same with the number of its English tokens, where what the text was made of was counted before.
+    #[must_use]
+    pub fn with_token_count(self, tokens: Option<u64>) -> Self {
+        if let Some(tokens) = tokens {
+            self.token_count[0].get_or_init(|| tokens);
+        }
+        self
+    }
+
+    /// The stretches of a dialogue that are trained on, in bytes of the text; none of other documents.
+    #[must_use]
+    pub fn answers(&self) -> &'a [Range<usize>] {
+        self.answers
     }
 
     /// The text itself.
@@ -176,7 +228,9 @@ impl<'a> Analysis<'a> {
     /// How many characters there are; a quick pass of its own.
     #[must_use]
     pub fn character_count(&self) -> u64 {
-        count_characters(self.text)
+        *self
+            .character_count
+            .get_or_init(|| count_characters(self.text))
     }
 
     /// Characters and their classes.
@@ -215,10 +269,151 @@ impl<'a> Analysis<'a> {
     #[must_use]
     pub fn ngrams(&self) -> Ngrams {
         *self.ngrams.get_or_init(|| {
-            let Scratch { ngrams, tally } = &mut **self.scratch.borrow_mut();
+            let Scratch { ngrams, tally, .. } = &mut **self.scratch.borrow_mut();
             ngrams.measure(self.text, tally)
         })
     }
+
+    /// Lines and paragraphs as datatrove makes them.
+    #[must_use]
+    pub fn lines(&self) -> Lines {
+        *self
+            .lines
+            .get_or_init(|| lines::lines_of(self.text, &mut self.scratch.borrow_mut().tally))
+    }
+
+    /// Lines of up to so many characters that are not blank, between `\n`.
+    #[must_use]
+    pub fn short_lines(&self, characters: u64) -> u64 {
+        if characters == SHORT_LINE_CHARACTERS {
+            self.lines().page.short
+        } else {
+            lines::short_lines(self.text, characters)
+        }
+    }
+
+    /// Statistics of Gopher as Dolma counts them.
+    #[must_use]
+    pub fn dolma(&self) -> Dolma {
+        *self.dolma.get_or_init(|| {
+            let Scratch { dolma, tally, .. } = &mut **self.scratch.borrow_mut();
+            dolma.measure(self.text, tally)
+        })
+    }
+
+    /// The tokens.
+    #[must_use]
+    pub fn tokens(&self, kind: TokenKind) -> Tokens {
+        *self.tokens[kind as usize].get_or_init(|| {
+            self.scratch.borrow_mut().tokens[kind as usize].read(self.text, kind)
+        })
+    }
+
+    /// How many tokens there are.
+    #[must_use]
+    pub fn token_count(&self, kind: TokenKind) -> u64 {
+        *self.token_count[kind as usize].get_or_init(|| self.tokens(kind).count)
+    }
+
+    /// How many of `words` are among the tokens.
+    #[must_use]
+    pub fn tokens_among(&self, kind: TokenKind, words: &[&str]) -> u64 {
+        let _ = self.tokens(kind);
+        self.scratch.borrow().tokens[kind as usize].distinct(self.text, words)
+    }
+
+    /// Repeated n-grams of tokens, n from 2 to 10.
+    #[must_use]
+    pub fn token_ngrams(&self, kind: TokenKind) -> TokenNgrams {
+        *self.token_ngrams[kind as usize].get_or_init(|| {
+            let _ = self.tokens(kind);
+            let characters = self.character_count();
+            let Scratch { tokens, tally, .. } = &mut **self.scratch.borrow_mut();
+            tokens[kind as usize].ngrams(self.text, characters, tally)
+        })
+    }
+
+    /// English tokens of a stretch of the text between white space, and spaCy's sentences in it, at least one.
+    pub(crate) fn tokens_and_sentences(&self, stretch: Range<usize>) -> (u64, u64) {
+        let _ = self.tokens(TokenKind::English);
+        let tokens = &self.scratch.borrow().tokens[0];
+        (
+            tokens.between(stretch.start, stretch.end),
+            tokens.sentences(stretch.start, stretch.end),
+        )
+    }
+
+    /// The same of a line that is not a stretch of the text.
+    pub(crate) fn tokens_and_sentences_of(&self, line: &str) -> (u64, u64) {
+        self.scratch.borrow_mut().tokens[0].line(line)
+    }
+
+    /// Calls `found` with the place of each of `phrases` in the text and its number: they are ASCII in small
+    /// letters, and found in any case of ASCII.
+    pub(crate) fn for_each_phrase(&self, phrases: &[&str], mut found: impl FnMut(usize, usize)) {
+        let lower = &mut self.scratch.borrow_mut().lower;
+        lower.clear();
+        lower.extend(self.text.bytes().map(|byte| byte.to_ascii_lowercase()));
+        for (number, phrase) in phrases.iter().enumerate() {
+            for at in memmem::find_iter(lower, phrase.as_bytes()) {
+                found(at, number);
+            }
+        }
+    }
+
+    /// The lines of Python's `splitlines`, each with its place.
+    pub(crate) fn split_lines(&self) -> SplitLines<'a> {
+        SplitLines::new(self.text)
+    }
+}
+
+/// The lines of Python's `splitlines`.
+#[derive(Debug)]
+pub(crate) struct SplitLines<'a> {
+    text: &'a str,
+    at: usize,
+    /// Whether lines end anywhere but at `\n`.
+    other_breaks: bool,
+}
+
+impl<'a> SplitLines<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            text,
+            at: 0,
+            other_breaks: lines::has_other_breaks(text),
+        }
+    }
+}
+
+impl<'a> Iterator for SplitLines<'a> {
+    type Item = (usize, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.at;
+        let rest = &self.text[start..];
+        if rest.is_empty() {
+            return None;
+        }
+        let end = if self.other_breaks {
+            rest.find(is_line_break)
+        } else {
+            memchr(b'\n', rest.as_bytes())
+        };
+        let Some(end) = end else {
+            self.at = self.text.len();
+            return Some((start, rest));
+        };
+        let after = rest[end..].chars().next().map_or(1, char::len_utf8);
+        let pair = rest[end..].starts_with("\r\n");
+        self.at = start + end + after + usize::from(pair);
+        Some((start, &rest[..end]))
+    }
+}
+
+/// Calls `found` with the place and text of each line that Python's `splitlines` makes.
+fn for_each_line<'a>(text: &'a str, mut found: impl FnMut(usize, &'a str)) {
+    SplitLines::new(text).for_each(|(at, line)| found(at, line));
 }
 
 fn characters_of(text: &str) -> Characters {
@@ -259,23 +454,7 @@ fn all_lines_of(text: &str) -> AllLines {
         lines.longest = lines.longest.max(characters);
         lines.characters += characters;
     };
-    let mut rest = text;
-    while let Some((at, line_break)) = rest
-        .char_indices()
-        .find(|&(_, character)| is_line_break(character))
-    {
-        close(&rest[..at]);
-        let after = &rest[at + line_break.len_utf8()..];
-        rest = if line_break == '\r' {
-            after.strip_prefix('\n').unwrap_or(after)
-        } else {
-            after
-        };
-    }
-    // What follows the last line end is a line only if there is something.
-    if !rest.is_empty() {
-        close(rest);
-    }
+    for_each_line(text, |_, line| close(line));
     lines
 }
 
@@ -467,7 +646,6 @@ fn symbols_of(text: &str) -> u64 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::characters::is_space;
     use super::*;
 
     /// Texts of few letters, so that everything repeats, with each kind of space, end and symbol.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::dedup::cluster::Verify;
 use crate::dedup::repeat::{self, Unit};
 use crate::dedup::signature::{MinHashOptions, MinHasher};
-use crate::filter::{FilterOptions, Filters};
+use crate::filter::{FilterOptions, Filters, rules};
 use crate::normalize::Normalize;
 use crate::written::{self, Problem, Problems};
 
@@ -367,6 +367,8 @@ impl Default for ShardOptions {
 pub struct ExtractOptions<'a> {
     normalize: &'a Normalize,
     filter: &'a FilterOptions,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rules: Vec<String>,
     near: Option<MinHashOptions>,
     rejects: RejectOptions,
 }
@@ -491,9 +493,14 @@ impl Recipe {
         }
         for (name, filter) in &self.profile {
             if let Err(errors) = Filters::new(filter) {
-                errors
-                    .iter()
-                    .for_each(|error| require(false, &["profile", name], &error.to_string()));
+                for error in &errors {
+                    let inner = error.keys();
+                    let keys: Vec<&str> = ["profile", name]
+                        .into_iter()
+                        .chain(inner.iter().map(String::as_str))
+                        .collect();
+                    require(false, &keys, &error.to_string());
+                }
             }
         }
         let share = |value: f64| (0.0..1.0).contains(&value);
@@ -549,6 +556,7 @@ impl Recipe {
         ExtractOptions {
             normalize: &self.normalize,
             filter,
+            rules: rules::versions(filter),
             near: self.dedup.near.as_ref().map(|near| near.minhash(profile)),
             rejects: self.rejects,
         }

@@ -193,6 +193,9 @@ fn group(bytes: &[u8], start: usize, length: usize) -> u64 {
         .fold(0, |group, &byte| group << 8 | u64::from(byte))
 }
 
+/// The tokens of an exception as the rules alone cut it, by hash, and its number.
+type Pattern = (Vec<u64>, u16);
+
 /// The exceptions, and what neighbouring tokens can become one.
 struct Exceptions {
     /// Of each, the bytes at which its tokens end.
@@ -200,7 +203,7 @@ struct Exceptions {
     /// By hash.
     numbers: HashMap<u64, u16>,
     /// By the first two tokens: all tokens of those that the rules without exceptions cut, and the exception.
-    patterns: HashMap<(u64, u64), Vec<(Vec<u64>, u16)>>,
+    patterns: HashMap<(u64, u64), Vec<Pattern>>,
     /// A bit for each hash's highest sixteen bits: what is not here is neither an exception nor begins one.
     seen: Vec<u64>,
     /// Hashes of tokens that begin an exception.
@@ -605,12 +608,23 @@ pub(super) struct Tokenizer {
     reason = "texts are shorter than 2^30 bytes, what is remembered than 2^8"
 )]
 impl Tokenizer {
+    /// Forgets the tokens.
+    pub(super) fn begin(&mut self) {
+        self.tokens.clear();
+        self.suspects.clear();
+    }
+
+    /// Adds a token that no rule of English looks at.
+    pub(super) fn push_segment(&mut self, text: &str, start: usize, end: usize, before: u8) {
+        self.tokens
+            .push(token(text, start, end, before, &EXCEPTIONS));
+    }
+
     /// Makes the tokens of `text`.
     pub(super) fn read(&mut self, text: &str) {
         let exceptions = &*EXCEPTIONS;
         let bytes = text.as_bytes();
-        self.tokens.clear();
-        self.suspects.clear();
+        self.begin();
         self.remembered.resize(REMEMBERED, Remembered::default());
         let mut at = 0;
         let mut before = fact::AFTER_GAP;

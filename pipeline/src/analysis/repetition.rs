@@ -43,7 +43,7 @@ impl NgramScratch {
             fraction.whole = whole;
         }
         for n in 2..=10 {
-            self.extend(n, tally);
+            extend(&self.words, &mut self.starts, n, tally);
             if self.starts.is_empty() {
                 break;
             }
@@ -98,29 +98,6 @@ impl NgramScratch {
         }
     }
 
-    /// Turns the repeated (n-1)-grams into the repeated n-grams.
-    fn extend(&mut self, n: usize, tally: &mut Tally) {
-        let Self { words, starts, .. } = self;
-        tally.begin(starts.len());
-        let mut kept = 0;
-        for index in 0..starts.len() {
-            let (start, shorter) = starts[index];
-            // The (n-1)-gram one further on has to repeat as well.
-            let follows = starts
-                .get(index + 1)
-                .is_some_and(|&(next, _)| next == start + 1);
-            if let Some(&last) = words.get(start as usize + n - 1)
-                && follows
-            {
-                let slot = tally.add(u64::from(shorter) << 32 | u64::from(last));
-                starts[kept] = (start, slot);
-                kept += 1;
-            }
-        }
-        starts.truncate(kept);
-        starts.retain(|&(_, slot)| tally.count(slot) > 1);
-    }
-
     fn characters(&self, from: usize, to: usize) -> u64 {
         u64::from(self.characters_before[to] - self.characters_before[from])
     }
@@ -148,6 +125,28 @@ impl NgramScratch {
         }
         covered
     }
+}
+
+/// Turns the repeated (n-1)-grams of `words`, given by start and number, into the repeated n-grams.
+pub(super) fn extend(words: &[u32], starts: &mut Vec<(u32, u32)>, n: usize, tally: &mut Tally) {
+    tally.begin(starts.len());
+    let mut kept = 0;
+    for index in 0..starts.len() {
+        let (start, shorter) = starts[index];
+        // The (n-1)-gram one further on has to repeat as well.
+        let follows = starts
+            .get(index + 1)
+            .is_some_and(|&(next, _)| next == start + 1);
+        if let Some(&last) = words.get(start as usize + n - 1)
+            && follows
+        {
+            let slot = tally.add(u64::from(shorter) << 32 | u64::from(last));
+            starts[kept] = (start, slot);
+            kept += 1;
+        }
+    }
+    starts.truncate(kept);
+    starts.retain(|&(_, slot)| tally.count(slot) > 1);
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -12,7 +12,7 @@ use super::store::{Sections, column_u32, column_u64};
 use crate::analysis::Scratch;
 use crate::dedup::exact;
 use crate::dedup::signature::{MinHasher, Signer};
-use crate::filter::{Filters, Verdict};
+use crate::filter::{Filters, Outcome, Verdict};
 use crate::normalize::Normalize;
 use crate::recipe::RejectOptions;
 use crate::render::{Content, FactFields, Facts};
@@ -155,7 +155,7 @@ impl Output {
     ) {
         self.facts.clear();
         // Normalized text of each row, and its segments if there are several.
-        let texts: Vec<Result<(String, Vec<SegmentEnd>), &'static str>> = batch
+        let mut texts: Vec<Result<(String, Vec<SegmentEnd>), &'static str>> = batch
             .drain(..)
             .map(|entry| {
                 self.file_rows.push(entry.row);
@@ -184,11 +184,10 @@ impl Output {
             .collect();
         watch.lap("normalize");
         let verdicts: Vec<Verdict> = texts
-            .iter()
-            .map(|text| {
-                text.as_ref().map_or(Verdict::Keep, |(text, _)| {
-                    stages.filters.judge(text, scratch)
-                })
+            .iter_mut()
+            .map(|text| match text {
+                Ok((text, ends)) => judge(&stages.filters, text, ends, scratch),
+                Err(_) => Verdict::Keep,
             })
             .collect();
         watch.lap("filter");
@@ -198,7 +197,7 @@ impl Output {
             let (code, reason, bytes) = match (text, verdict) {
                 (Err(reason), _) => (verdict::QUARANTINED, *reason, 0),
                 (Ok((text, _)), Verdict::Drop(reason)) => {
-                    (verdict::DROPPED, *reason, text.len() as u64)
+                    (verdict::DROPPED, reason.name, text.len() as u64)
                 }
                 (Ok((text, _)), Verdict::Keep) => (verdict::SURVIVED, "", text.len() as u64),
             };
@@ -354,6 +353,33 @@ impl Output {
         sections.push("texts", texts);
         sections.write(to)
     }
+}
+
+/// The verdict on a document, whose text becomes what the rules left of it.
+fn judge(
+    filters: &Filters,
+    text: &mut String,
+    ends: &[SegmentEnd],
+    scratch: &mut Scratch,
+) -> Verdict {
+    let mut start = 0;
+    let answers: Vec<std::ops::Range<usize>> = ends
+        .iter()
+        .filter_map(|&(end, trained, _)| {
+            // A text in memory is shorter than the memory.
+            let end = usize::try_from(end).unwrap_or(usize::MAX);
+            let segment = std::mem::replace(&mut start, end)..end;
+            trained.then_some(segment)
+        })
+        .collect();
+    let parts = (!ends.is_empty()).then_some(&answers[..]);
+    let edited = match filters.apply(text, parts, scratch) {
+        Outcome::Drop(reason) => return Verdict::Drop(reason),
+        Outcome::Keep(Cow::Borrowed(_)) => return Verdict::Keep,
+        Outcome::Keep(Cow::Owned(edited)) => edited,
+    };
+    *text = edited;
+    Verdict::Keep
 }
 
 pub(super) fn json(value: &impl Serialize) -> Vec<u8> {

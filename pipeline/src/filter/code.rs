@@ -9,6 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::verdict::{above, below};
 use super::{Filter, FilterError, Verdict, check_thresholds};
 use crate::analysis::Analysis;
 
@@ -63,22 +64,29 @@ impl Filter for CodeFilter {
         let options = &self.0;
         let lines = document.all_lines();
         if lines.count == 0 {
-            return Verdict::Drop("code-empty");
+            return Verdict::drop("code-empty");
         }
-        if lines.longest > options.max_line_characters {
-            return Verdict::Drop("code-long-line");
-        }
-        if lines.characters as f64 / lines.count as f64 > options.max_mean_line_characters {
-            return Verdict::Drop("code-long-mean-line");
+        let longest = lines.longest as f64;
+        let mean = lines.characters as f64 / lines.count as f64;
+        let max = options.max_line_characters as f64;
+        if let Some(reason) = above("code-long-line", "code-longest-line-characters", longest, max)
+            .or_else(|| {
+                let max = options.max_mean_line_characters;
+                above("code-long-mean-line", "code-mean-line-characters", mean, max)
+            })
+        {
+            return Verdict::Drop(reason);
         }
         let characters = document.characters();
-        if (characters.alphanumeric as f64 / characters.count as f64)
-            < options.min_alphanumeric_fraction
+        let alphanumeric = characters.alphanumeric as f64 / characters.count as f64;
+        let min = options.min_alphanumeric_fraction;
+        if let Some(reason) =
+            below("code-few-alphanumeric", "alphanumeric-fraction", alphanumeric, min)
         {
-            return Verdict::Drop("code-few-alphanumeric");
+            return Verdict::Drop(reason);
         }
         if options.drop_generated && says_generated(document.text()) {
-            return Verdict::Drop("code-generated");
+            return Verdict::drop("code-generated");
         }
         Verdict::Keep
     }
@@ -110,7 +118,7 @@ mod tests {
         );
         assert_eq!(
             judge(&format!("{short}{}\n", "\u{4f60}".repeat(1001))),
-            Verdict::Drop("code-long-line")
+            Verdict::drop("code-long-line")
         );
     }
 
@@ -118,19 +126,19 @@ mod tests {
     fn lines_may_have_a_hundred_characters_in_the_mean() {
         let lines = |last: usize| format!("{}\r\n{}", "x".repeat(50), "x".repeat(last));
         assert_eq!(judge(&lines(150)), Verdict::Keep);
-        assert_eq!(judge(&lines(151)), Verdict::Drop("code-long-mean-line"));
+        assert_eq!(judge(&lines(151)), Verdict::drop("code-long-mean-line"));
     }
 
     #[test]
     fn a_quarter_of_the_characters_may_be_enough() {
         assert_eq!(judge("ab(){};\n"), Verdict::Keep);
-        assert_eq!(judge("ab(){};;\n"), Verdict::Drop("code-few-alphanumeric"));
+        assert_eq!(judge("ab(){};;\n"), Verdict::drop("code-few-alphanumeric"));
     }
 
     #[test]
     fn an_empty_file_goes_and_so_does_one_of_blank_lines() {
-        assert_eq!(judge(""), Verdict::Drop("code-empty"));
-        assert_eq!(judge("\n\n"), Verdict::Drop("code-few-alphanumeric"));
+        assert_eq!(judge(""), Verdict::drop("code-empty"));
+        assert_eq!(judge("\n\n"), Verdict::drop("code-few-alphanumeric"));
     }
 
     #[test]
@@ -141,7 +149,7 @@ mod tests {
         });
         let text = "// Code by tool.\n// AUTO-GENERATED, do not edit\nfn main() {}\n";
         assert_eq!(judge(text), Verdict::Keep);
-        assert_eq!(verdict(&asked, text), Verdict::Drop("code-generated"));
+        assert_eq!(verdict(&asked, text), Verdict::drop("code-generated"));
         let late = format!("{}{text}", "fn f() {}\n".repeat(5));
         assert_eq!(verdict(&asked, &late), Verdict::Keep);
     }

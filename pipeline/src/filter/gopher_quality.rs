@@ -10,7 +10,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Filter, FilterError, Verdict, check_thresholds};
+use super::verdict::{above, below, beyond};
+use super::{Filter, FilterError, Reason, Verdict, check_order, check_thresholds};
 use crate::analysis::Analysis;
 
 /// Thresholds of the quality rules. A value on a threshold passes.
@@ -72,18 +73,14 @@ impl GopherQualityOptions {
             ),
         ];
         check_thresholds(TABLE, &thresholds, errors);
-        if self.min_words > self.max_words {
-            errors.push(FilterError::Reversed {
-                table: TABLE,
-                quantity: "words",
-            });
-        }
-        if self.min_mean_word_characters > self.max_mean_word_characters {
-            errors.push(FilterError::Reversed {
-                table: TABLE,
-                quantity: "mean-word-characters",
-            });
-        }
+        check_order(TABLE, "words", self.min_words as f64, self.max_words as f64, errors);
+        check_order(
+            TABLE,
+            "mean-word-characters",
+            self.min_mean_word_characters,
+            self.max_mean_word_characters,
+            errors,
+        );
     }
 }
 
@@ -91,48 +88,71 @@ pub(super) struct GopherQualityFilter(pub(super) GopherQualityOptions);
 
 impl Filter for GopherQualityFilter {
     fn check(&self, document: &Analysis<'_>) -> Verdict {
-        match self.reason(document) {
-            None => Verdict::Keep,
-            Some(reason) => Verdict::Drop(reason),
-        }
+        self.reason(document).into()
     }
 }
 
 impl GopherQualityFilter {
-    fn reason(&self, document: &Analysis<'_>) -> Option<&'static str> {
+    fn reason(&self, document: &Analysis<'_>) -> Option<Reason> {
         let options = &self.0;
         let words = document.split_words();
-        if words.tokens < options.min_words || words.count == 0 {
-            return Some("gopher-too-few-words");
-        }
-        if words.tokens > options.max_words {
-            return Some("gopher-too-many-words");
+        let tokens = words.tokens as f64;
+        let min = options.min_words as f64;
+        if words.count == 0 {
+            return Some(beyond("gopher-too-few-words", "dclm-split-words", 0.0, 1.0, false));
         }
         let count = words.count as f64;
         let mean = words.characters as f64 / count;
-        if mean < options.min_mean_word_characters {
-            return Some("gopher-short-words");
-        }
-        if mean > options.max_mean_word_characters {
-            return Some("gopher-long-words");
-        }
-        if document.symbols() as f64 / count > options.max_symbol_word_fraction {
-            return Some("gopher-symbols");
-        }
-        // DCLM multiplies here and divides elsewhere; the last bit can differ, so it is done the same way.
-        let layout = document.layout();
-        let lines = layout.lines.count as f64;
-        if layout.bullets as f64 > options.max_bullet_line_fraction * lines {
-            return Some("gopher-bullets");
-        }
-        if layout.ellipses as f64 > options.max_ellipsis_line_fraction * lines {
-            return Some("gopher-ellipses");
-        }
-        if words.without_letter as f64 / count > options.max_non_alphabetic_word_fraction {
-            return Some("gopher-non-alphabetic-words");
-        }
-        (words.stop_words < options.min_stop_words).then_some("gopher-few-stop-words")
+        below("gopher-too-few-words", "dclm-words", tokens, min)
+            .or_else(|| above("gopher-too-many-words", "dclm-words", tokens, options.max_words as f64))
+            .or_else(|| {
+                let min = options.min_mean_word_characters;
+                below("gopher-short-words", "dclm-mean-word-characters", mean, min)
+            })
+            .or_else(|| {
+                let max = options.max_mean_word_characters;
+                above("gopher-long-words", "dclm-mean-word-characters", mean, max)
+            })
+            .or_else(|| {
+                let value = document.symbols() as f64 / count;
+                let max = options.max_symbol_word_fraction;
+                above("gopher-symbols", "dclm-symbol-word-fraction", value, max)
+            })
+            .or_else(|| {
+                let layout = document.layout();
+                let lines = layout.lines.count;
+                let max = options.max_bullet_line_fraction;
+                let bullets = "dclm-bullet-line-fraction";
+                above_of("gopher-bullets", bullets, layout.bullets, lines, max).or_else(|| {
+                    let max = options.max_ellipsis_line_fraction;
+                    let ellipses = "dclm-ellipsis-line-fraction";
+                    above_of("gopher-ellipses", ellipses, layout.ellipses, lines, max)
+                })
+            })
+            .or_else(|| {
+                let value = words.without_letter as f64 / count;
+                let max = options.max_non_alphabetic_word_fraction;
+                let statistic = "dclm-non-alphabetic-word-fraction";
+                above("gopher-non-alphabetic-words", statistic, value, max)
+            })
+            .or_else(|| {
+                let min = options.min_stop_words as f64;
+                let found = words.stop_words as f64;
+                below("gopher-few-stop-words", "dclm-stop-words", found, min)
+            })
     }
+}
+
+/// DCLM multiplies here and divides elsewhere; the last bit can differ, so it is done the same way.
+fn above_of(
+    name: &'static str,
+    statistic: &'static str,
+    part: u64,
+    whole: u64,
+    max: f64,
+) -> Option<Reason> {
+    let (part, whole) = (part as f64, whole as f64);
+    (part > max * whole).then(|| beyond(name, statistic, part / whole.max(1.0), max, true))
 }
 
 #[cfg(test)]
@@ -158,12 +178,12 @@ mod tests {
 
     #[test]
     fn words_are_bounded_at_both_ends() {
-        assert_eq!(judge(&document(49)), Verdict::Drop("gopher-too-few-words"));
+        assert_eq!(judge(&document(49)), Verdict::drop("gopher-too-few-words"));
         assert_eq!(judge(&document(50)), Verdict::Keep);
         assert_eq!(judge(&document(100_000)), Verdict::Keep);
         assert_eq!(
             judge(&document(100_001)),
-            Verdict::Drop("gopher-too-many-words")
+            Verdict::drop("gopher-too-many-words")
         );
     }
 
@@ -172,12 +192,12 @@ mod tests {
         // 49 words, and tokens that fastText makes of punctuation alone.
         assert_eq!(
             judge(&format!("{} \" ( _x", document(49))),
-            Verdict::Drop("gopher-too-few-words")
+            Verdict::drop("gopher-too-few-words")
         );
         // A no-break space parts words for Python and not for fastText.
         assert_eq!(
             judge(&format!("{}\u{a0}horse", document(49))),
-            Verdict::Drop("gopher-too-few-words")
+            Verdict::drop("gopher-too-few-words")
         );
         assert_eq!(judge(&format!("{} horse", document(49))), Verdict::Keep);
     }
@@ -191,10 +211,10 @@ mod tests {
         assert_eq!(judge(&format!("{} I", words("cat", 99))), Verdict::Keep);
         assert_eq!(
             judge(&format!("{} I I", words("cat", 99))),
-            Verdict::Drop("gopher-short-words")
+            Verdict::drop("gopher-short-words")
         );
         let long = "elevencha10,"; // 12 characters, the comma one of them
-        assert_eq!(judge(&words(long, 60)), Verdict::Drop("gopher-long-words"));
+        assert_eq!(judge(&words(long, 60)), Verdict::drop("gopher-long-words"));
         // In bytes Cyrillic words of seven letters would be too long.
         assert_eq!(
             judge(&words(
@@ -210,17 +230,17 @@ mod tests {
         // 50 words with five symbols: exactly a tenth. "......" is two.
         let with = |symbols: &str| format!("ho{symbols}rse the {}", document(48));
         assert_eq!(judge(&with("#####")), Verdict::Keep);
-        assert_eq!(judge(&with("######")), Verdict::Drop("gopher-symbols"));
+        assert_eq!(judge(&with("######")), Verdict::drop("gopher-symbols"));
         assert_eq!(judge(&with("##\u{2026}......")), Verdict::Keep);
         assert_eq!(
             judge(&with("##\u{2026}\u{2026}......")),
-            Verdict::Drop("gopher-symbols")
+            Verdict::drop("gopher-symbols")
         );
         // ". . ." is one symbol and three words: 5 of 53, and 6.
         assert_eq!(judge(&with("####ho . . . ho")), Verdict::Keep);
         assert_eq!(
             judge(&with("#####ho . . . ho")),
-            Verdict::Drop("gopher-symbols")
+            Verdict::drop("gopher-symbols")
         );
     }
 
@@ -236,7 +256,7 @@ mod tests {
         };
         let nine = ["-", "*", "\u{2022}", "\u{25cf}", "-", "-", "-", "-", "-"];
         assert_eq!(judge(&bullets(&nine, 1)), Verdict::Keep);
-        assert_eq!(judge(&bullets(&nine, 0)), Verdict::Drop("gopher-bullets"));
+        assert_eq!(judge(&bullets(&nine, 0)), Verdict::drop("gopher-bullets"));
     }
 
     #[test]
@@ -255,7 +275,7 @@ mod tests {
         );
         assert_eq!(
             judge(&ends(&["...", ". . .", "\u{2026}", "..."], 9)),
-            Verdict::Drop("gopher-ellipses")
+            Verdict::drop("gopher-ellipses")
         );
     }
 
@@ -271,28 +291,28 @@ mod tests {
         assert_eq!(judge(&words(20)), Verdict::Keep);
         assert_eq!(
             judge(&words(21)),
-            Verdict::Drop("gopher-non-alphabetic-words")
+            Verdict::drop("gopher-non-alphabetic-words")
         );
         // A lone vowel sign is alphabetic by Unicode's property and no letter: the 21st of 101 words.
         assert_eq!(
             judge(&format!("{} \u{93f}", words(20))),
-            Verdict::Drop("gopher-non-alphabetic-words")
+            Verdict::drop("gopher-non-alphabetic-words")
         );
     }
 
     #[test]
     fn two_stop_words_are_enough_be_they_equal() {
         let plain = "horse ".repeat(60);
-        assert_eq!(judge(&plain), Verdict::Drop("gopher-few-stop-words"));
+        assert_eq!(judge(&plain), Verdict::drop("gopher-few-stop-words"));
         assert_eq!(
             judge(&format!("{plain} the")),
-            Verdict::Drop("gopher-few-stop-words")
+            Verdict::drop("gopher-few-stop-words")
         );
         assert_eq!(judge(&format!("{plain} the THE")), Verdict::Keep);
         // Python's split leaves punctuation on words.
         assert_eq!(
             judge(&format!("{plain} the, the.")),
-            Verdict::Drop("gopher-few-stop-words")
+            Verdict::drop("gopher-few-stop-words")
         );
     }
 
@@ -305,9 +325,9 @@ mod tests {
         for text in ["", "   ", "\n\n"] {
             assert_eq!(
                 verdict(&filter, text),
-                Verdict::Drop("gopher-too-few-words")
+                Verdict::drop("gopher-too-few-words")
             );
         }
-        assert_eq!(judge("one"), Verdict::Drop("gopher-too-few-words"));
+        assert_eq!(judge("one"), Verdict::drop("gopher-too-few-words"));
     }
 }

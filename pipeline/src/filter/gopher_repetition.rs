@@ -10,8 +10,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Filter, FilterError, Verdict, check_thresholds};
-use crate::analysis::{Analysis, Segments};
+use super::verdict::{above, beyond};
+use super::{Filter, FilterError, Reason, Verdict, check_thresholds};
+use crate::analysis::Analysis;
 
 /// Thresholds of the repetition rules. A value on a threshold passes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,73 +75,90 @@ impl GopherRepetitionOptions {
     }
 }
 
-const TOP_REASONS: [&str; 3] = [
-    "gopher-top-2-gram",
-    "gopher-top-3-gram",
-    "gopher-top-4-gram",
+/// Reasons and statistics of the n-grams.
+const TOP: [(&str, &str); 3] = [
+    ("gopher-top-2-gram", "dclm-top-2-gram-fraction"),
+    ("gopher-top-3-gram", "dclm-top-3-gram-fraction"),
+    ("gopher-top-4-gram", "dclm-top-4-gram-fraction"),
 ];
-const DUPLICATE_REASONS: [&str; 6] = [
-    "gopher-dup-5-gram",
-    "gopher-dup-6-gram",
-    "gopher-dup-7-gram",
-    "gopher-dup-8-gram",
-    "gopher-dup-9-gram",
-    "gopher-dup-10-gram",
+const DUPLICATE: [(&str, &str); 6] = [
+    ("gopher-dup-5-gram", "dclm-duplicate-5-gram-fraction"),
+    ("gopher-dup-6-gram", "dclm-duplicate-6-gram-fraction"),
+    ("gopher-dup-7-gram", "dclm-duplicate-7-gram-fraction"),
+    ("gopher-dup-8-gram", "dclm-duplicate-8-gram-fraction"),
+    ("gopher-dup-9-gram", "dclm-duplicate-9-gram-fraction"),
+    ("gopher-dup-10-gram", "dclm-duplicate-10-gram-fraction"),
 ];
 
 pub(super) struct GopherRepetitionFilter(pub(super) GopherRepetitionOptions);
 
 impl Filter for GopherRepetitionFilter {
     fn check(&self, document: &Analysis<'_>) -> Verdict {
-        match self.reason(document) {
-            None => Verdict::Keep,
-            Some(reason) => Verdict::Drop(reason),
-        }
+        self.reason(document).into()
     }
 }
 
 impl GopherRepetitionFilter {
-    fn reason(&self, document: &Analysis<'_>) -> Option<&'static str> {
+    fn reason(&self, document: &Analysis<'_>) -> Option<Reason> {
         let options = &self.0;
         let layout = document.layout();
         if layout.lines.count == 0 {
-            return Some("gopher-no-lines");
+            return Some(beyond("gopher-no-lines", "dclm-lines", 0.0, 1.0, false));
         }
-        let by_number = |segments: Segments, max: f64| {
-            segments.count > 1 && segments.duplicate_fraction().value() > max
-        };
-        let by_characters = |segments: Segments, max: f64| {
-            segments.count > 1 && segments.duplicate_character_fraction().value() > max
-        };
-        if by_number(layout.lines, options.max_duplicate_line_fraction) {
-            return Some("gopher-dup-line");
-        }
-        if by_number(layout.paragraphs, options.max_duplicate_paragraph_fraction) {
-            return Some("gopher-dup-paragraph");
-        }
-        if by_characters(layout.lines, options.max_duplicate_line_character_fraction) {
-            return Some("gopher-dup-line-characters");
-        }
-        if by_characters(
-            layout.paragraphs,
-            options.max_duplicate_paragraph_character_fraction,
-        ) {
-            return Some("gopher-dup-paragraph-characters");
-        }
-        let ngrams = document.ngrams();
-        let top = ngrams
-            .top
-            .iter()
-            .zip(options.max_top_ngram_character_fractions)
-            .zip(TOP_REASONS);
-        let duplicate = ngrams
-            .duplicate
-            .iter()
-            .zip(options.max_duplicate_ngram_character_fractions)
-            .zip(DUPLICATE_REASONS);
-        top.chain(duplicate)
-            .find(|((fraction, max), _)| fraction.value() > *max)
-            .map(|(_, reason)| reason)
+        let (lines, paragraphs) = (layout.lines, layout.paragraphs);
+        let checks = [
+            (
+                "gopher-dup-line",
+                "dclm-duplicate-line-fraction",
+                lines.count,
+                lines.duplicate_fraction(),
+                options.max_duplicate_line_fraction,
+            ),
+            (
+                "gopher-dup-paragraph",
+                "dclm-duplicate-paragraph-fraction",
+                paragraphs.count,
+                paragraphs.duplicate_fraction(),
+                options.max_duplicate_paragraph_fraction,
+            ),
+            (
+                "gopher-dup-line-characters",
+                "dclm-duplicate-line-character-fraction",
+                lines.count,
+                lines.duplicate_character_fraction(),
+                options.max_duplicate_line_character_fraction,
+            ),
+            (
+                "gopher-dup-paragraph-characters",
+                "dclm-duplicate-paragraph-character-fraction",
+                paragraphs.count,
+                paragraphs.duplicate_character_fraction(),
+                options.max_duplicate_paragraph_character_fraction,
+            ),
+        ];
+        checks
+            .into_iter()
+            .filter(|check| check.2 > 1)
+            .find_map(|(name, statistic, _, fraction, max)| {
+                above(name, statistic, fraction.value(), max)
+            })
+            .or_else(|| {
+                let ngrams = document.ngrams();
+                let top = ngrams
+                    .top
+                    .into_iter()
+                    .zip(options.max_top_ngram_character_fractions)
+                    .zip(TOP);
+                let duplicate = ngrams
+                    .duplicate
+                    .into_iter()
+                    .zip(options.max_duplicate_ngram_character_fractions)
+                    .zip(DUPLICATE);
+                top.chain(duplicate)
+                    .find_map(|((fraction, max), (name, statistic))| {
+                        above(name, statistic, fraction.value(), max)
+                    })
+            })
     }
 }
 
@@ -192,9 +210,9 @@ mod tests {
         };
         assert_eq!(
             verdict(&GopherRepetitionFilter(alone), &text),
-            Verdict::Drop("gopher-dup-5-gram")
+            Verdict::drop("gopher-dup-5-gram")
         );
-        assert_eq!(judge(&text), Verdict::Drop("gopher-top-4-gram"));
+        assert_eq!(judge(&text), Verdict::drop("gopher-top-4-gram"));
     }
 
     #[test]
@@ -253,7 +271,7 @@ mod tests {
     #[test]
     fn edge_cases_are_those_of_dclm() {
         for text in ["", "   ", "\n\n"] {
-            assert_eq!(judge(text), Verdict::Drop("gopher-no-lines"));
+            assert_eq!(judge(text), Verdict::drop("gopher-no-lines"));
         }
         assert_eq!(judge("one"), Verdict::Keep);
         // One line and no word: nothing to divide by.

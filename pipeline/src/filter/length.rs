@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::verdict::{above, below};
 use super::{Filter, FilterError, Verdict};
 use crate::analysis::Analysis;
 
@@ -46,14 +47,14 @@ pub(super) struct LengthFilter(pub(super) LengthOptions);
 
 impl Filter for LengthFilter {
     fn check(&self, document: &Analysis<'_>) -> Verdict {
-        let characters = document.character_count();
-        if characters < self.0.min_characters {
-            Verdict::Drop("too-short")
-        } else if self.0.max_characters.is_some_and(|max| characters > max) {
-            Verdict::Drop("too-long")
-        } else {
-            Verdict::Keep
-        }
+        let characters = document.character_count() as f64;
+        let min = self.0.min_characters as f64;
+        below("too-short", "characters", characters, min)
+            .or_else(|| {
+                let max = self.0.max_characters? as f64;
+                above("too-long", "characters", characters, max)
+            })
+            .into()
     }
 }
 
@@ -68,13 +69,13 @@ mod tests {
             min_characters: 2,
             max_characters: Some(3),
         });
-        assert_eq!(verdict(&filter, "\u{4f60}"), Verdict::Drop("too-short"));
+        assert_eq!(verdict(&filter, "\u{4f60}"), Verdict::drop("too-short"));
         assert_eq!(verdict(&filter, "\u{4f60}\u{597d}"), Verdict::Keep);
         assert_eq!(verdict(&filter, "\u{4f60}\u{597d}!"), Verdict::Keep);
         assert_eq!(
             verdict(&filter, "\u{4f60}\u{597d}!!"),
-            Verdict::Drop("too-long")
+            Verdict::drop("too-long")
         );
-        assert_eq!(verdict(&filter, ""), Verdict::Drop("too-short"));
+        assert_eq!(verdict(&filter, ""), Verdict::drop("too-short"));
     }
 }

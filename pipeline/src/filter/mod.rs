@@ -1,54 +1,121 @@
-//! Rules that keep or drop one document, each from a published source and in a file of its own.
+//! Rules that keep, edit or drop one document, each from a published source and in a file of its own.
 //!
-//! A rule reads the shared [`Analysis`]; [`Filters`] asks the rules in a fixed order, the cheapest first:
-//! length (one count), code (two passes over characters), Gopher quality (words split at space), Gopher
-//! repetition (words of Unicode and their n-grams). The first that says no names the reason, so a reason's
-//! count depends on that order, and what is kept does not.
+//! A rule reads the shared [`Analysis`]; [`Filters`] asks the rules in the order of the recipe's list `rules`, or
+//! without one those whose table stands, the cheapest first. The first that says no names the reason, so a reason's
+//! count depends on the order, and what is kept does not, but for rules that edit: those hand the text on, and what
+//! follows them judges that. What exists is in [`rules`].
 
+pub mod c4;
+pub mod ccnet;
+pub mod chat;
 pub mod code;
+pub mod fineweb;
+pub mod gopher_datatrove;
+pub mod gopher_dolma;
 pub mod gopher_quality;
 pub mod gopher_repetition;
 pub mod length;
+pub mod refinedweb;
+pub mod rules;
+mod verdict;
+
+use std::borrow::Cow;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use self::code::{CodeFilter, CodeOptions};
-use self::gopher_quality::{GopherQualityFilter, GopherQualityOptions};
-use self::gopher_repetition::{GopherRepetitionFilter, GopherRepetitionOptions};
-use self::length::{LengthFilter, LengthOptions};
+use self::c4::{C4DatatroveOptions, C4Options};
+use self::ccnet::CcnetOptions;
+use self::chat::ChatOptions;
+use self::code::CodeOptions;
+use self::fineweb::FinewebOptions;
+use self::gopher_datatrove::{GopherQualityDatatroveOptions, GopherRepetitionDatatroveOptions};
+use self::gopher_dolma::{GopherQualityDolmaOptions, GopherRepetitionDolmaOptions};
+use self::gopher_quality::GopherQualityOptions;
+use self::gopher_repetition::GopherRepetitionOptions;
+use self::length::LengthOptions;
+use self::refinedweb::RefinedwebLinesOptions;
+use self::rules::NoOptions;
+pub use self::verdict::{Measured, Reason, Verdict};
 use crate::analysis::{Analysis, Scratch};
 
-/// What a rule says of a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The document stays.
-    Keep,
-    /// The document goes, for this reason: a short word for the funnel.
-    Drop(&'static str),
-}
-
-/// A rule.
+/// A rule that keeps or drops.
 pub trait Filter: Send + Sync {
     /// Judges one document. Total: every text has a verdict.
     fn check(&self, document: &Analysis<'_>) -> Verdict;
 }
 
-/// Which rules are on: those whose table is present, with its values over the published ones.
+/// A rule that cuts something from a text, or drops it.
+pub trait Edit: Send + Sync {
+    /// What is left of one document; `None` if all of it.
+    ///
+    /// # Errors
+    /// Why the document goes.
+    fn edit(&self, document: &Analysis<'_>) -> Result<Option<Edited>, Reason>;
+}
+
+/// What a rule left of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edited {
+    /// The text.
+    pub text: String,
+    /// Its English tokens, if the rule counted them.
+    pub tokens: Option<u64>,
+}
+
+/// Which rules are on, with the values that are written over the published ones.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct FilterOptions {
+    /// The rules, in order, by name (`andromeda profiles` lists them); a table of a rule's name gives it other values.
+    /// Without this list the rules are on whose tables stand.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
     /// Characters of a document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length: Option<LengthOptions>,
     /// The rules of `StarCoder` for code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<CodeOptions>,
-    /// Gopher's quality rules.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Gopher's quality rules as DCLM has them.
+    #[serde(alias = "gopher-quality@dclm", skip_serializing_if = "Option::is_none")]
     pub gopher_quality: Option<GopherQualityOptions>,
-    /// Gopher's repetition rules.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Gopher's repetition rules as DCLM has them.
+    #[serde(alias = "gopher-repetition@dclm", skip_serializing_if = "Option::is_none")]
     pub gopher_repetition: Option<GopherRepetitionOptions>,
+    /// Gopher's quality rules as datatrove has them.
+    #[serde(rename = "gopher-quality@datatrove", skip_serializing_if = "Option::is_none")]
+    pub gopher_quality_datatrove: Option<GopherQualityDatatroveOptions>,
+    /// Gopher's repetition rules as datatrove has them.
+    #[serde(rename = "gopher-repetition@datatrove", skip_serializing_if = "Option::is_none")]
+    pub gopher_repetition_datatrove: Option<GopherRepetitionDatatroveOptions>,
+    /// Gopher's quality rules as Dolma has them.
+    #[serde(rename = "gopher-quality@dolma", skip_serializing_if = "Option::is_none")]
+    pub gopher_quality_dolma: Option<GopherQualityDolmaOptions>,
+    /// Gopher's repetition rules as Dolma has them.
+    #[serde(rename = "gopher-repetition@dolma", skip_serializing_if = "Option::is_none")]
+    pub gopher_repetition_dolma: Option<GopherRepetitionDolmaOptions>,
+    /// C4's rules as released.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub c4: Option<C4Options>,
+    /// C4's rules as datatrove has them.
+    #[serde(rename = "c4@datatrove", skip_serializing_if = "Option::is_none")]
+    pub c4_datatrove: Option<C4DatatroveOptions>,
+    /// `FineWeb`'s own quality rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fineweb: Option<FinewebOptions>,
+    /// `RefinedWeb`'s line rules as DCLM has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refinedweb_lines: Option<RefinedwebLinesOptions>,
+    /// DCLM's limit on line ends in a row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refinedweb_newlines: Option<NoOptions>,
+    /// `CCNet`'s length rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ccnet: Option<CcnetOptions>,
+    /// Sanity of dialogues and tasks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat: Option<ChatOptions>,
 }
 
 /// An option that no document could be judged by.
@@ -74,42 +141,86 @@ pub enum FilterError {
         /// What is bounded.
         quantity: &'static str,
     },
+    /// A rule that does not exist.
+    #[error(
+        "no rule is called `{name}`{}",
+        .nearest.map_or(String::new(), |nearest| format!(": did you mean `{nearest}`?"))
+    )]
+    Unknown {
+        /// Its place in `rules`.
+        at: usize,
+        /// Its name.
+        name: String,
+        /// The one most like it.
+        nearest: Option<&'static str>,
+    },
+    /// A rule that stands in the list before, by itself or in a composition.
+    #[error("the rule `{name}` is in the list already: write it once")]
+    Twice {
+        /// Its place in `rules`.
+        at: usize,
+        /// Its name.
+        name: &'static str,
+    },
+    /// A table of a rule that is not in the list.
+    #[error(
+        "the table `{table}` changes nothing, as `rules` names no rule of this name itself: add it to the list, in place of the composition that holds it, or take the table out"
+    )]
+    Idle {
+        /// The table.
+        table: &'static str,
+    },
+}
+
+impl FilterError {
+    /// Where in the profile it is.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        match self {
+            Self::Threshold { .. } | Self::Reversed { .. } => Vec::new(),
+            Self::Unknown { at, .. } | Self::Twice { at, .. } => {
+                vec!["rules".to_owned(), at.to_string()]
+            }
+            Self::Idle { table } => vec![(*table).to_owned()],
+        }
+    }
 }
 
 /// The reason for texts that are too long to be analysed at all.
 pub const TOO_LARGE: &str = "text-too-large";
 
+/// A rule of either kind.
+pub enum Step {
+    /// Keeps or drops.
+    Judge(Box<dyn Filter>),
+    /// Cuts or drops.
+    Edit(Box<dyn Edit>),
+}
+
+/// What became of a document.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome<'t> {
+    /// It stays, with this text.
+    Keep(Cow<'t, str>),
+    /// It goes.
+    Drop(Reason),
+}
+
 /// The rules of a recipe, in order.
 pub struct Filters {
-    rules: Vec<Box<dyn Filter>>,
+    steps: Vec<Step>,
 }
 
 impl Filters {
     /// The rules that `options` turn on.
     ///
     /// # Errors
-    /// All thresholds that make no sense, not only the first.
+    /// All that makes no sense, not only the first.
     pub fn new(options: &FilterOptions) -> Result<Self, Vec<FilterError>> {
-        let mut rules: Vec<Box<dyn Filter>> = Vec::new();
         let mut errors = Vec::new();
-        if let Some(options) = &options.length {
-            options.check(&mut errors);
-            rules.push(Box::new(LengthFilter(options.clone())));
-        }
-        if let Some(options) = &options.code {
-            options.check(&mut errors);
-            rules.push(Box::new(CodeFilter(options.clone())));
-        }
-        if let Some(options) = &options.gopher_quality {
-            options.check(&mut errors);
-            rules.push(Box::new(GopherQualityFilter(options.clone())));
-        }
-        if let Some(options) = &options.gopher_repetition {
-            options.check(&mut errors);
-            rules.push(Box::new(GopherRepetitionFilter(options.clone())));
-        }
+        let steps = rules::steps(options, &mut errors);
         if errors.is_empty() {
-            Ok(Self { rules })
+            Ok(Self { steps })
         } else {
             Err(errors)
         }
@@ -118,20 +229,80 @@ impl Filters {
     /// Whether no rule is on, so that every document that is not too large stays.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.steps.is_empty()
     }
 
-    /// The verdict on a document: that of the first rule which drops it. `scratch` is one thread's, kept from
-    /// document to document; nothing is allocated once it has seen a large one.
+    /// The verdict on a text: that of the first rule which drops it, or what was left of it.
     pub fn judge(&self, text: &str, scratch: &mut Scratch) -> Verdict {
+        match self.apply(text, None, scratch) {
+            Outcome::Keep(_) => Verdict::Keep,
+            Outcome::Drop(reason) => Verdict::Drop(reason),
+        }
+    }
+
+    /// What becomes of a document. One with parts of its own, such as a dialogue, comes with the bytes of those that
+    /// are trained on, and is not edited: its parts end at bytes of its text. `scratch` is one thread's, kept from
+    /// document to document; nothing but edited text is allocated once it has seen a large one.
+    pub fn apply<'t>(
+        &self,
+        text: &'t str,
+        answers: Option<&[Range<usize>]>,
+        scratch: &mut Scratch,
+    ) -> Outcome<'t> {
+        let mut text = Cow::Borrowed(text);
+        let mut tokens = None;
+        let mut steps = self.steps.iter();
+        loop {
+            let Some(document) = Analysis::new(&text, scratch) else {
+                return Outcome::Drop(Reason {
+                    name: TOO_LARGE,
+                    measured: None,
+                });
+            };
+            let document = document
+                .with_answers(answers.unwrap_or_default())
+                .with_token_count(tokens);
+            let edited = steps.by_ref().find_map(|step| match step {
+                Step::Judge(rule) => match rule.check(&document) {
+                    Verdict::Keep => None,
+                    Verdict::Drop(reason) => Some(Err(reason)),
+                },
+                Step::Edit(_) if answers.is_some() => None,
+                Step::Edit(rule) => rule.edit(&document).transpose(),
+            });
+            match edited {
+                None => return Outcome::Keep(text),
+                Some(Err(reason)) => return Outcome::Drop(reason),
+                Some(Ok(edited)) => {
+                    tokens = edited.tokens;
+                    text = Cow::Owned(edited.text);
+                }
+            }
+        }
+    }
+}
+
+impl Filters {
+    /// What each rule by itself says of a text as it came, into `verdicts`: none is spared by another's drop, and none
+    /// sees what another left. One pass over the text serves them all.
+    pub fn judge_each(
+        &self,
+        text: &str,
+        answers: Option<&[Range<usize>]>,
+        scratch: &mut Scratch,
+        verdicts: &mut Vec<Verdict>,
+    ) {
+        verdicts.clear();
         let Some(document) = Analysis::new(text, scratch) else {
-            return Verdict::Drop(TOO_LARGE);
+            verdicts.extend(self.steps.iter().map(|_| Verdict::drop(TOO_LARGE)));
+            return;
         };
-        self.rules
-            .iter()
-            .map(|rule| rule.check(&document))
-            .find(|verdict| *verdict != Verdict::Keep)
-            .unwrap_or(Verdict::Keep)
+        let document = document.with_answers(answers.unwrap_or_default());
+        verdicts.extend(self.steps.iter().map(|step| match step {
+            Step::Judge(rule) => rule.check(&document),
+            Step::Edit(_) if answers.is_some() => Verdict::Keep,
+            Step::Edit(rule) => rule.edit(&document).err().into(),
+        }));
     }
 }
 
@@ -139,7 +310,7 @@ impl std::fmt::Debug for Filters {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Filters")
-            .field("rules", &self.rules.len())
+            .field("steps", &self.steps.len())
             .finish()
     }
 }
@@ -157,98 +328,37 @@ fn check_thresholds(
     }
 }
 
-/// The verdict of one rule on a text, for the tests of the rules.
+/// Notes a minimum above its maximum.
+fn check_order(
+    table: &'static str,
+    quantity: &'static str,
+    min: f64,
+    max: f64,
+    errors: &mut Vec<FilterError>,
+) {
+    if min > max {
+        errors.push(FilterError::Reversed { table, quantity });
+    }
+}
+
+/// The verdict of one rule on a text, for the tests of the rules; without what was measured.
 #[cfg(test)]
 fn verdict(filter: &dyn Filter, text: &str) -> Verdict {
-    filter.check(&Analysis::new(text, &mut Scratch::default()).unwrap())
+    match filter.check(&Analysis::new(text, &mut Scratch::default()).unwrap()) {
+        Verdict::Keep => Verdict::Keep,
+        Verdict::Drop(reason) => Verdict::drop(reason.name),
+    }
+}
+
+/// What one rule leaves of a text, or the name of its reason, for the tests of the rules.
+#[cfg(test)]
+fn edited(rule: &dyn Edit, text: &str) -> Result<String, &'static str> {
+    let mut scratch = Scratch::default();
+    match rule.edit(&Analysis::new(text, &mut scratch).unwrap()) {
+        Ok(edited) => Ok(edited.map_or_else(|| text.to_owned(), |edited| edited.text)),
+        Err(reason) => Err(reason.name),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn all() -> FilterOptions {
-        FilterOptions {
-            length: Some(LengthOptions {
-                min_characters: 1,
-                ..LengthOptions::default()
-            }),
-            code: Some(CodeOptions::default()),
-            gopher_quality: Some(GopherQualityOptions::default()),
-            gopher_repetition: Some(GopherRepetitionOptions::default()),
-        }
-    }
-
-    #[test]
-    fn a_table_turns_its_rule_on_and_an_unknown_key_is_an_error() {
-        let options: FilterOptions =
-            toml::from_str("[length]\nmin-characters = 3\n[gopher-quality]\n").unwrap();
-        assert_eq!(options.length.as_ref().unwrap().min_characters, 3);
-        assert_eq!(
-            options.gopher_quality,
-            Some(GopherQualityOptions::default())
-        );
-        assert_eq!((options.code, options.gopher_repetition), (None, None));
-        assert!(toml::from_str::<FilterOptions>("[lenght]\n").is_err());
-        assert!(toml::from_str::<FilterOptions>("[length]\nmin-chars = 3\n").is_err());
-    }
-
-    #[test]
-    fn without_rules_every_text_stays() {
-        let filters = Filters::new(&FilterOptions::default()).unwrap();
-        assert!(filters.is_empty());
-        assert_eq!(filters.judge("", &mut Scratch::default()), Verdict::Keep);
-    }
-
-    #[test]
-    fn the_first_rule_names_the_reason() {
-        let filters = Filters::new(&all()).unwrap();
-        let mut scratch = Scratch::default();
-        assert_eq!(filters.judge("", &mut scratch), Verdict::Drop("too-short"));
-        assert_eq!(
-            filters.judge("?!?!?!", &mut scratch),
-            Verdict::Drop("code-few-alphanumeric")
-        );
-        assert_eq!(
-            filters.judge("a few words", &mut scratch),
-            Verdict::Drop("gopher-too-few-words")
-        );
-    }
-
-    #[test]
-    fn all_faults_of_the_options_are_told_at_once() {
-        let mut options = all();
-        options.length = Some(LengthOptions {
-            min_characters: 10,
-            max_characters: Some(5),
-        });
-        options.gopher_quality = Some(GopherQualityOptions {
-            max_symbol_word_fraction: f64::NAN,
-            ..GopherQualityOptions::default()
-        });
-        let messages: Vec<String> = Filters::new(&options)
-            .unwrap_err()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        assert_eq!(
-            messages,
-            [
-                "filter.length: min-characters is above max-characters, which drops every document: swap or change them",
-                "filter.gopher-quality: max-symbol-word-fraction = NaN: write a number that is not negative",
-            ]
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn every_text_has_a_verdict_and_always_the_same(text in "\\PC{0,200}") {
-            let filters = Filters::new(&all()).unwrap();
-            let mut scratch = Scratch::default();
-            let verdict = filters.judge(&text, &mut scratch);
-            prop_assert_eq!(verdict, filters.judge(&text, &mut scratch));
-        }
-    }
-}
+mod tests;
