@@ -3,7 +3,7 @@
 
     python english-tables.py FOLDER        (with spacy==3.8.18 and datatrove==0.10.1 installed)
 
-classes.rs: which characters each of its classes has, as ranges, found by asking Python about every character.
+tables.rs: which characters each of its classes has, as ranges, found by asking Python about every character.
 exceptions.txt: its exceptions, one a line, the tokens of each with U+001F between.
 """
 
@@ -74,7 +74,7 @@ for name, (what, characters) in classes.items():
             row = "   "
         row += item
     lines += [row, "];", ""]
-(out / "classes.rs").write_text("\n".join(lines[:-1]) + "\n")
+(out / "tables.rs").write_text("\n".join(lines[:-1]) + "\n")
 
 rules = spacy.blank("en").tokenizer.rules
 exceptions = [[next(iter(token.values())) for token in tokens] for text, tokens in sorted(rules.items()) if text.strip()]

@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::io::Write as _;
 
 use andromeda_pipeline::analysis::signals::{SIGNALS, Signal, fill};
-use andromeda_pipeline::analysis::{Analysis, Scratch};
+use andromeda_pipeline::analysis::{Analysis, Scratch, TokenKind};
 use andromeda_pipeline::filter::{FilterOptions, Filters, Outcome, rules};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -122,6 +122,31 @@ fn rates(documents: &[Document]) -> anyhow::Result<()> {
             }
         }),
     );
+    type Part = (&'static str, fn(&Analysis<'_>));
+    let parts: [Part; 4] = [
+        ("of them: tokens", |d| {
+            _ = black_box(d.tokens(TokenKind::English))
+        }),
+        ("of them: tokens and n-grams", |d| {
+            _ = black_box(d.token_ngrams(TokenKind::English))
+        }),
+        ("of them: lines", |d| _ = black_box(d.lines())),
+        ("of them: characters", |d| {
+            _ = black_box(d.character_count())
+        }),
+    ];
+    for (name, part) in parts {
+        let mut scratch = Scratch::default();
+        report(
+            name,
+            None,
+            Box::new(|text| {
+                if let Some(document) = Analysis::new(text, &mut scratch) {
+                    part(&document);
+                }
+            }),
+        );
+    }
     for name in rules::names().filter(|name| !name.starts_with("fineweb-2@")) {
         let one = filters(&[name])?;
         let mut scratch = Scratch::default();

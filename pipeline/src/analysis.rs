@@ -304,9 +304,8 @@ impl<'a> Analysis<'a> {
     /// The tokens.
     #[must_use]
     pub fn tokens(&self, kind: TokenKind) -> Tokens {
-        *self.tokens[kind as usize].get_or_init(|| {
-            self.scratch.borrow_mut().tokens[kind as usize].read(self.text, kind)
-        })
+        *self.tokens[kind as usize]
+            .get_or_init(|| self.scratch.borrow_mut().tokens[kind as usize].read(self.text, kind))
     }
 
     /// How many tokens there are.
@@ -336,11 +335,7 @@ impl<'a> Analysis<'a> {
     /// English tokens of a stretch of the text between white space, and spaCy's sentences in it, at least one.
     pub(crate) fn tokens_and_sentences(&self, stretch: Range<usize>) -> (u64, u64) {
         let _ = self.tokens(TokenKind::English);
-        let tokens = &self.scratch.borrow().tokens[0];
-        (
-            tokens.between(stretch.start, stretch.end),
-            tokens.sentences(stretch.start, stretch.end),
-        )
+        self.scratch.borrow_mut().tokens[0].stretch(stretch.start, stretch.end)
     }
 
     /// The same of a line that is not a stretch of the text.

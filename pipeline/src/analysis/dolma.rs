@@ -101,7 +101,9 @@ impl DolmaScratch {
             let (below, upper, _) = self.lengths.select_nth_unstable(middle);
             let upper = f64::from(*upper);
             found.median_word_characters = match below.iter().max() {
-                Some(lower) if self.hashes.len().is_multiple_of(2) => f64::midpoint(f64::from(*lower), upper),
+                Some(lower) if self.hashes.len().is_multiple_of(2) => {
+                    f64::midpoint(f64::from(*lower), upper)
+                }
                 _ => upper,
             };
         }
@@ -143,7 +145,10 @@ impl DolmaScratch {
             } else {
                 // Each word is in as many n-grams as there are places for it.
                 found.duplicate[n - 5] = Fraction {
-                    part: starts.iter().map(|&(start, _)| span(start as usize, n)).sum(),
+                    part: starts
+                        .iter()
+                        .map(|&(start, _)| span(start as usize, n))
+                        .sum(),
                     whole: (0..=words.len() - n).map(|start| span(start, n)).sum(),
                 };
             }

@@ -1,10 +1,10 @@
 //! Lines and paragraphs as datatrove's rules cut them, each rule its own way (`huggingface/datatrove` 0.10,
 //! `gopher_repetition_filter.py`, `gopher_quality_filter.py`, `fineweb_quality_filter.py`), in one walk.
 
-use memchr::{memchr, memchr_iter, memmem};
+use memchr::{memchr, memchr_iter, memchr3, memmem};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::characters::{count_characters, is_line_break, is_space, strip};
+use super::characters::{count_characters, is_space, strip};
 use super::english::ends_terminal;
 use super::repetition::Tally;
 use super::{Fraction, for_each_line};
@@ -70,6 +70,7 @@ pub(super) fn lines_of(text: &str, tally: &mut Tally) -> Lines {
     let bytes = text.as_bytes();
     let mut lines = Lines::default();
     let other_breaks = has_other_breaks(text);
+    let ascii = text.is_ascii();
     let breaks = memchr_iter(b'\n', bytes).count();
     lines.page.breaks = breaks as u64;
     tally.begin(breaks + 1);
@@ -84,7 +85,11 @@ pub(super) fn lines_of(text: &str, tally: &mut Tally) -> Lines {
         if line.is_empty() {
             continue;
         }
-        let characters = count_characters(line);
+        let characters = if ascii {
+            line.len() as u64
+        } else {
+            count_characters(line)
+        };
         let slot = tally_slot(tally, line);
         let repeated = u64::from(tally.count(slot) > 1);
         lines.lines.count += 1;
@@ -146,18 +151,13 @@ impl Lines {
 
 /// Whether Python's `splitlines` breaks anywhere but at `\n`.
 pub(super) fn has_other_breaks(text: &str) -> bool {
-    let mut ascii = false;
-    let mut wide = false;
-    for block in text.as_bytes().chunks(256) {
-        let (mut plain, mut lead) = (0_u8, 0_u8);
-        for &byte in block {
-            plain |= u8::from(byte.wrapping_sub(0xb) < 3 || byte.wrapping_sub(0x1c) < 3);
-            lead |= u8::from(byte == 0xc2 || byte == 0xe2);
-        }
-        ascii |= plain != 0;
-        wide |= lead != 0;
-    }
-    ascii || (wide && text.chars().any(|c| !c.is_ascii() && is_line_break(c)))
+    let bytes = text.as_bytes();
+    memchr3(b'\r', 0xb, 0xc, bytes).is_some()
+        || memchr3(0x1c, 0x1d, 0x1e, bytes).is_some()
+        || (!text.is_ascii()
+            && ["\u{85}", "\u{2028}", "\u{2029}"]
+                .iter()
+                .any(|mark| memmem::find(bytes, mark.as_bytes()).is_some()))
 }
 
 /// Lines that are not blank of up to so many characters.

@@ -184,7 +184,10 @@ mod tests {
             let document = Analysis::new(text, &mut scratch).unwrap();
             fill(SIGNALS, &document, &mut row);
             assert_eq!(row.len(), SIGNALS.len());
-            assert!(row.iter().all(|value| value.is_finite()), "{text:?} {row:?}");
+            assert!(
+                row.iter().all(|value| value.is_finite()),
+                "{text:?} {row:?}"
+            );
         }
     }
 }

@@ -15,12 +15,10 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Fraction;
 use super::characters::is_space;
 use super::english::{Tokenizer, count_sentences, fact};
-use super::repetition::{Tally, extend};
+use super::repetition::Tally;
 
 /// What a language's tokens are.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenKind {
     /// spaCy's English tokenizer.
@@ -60,7 +58,12 @@ pub struct TokenNgrams {
 pub(super) struct TokenScratch {
     tokenizer: Tokenizer,
     lines: Tokenizer,
-    words: Vec<u32>,
+    /// Tokens after which the next stretch is looked for.
+    cursor: usize,
+    twice: Twice,
+    keys: Vec<u64>,
+    /// Of candidates, the keys of [`LONG_BEGINNING`] bytes.
+    long_keys: Vec<u64>,
     starts: Vec<(u32, u32)>,
     /// Characters of the tokens before each, and at the end those of all.
     characters: Vec<u32>,
@@ -70,13 +73,54 @@ pub(super) struct TokenScratch {
     offsets: Vec<u32>,
     /// Tokens at which a repeated n-gram may start.
     candidates: Vec<u32>,
+    /// Those of them at which one of [`LONG_BEGINNING`] bytes may.
+    long_candidates: Vec<u32>,
+}
+
+/// Tells keys that may occur twice from those that do not, in two bits a cell, sixteen cells a key: of keys that
+/// occur once, one in sixteen is not told.
+#[derive(Debug, Default)]
+struct Twice {
+    once: Vec<u64>,
+    twice: Vec<u64>,
+    shift: u32,
+}
+
+impl Twice {
+    fn begin(&mut self, keys: usize) {
+        let cells = (16 * keys).next_power_of_two().max(1 << 10);
+        self.shift = u64::BITS - cells.trailing_zeros();
+        for bits in [&mut self.once, &mut self.twice] {
+            bits.clear();
+            bits.resize(cells / 64, 0);
+        }
+    }
+
+    #[inline(always)]
+    fn see(&mut self, key: u64) {
+        let cell = key >> self.shift;
+        let (word, bit) = ((cell >> 6) as usize, 1 << (cell & 63));
+        self.twice[word] |= self.once[word] & bit;
+        self.once[word] |= bit;
+    }
+
+    #[inline(always)]
+    fn may_repeat(&self, key: u64) -> bool {
+        let cell = key >> self.shift;
+        self.twice[(cell >> 6) as usize] >> (cell & 63) & 1 == 1
+    }
 }
 
 /// Bytes that equal n-grams of five tokens or more have in common, if they have as many.
 const BEGINNING: usize = 16;
+/// The same for n-grams of seven tokens and more.
+const LONG_BEGINNING: usize = 32;
+
+const MULTIPLIERS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93];
 
 impl TokenScratch {
     pub(super) fn read(&mut self, text: &str, kind: TokenKind) -> Tokens {
+        self.cursor = 0;
         match kind {
             TokenKind::English => self.tokenizer.read(text),
             TokenKind::Unicode => self.tokenizer.read_segments(text),
@@ -101,19 +145,23 @@ impl TokenScratch {
         tokens
     }
 
-    /// Sentences of the stretch of the text that was read last from `start` to `end`: at least one.
-    pub(super) fn sentences(&self, start: usize, end: usize) -> u64 {
+    /// Tokens and sentences, at least one, of the stretch of the text that was read last from `start` to `end`. Quick
+    /// where stretches come in order.
+    pub(super) fn stretch(&mut self, start: usize, end: usize) -> (u64, u64) {
         let tokens = &self.tokenizer.tokens;
-        let from = tokens.partition_point(|token| (token.start as usize) < start);
-        let length = tokens[from..].partition_point(|token| (token.start as usize) < end);
-        count_sentences(&tokens[from..from + length]).max(1)
-    }
-
-    /// How many tokens of the text that was read last start from `start` to `end`.
-    pub(super) fn between(&self, start: usize, end: usize) -> u64 {
-        let tokens = &self.tokenizer.tokens;
-        let before = |at: usize| tokens.partition_point(|token| (token.start as usize) < at);
-        (before(end) - before(start)) as u64
+        let starts = |at: usize| tokens.get(at).map(|token| token.start as usize);
+        if self.cursor > 0 && starts(self.cursor - 1).is_none_or(|before| before >= start) {
+            self.cursor = tokens.partition_point(|token| (token.start as usize) < start);
+        }
+        while starts(self.cursor).is_some_and(|at| at < start) {
+            self.cursor += 1;
+        }
+        let from = self.cursor;
+        while starts(self.cursor).is_some_and(|at| at < end) {
+            self.cursor += 1;
+        }
+        let stretch = &tokens[from..self.cursor];
+        (stretch.len() as u64, count_sentences(stretch).max(1))
     }
 
     /// Tokens and sentences of a line by itself.
@@ -142,17 +190,18 @@ impl TokenScratch {
             fraction.whole = characters;
         }
         self.squeeze(text);
-        self.number(tally);
         for n in 2..=4 {
-            if self.words.len() < n {
+            if self.tokenizer.tokens.len() < n {
                 break;
             }
-            if n == 2 || !self.starts.is_empty() {
-                extend(&self.words, &mut self.starts, n, tally);
+            if n == 2 {
+                self.repeated_pairs(tally);
+            } else {
+                self.extend(n, tally);
             }
             ngrams.top[n - 2].part = self.top(n, tally);
         }
-        self.find_candidates(tally);
+        self.find_candidates();
         if !self.candidates.is_empty() {
             for n in 5..=10 {
                 ngrams.duplicate[n - 5].part = self.duplicates(n, tally);
@@ -163,7 +212,7 @@ impl TokenScratch {
 
     fn squeeze(&mut self, text: &str) {
         let bytes = text.as_bytes();
-        self.squeezed.resize(bytes.len() + BEGINNING, 0);
+        self.squeezed.resize(bytes.len() + LONG_BEGINNING, 0);
         self.offsets.clear();
         self.characters.clear();
         let mut characters = 0;
@@ -185,21 +234,51 @@ impl TokenScratch {
         }
         self.offsets.push(narrow(at));
         self.characters.push(characters);
-        self.squeezed[at..at + BEGINNING].fill(0);
+        self.squeezed[at..at + LONG_BEGINNING].fill(0);
     }
 
-    fn number(&mut self, tally: &mut Tally) {
+    /// Finds the repeated 2-grams.
+    fn repeated_pairs(&mut self, tally: &mut Tally) {
         let tokens = &self.tokenizer.tokens;
-        tally.begin(tokens.len());
-        self.words.clear();
-        self.words
-            .extend(tokens.iter().map(|token| tally.add(token.hash)));
+        self.twice.begin(tokens.len());
+        self.keys.clear();
+        self.keys.extend(tokens.windows(2).map(|pair| {
+            let first = pair[0].hash.wrapping_mul(MULTIPLIERS[0]);
+            (first.rotate_left(29) ^ pair[1].hash).wrapping_mul(MULTIPLIERS[1])
+        }));
+        self.keys.iter().for_each(|&key| self.twice.see(key));
         self.starts.clear();
-        for (start, &word) in (0_u32..).zip(&self.words) {
-            if tally.count(word) > 1 {
-                self.starts.push((start, word));
+        for (start, &key) in (0_u32..).zip(&self.keys) {
+            if self.twice.may_repeat(key) {
+                self.starts.push((start, 0));
             }
         }
+        tally.begin(self.starts.len());
+        for (start, slot) in &mut self.starts {
+            *slot = tally.add(self.keys[*start as usize]);
+        }
+        self.starts.retain(|&(_, slot)| tally.count(slot) > 1);
+    }
+
+    /// Turns the repeated (n-1)-grams into the repeated n-grams.
+    fn extend(&mut self, n: usize, tally: &mut Tally) {
+        let tokens = &self.tokenizer.tokens;
+        tally.begin(self.starts.len());
+        let mut kept = 0;
+        for index in 0..self.starts.len() {
+            let (start, shorter) = self.starts[index];
+            // The (n-1)-gram one further on has to repeat as well.
+            let next = self.starts.get(index + 1);
+            if let Some(last) = tokens.get(start as usize + n - 1)
+                && next.is_some_and(|&(next, _)| next == start + 1)
+            {
+                let shorter = (u64::from(shorter) + 1).wrapping_mul(MULTIPLIERS[0]);
+                self.starts[kept] = (start, tally.add(shorter ^ last.hash));
+                kept += 1;
+            }
+        }
+        self.starts.truncate(kept);
+        self.starts.retain(|&(_, slot)| tally.count(slot) > 1);
     }
 
     /// Characters of the most frequent n-gram times its count, after [`extend`] for this n.
@@ -215,46 +294,86 @@ impl TokenScratch {
         (u64::from(characters) + n as u64 - 1) * u64::from(most)
     }
 
-    fn find_candidates(&mut self, tally: &mut Tally) {
+    fn find_candidates(&mut self) {
         self.candidates.clear();
-        let Some(last) = self.words.len().checked_sub(5) else {
+        self.long_candidates.clear();
+        let count = self.offsets.len() - 1;
+        let Some(last) = count.checked_sub(5) else {
             return;
         };
-        tally.begin(last + 1);
-        // The slots stand where the words' numbers stood.
-        for (offset, word) in self.offsets[..=last].iter().zip(&mut self.words) {
-            let beginning = &self.squeezed[*offset as usize..*offset as usize + BEGINNING];
-            let half = |bytes: &[u8]| {
-                bytes
-                    .first_chunk::<8>()
-                    .map_or(0, |bytes| u64::from_le_bytes(*bytes))
-            };
-            let (low, high) = (half(beginning), half(&beginning[8..]));
-            let key = (low.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ high)
-                .wrapping_mul(0xd6e8_feb8_6659_fd93);
-            *word = tally.add(key ^ key >> 29 ^ low.rotate_left(17));
+        self.twice.begin(last + 1);
+        self.keys.clear();
+        for &offset in &self.offsets[..=last] {
+            let key = beginning(&self.squeezed, offset as usize);
+            self.twice.see(key);
+            self.keys.push(key);
         }
         for start in 0..=last {
-            let short = (self.offsets[start + 5] - self.offsets[start]) < narrow(BEGINNING);
-            if short || tally.count(self.words[start]) > 1 {
+            let short = self.offsets[start + 5] - self.offsets[start] < narrow(BEGINNING);
+            if self.twice.may_repeat(self.keys[start]) || short {
                 self.candidates.push(narrow(start));
+            }
+        }
+        self.twice.begin(self.candidates.len());
+        self.long_keys.resize(last + 1, 0);
+        for &start in &self.candidates {
+            let start = start as usize;
+            let offset = self.offsets[start] as usize + BEGINNING;
+            let rest = beginning(&self.squeezed, offset);
+            let key = (self.keys[start].rotate_left(27) ^ rest).wrapping_mul(MULTIPLIERS[0]);
+            self.long_keys[start] = key;
+            self.twice.see(key);
+        }
+        for &start in &self.candidates {
+            let at = start as usize;
+            let short = self
+                .offsets
+                .get(at + 7)
+                .is_some_and(|end| end - self.offsets[at] < narrow(LONG_BEGINNING));
+            if self.twice.may_repeat(self.long_keys[at]) || short {
+                self.long_candidates.push(start);
             }
         }
     }
 
+    /// The hash of the bytes of the tokens from `start` to `end`, a candidate: those that are equal have the same.
+    #[inline(always)]
+    fn hash_of(&self, start: usize, end: usize) -> u64 {
+        let (from, to) = (self.offsets[start] as usize, self.offsets[end] as usize);
+        // Beginning and end overlap where they have to, so that each byte is in one of them.
+        let ends = |first: u64, second: u64| {
+            (first.rotate_left(31) ^ second).wrapping_mul(MULTIPLIERS[1]) ^ (to - from) as u64
+        };
+        match to - from {
+            BEGINNING..=LONG_BEGINNING => {
+                ends(self.keys[start], beginning(&self.squeezed, to - BEGINNING))
+            }
+            33..=64 => {
+                let last = beginning(&self.squeezed, to - BEGINNING);
+                let before = beginning(&self.squeezed, to - LONG_BEGINNING);
+                ends(ends(self.long_keys[start], before), last)
+            }
+            _ => xxh3_64(&self.squeezed[from..to]),
+        }
+    }
+
     fn duplicates(&mut self, n: usize, tally: &mut Tally) -> u64 {
-        tally.begin(self.candidates.len());
+        let candidates = if n < 7 {
+            &self.candidates
+        } else {
+            &self.long_candidates
+        };
+        tally.begin(candidates.len());
         let count = self.offsets.len() - 1;
         let mut repeated = 0;
         let mut free = 0;
-        for &start in &self.candidates {
+        for &start in candidates {
             let start = start as usize;
             let end = start + n;
             if start < free || end > count {
                 continue;
             }
-            let bytes = self.offsets[start] as usize..self.offsets[end] as usize;
-            let slot = tally.add(xxh3_64(&self.squeezed[bytes]));
+            let slot = tally.add(self.hash_of(start, end));
             if tally.count(slot) > 1 {
                 repeated += u64::from(self.characters[end] - self.characters[start]);
                 free = end;
@@ -262,6 +381,19 @@ impl TokenScratch {
         }
         repeated
     }
+}
+
+/// A number for [`BEGINNING`] bytes.
+#[inline(always)]
+fn beginning(bytes: &[u8], at: usize) -> u64 {
+    let half = |at: usize| {
+        bytes
+            .get(at..)
+            .and_then(<[u8]>::first_chunk::<8>)
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    };
+    let first = half(at).wrapping_mul(MULTIPLIERS[0]);
+    (first.rotate_left(31) ^ half(at + 8)).wrapping_mul(MULTIPLIERS[1])
 }
 
 #[expect(

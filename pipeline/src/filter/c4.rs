@@ -258,20 +258,34 @@ impl C4 {
         let edited = matches!(line, Cow::Owned(_));
         let found = if edited || kelvin {
             let lower = line.to_lowercase();
-            (0..8).filter(|&i| lower.contains(PHRASES[i])).fold(0, |found, i| found | 1 << i)
+            (0..8)
+                .filter(|&i| lower.contains(PHRASES[i]))
+                .fold(0, |found, i| found | 1 << i)
         } else if hits.is_empty() {
             0
         } else {
             phrases_in(hits, start, start + stripped.len())
         };
         if options.drop_lorem_ipsum && found & LOREM_IPSUM != 0 {
-            return Err(beyond("c4-lorem-ipsum", "c4-lorem-ipsum-lines", 1.0, 0.0, true));
+            return Err(beyond(
+                "c4-lorem-ipsum",
+                "c4-lorem-ipsum-lines",
+                1.0,
+                0.0,
+                true,
+            ));
         }
         if options.drop_javascript_lines && found & JAVASCRIPT != 0 {
             return Ok(Line::Goes);
         }
         if options.drop_curly_bracket && memchr(b'{', line.as_bytes()).is_some() {
-            return Err(beyond("c4-curly-bracket", "c4-curly-bracket-lines", 1.0, 0.0, true));
+            return Err(beyond(
+                "c4-curly-bracket",
+                "c4-curly-bracket-lines",
+                1.0,
+                0.0,
+                true,
+            ));
         }
         if options.drop_policy_lines && found & POLICY != 0 {
             return Ok(Line::Goes);

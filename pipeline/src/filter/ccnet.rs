@@ -35,7 +35,13 @@ pub(super) struct Ccnet(pub(super) CcnetOptions);
 impl Filter for Ccnet {
     fn check(&self, document: &Analysis<'_>) -> Verdict {
         let characters = document.character_count() as f64;
-        below("ccnet-too-short", "characters", characters, self.0.min_characters as f64).into()
+        below(
+            "ccnet-too-short",
+            "characters",
+            characters,
+            self.0.min_characters as f64,
+        )
+        .into()
     }
 }
 
@@ -48,6 +54,9 @@ mod tests {
     fn three_hundred_characters_are_enough() {
         let rule = Ccnet(CcnetOptions::default());
         assert_eq!(verdict(&rule, &"é".repeat(300)), Verdict::Keep);
-        assert_eq!(verdict(&rule, &"é".repeat(299)), Verdict::drop("ccnet-too-short"));
+        assert_eq!(
+            verdict(&rule, &"é".repeat(299)),
+            Verdict::drop("ccnet-too-short")
+        );
     }
 }

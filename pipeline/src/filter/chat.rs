@@ -107,14 +107,31 @@ impl Chat {
         for (role, said) in marked_turns(text) {
             turns += 1;
             if options.drop_repeated_roles && last == Some(role) {
-                return Some(beyond("chat-repeated-role", "chat-turn", turns as f64, 0.0, true));
+                return Some(beyond(
+                    "chat-repeated-role",
+                    "chat-turn",
+                    turns as f64,
+                    0.0,
+                    true,
+                ));
             }
             if options.drop_empty_turns && strip(said).is_empty() {
-                return Some(beyond("chat-empty-turn", "chat-turn", turns as f64, 0.0, true));
+                return Some(beyond(
+                    "chat-empty-turn",
+                    "chat-turn",
+                    turns as f64,
+                    0.0,
+                    true,
+                ));
             }
             last = Some(role);
         }
-        above("chat-too-many-turns", "chat-turns", turns as f64, options.max_turns as f64)
+        above(
+            "chat-too-many-turns",
+            "chat-turns",
+            turns as f64,
+            options.max_turns as f64,
+        )
     }
 
     fn answers(&self, document: &Analysis<'_>) -> Option<Reason> {
@@ -136,15 +153,30 @@ impl Chat {
         }
         let share = |part: u64| part as f64 / answers as f64;
         let min = options.min_answer_characters as f64;
-        below("chat-short-answer", "chat-answer-characters", said as f64, min)
-            .or_else(|| {
-                let max = options.max_refusal_fraction;
-                above("chat-refusal", "chat-refusal-fraction", share(refusals), max)
-            })
-            .or_else(|| {
-                let max = options.max_boilerplate_fraction;
-                above("chat-boilerplate", "chat-boilerplate-fraction", share(boilerplate), max)
-            })
+        below(
+            "chat-short-answer",
+            "chat-answer-characters",
+            said as f64,
+            min,
+        )
+        .or_else(|| {
+            let max = options.max_refusal_fraction;
+            above(
+                "chat-refusal",
+                "chat-refusal-fraction",
+                share(refusals),
+                max,
+            )
+        })
+        .or_else(|| {
+            let max = options.max_boilerplate_fraction;
+            above(
+                "chat-boilerplate",
+                "chat-boilerplate-fraction",
+                share(boilerplate),
+                max,
+            )
+        })
     }
 }
 

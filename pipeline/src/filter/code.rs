@@ -69,20 +69,32 @@ impl Filter for CodeFilter {
         let longest = lines.longest as f64;
         let mean = lines.characters as f64 / lines.count as f64;
         let max = options.max_line_characters as f64;
-        if let Some(reason) = above("code-long-line", "code-longest-line-characters", longest, max)
-            .or_else(|| {
-                let max = options.max_mean_line_characters;
-                above("code-long-mean-line", "code-mean-line-characters", mean, max)
-            })
-        {
+        if let Some(reason) = above(
+            "code-long-line",
+            "code-longest-line-characters",
+            longest,
+            max,
+        )
+        .or_else(|| {
+            let max = options.max_mean_line_characters;
+            above(
+                "code-long-mean-line",
+                "code-mean-line-characters",
+                mean,
+                max,
+            )
+        }) {
             return Verdict::Drop(reason);
         }
         let characters = document.characters();
         let alphanumeric = characters.alphanumeric as f64 / characters.count as f64;
         let min = options.min_alphanumeric_fraction;
-        if let Some(reason) =
-            below("code-few-alphanumeric", "alphanumeric-fraction", alphanumeric, min)
-        {
+        if let Some(reason) = below(
+            "code-few-alphanumeric",
+            "alphanumeric-fraction",
+            alphanumeric,
+            min,
+        ) {
             return Verdict::Drop(reason);
         }
         if options.drop_generated && says_generated(document.text()) {

@@ -47,13 +47,22 @@ impl Default for FinewebOptions {
 impl FinewebOptions {
     pub(super) fn check(&self, errors: &mut Vec<FilterError>) {
         let thresholds = [
-            ("min-terminal-line-fraction", self.min_terminal_line_fraction),
-            ("max-short-line-fraction", self.max_short_line_fraction.unwrap_or(0.0)),
+            (
+                "min-terminal-line-fraction",
+                self.min_terminal_line_fraction,
+            ),
+            (
+                "max-short-line-fraction",
+                self.max_short_line_fraction.unwrap_or(0.0),
+            ),
             (
                 "max-duplicate-line-character-fraction",
                 self.max_duplicate_line_character_fraction,
             ),
-            ("max-line-break-token-fraction", self.max_line_break_token_fraction),
+            (
+                "max-line-break-token-fraction",
+                self.max_line_break_token_fraction,
+            ),
         ];
         check_thresholds("fineweb", &thresholds, errors);
     }
@@ -80,24 +89,44 @@ impl Fineweb {
         }
         let spared = options.keep_without_terminal_lines && lines.terminal == 0;
         let terminal = share(lines.terminal, lines.count);
-        below("fineweb-terminal-lines", "fineweb-terminal-line-fraction", terminal, options.min_terminal_line_fraction)
-            .filter(|_| !spared)
-            .or_else(|| {
-                let short = document.short_lines(options.short_line_characters);
-                let value = share(short, lines.count);
-                above("fineweb-short-lines", "fineweb-short-line-fraction", value, options.max_short_line_fraction?)
-            })
-            .or_else(|| {
-                let characters = document.character_count() - lines.breaks;
-                let value = share(lines.repeated_characters, characters);
-                let max = options.max_duplicate_line_character_fraction;
-                above("fineweb-dup-line-characters", "fineweb-duplicate-line-character-fraction", value, max)
-            })
-            .or_else(|| {
-                let value = share(lines.breaks, document.token_count(options.tokens));
-                let max = options.max_line_break_token_fraction;
-                above("fineweb-list", "fineweb-line-break-token-fraction", value, max)
-            })
+        below(
+            "fineweb-terminal-lines",
+            "fineweb-terminal-line-fraction",
+            terminal,
+            options.min_terminal_line_fraction,
+        )
+        .filter(|_| !spared)
+        .or_else(|| {
+            let short = document.short_lines(options.short_line_characters);
+            let value = share(short, lines.count);
+            above(
+                "fineweb-short-lines",
+                "fineweb-short-line-fraction",
+                value,
+                options.max_short_line_fraction?,
+            )
+        })
+        .or_else(|| {
+            let characters = document.character_count() - lines.breaks;
+            let value = share(lines.repeated_characters, characters);
+            let max = options.max_duplicate_line_character_fraction;
+            above(
+                "fineweb-dup-line-characters",
+                "fineweb-duplicate-line-character-fraction",
+                value,
+                max,
+            )
+        })
+        .or_else(|| {
+            let value = share(lines.breaks, document.token_count(options.tokens));
+            let max = options.max_line_break_token_fraction;
+            above(
+                "fineweb-list",
+                "fineweb-line-break-token-fraction",
+                value,
+                max,
+            )
+        })
     }
 }
 

@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::verdict::{above, below};
-use super::{Filter, FilterError, Reason, Verdict, check_thresholds, check_order};
+use super::{Filter, FilterError, Reason, Verdict, check_order, check_thresholds};
 use crate::analysis::signals::occurrences;
 use crate::analysis::{Analysis, TokenKind};
 
@@ -70,14 +70,23 @@ impl GopherQualityDatatroveOptions {
             ("max-mean-word-characters", self.max_mean_word_characters),
             ("max-symbol-token-fraction", self.max_symbol_token_fraction),
             ("max-bullet-line-fraction", self.max_bullet_line_fraction),
-            ("max-ellipsis-line-fraction", self.max_ellipsis_line_fraction),
+            (
+                "max-ellipsis-line-fraction",
+                self.max_ellipsis_line_fraction,
+            ),
             (
                 "min-alphabetic-token-fraction",
                 self.min_alphabetic_token_fraction,
             ),
         ];
         check_thresholds(TABLE, &thresholds, errors);
-        check_order(TABLE, "words", self.min_words as f64, self.max_words as f64, errors);
+        check_order(
+            TABLE,
+            "words",
+            self.min_words as f64,
+            self.max_words as f64,
+            errors,
+        );
         check_order(
             TABLE,
             "mean-word-characters",
@@ -110,53 +119,107 @@ impl GopherQualityDatatrove {
         let tokens = document.tokens(options.tokens);
         let words = tokens.words as f64;
         let mean = quotient(tokens.word_characters, tokens.words);
-        below("gopher-too-few-words", "datatrove-words", words, options.min_words as f64)
-            .or_else(|| above("gopher-too-many-words", "datatrove-words", words, options.max_words as f64))
+        below(
+            "gopher-too-few-words",
+            "datatrove-words",
+            words,
+            options.min_words as f64,
+        )
+        .or_else(|| {
+            above(
+                "gopher-too-many-words",
+                "datatrove-words",
+                words,
+                options.max_words as f64,
+            )
+        })
+        .or_else(|| {
+            let min = options.min_mean_word_characters;
+            below(
+                "gopher-short-words",
+                "datatrove-mean-word-characters",
+                mean,
+                min,
+            )
+        })
+        .or_else(|| {
+            let max = options.max_mean_word_characters;
+            above(
+                "gopher-long-words",
+                "datatrove-mean-word-characters",
+                mean,
+                max,
+            )
+        })
+        .or_else(|| self.symbols(document, tokens.count))
+        .or_else(|| {
+            let lines = document.lines();
+            let max = options.max_bullet_line_fraction;
+            let bullets = quotient(lines.bullets, lines.split);
+            let ellipses = quotient(lines.ellipses, lines.split);
+            above(
+                "gopher-bullets",
+                "datatrove-bullet-line-fraction",
+                bullets,
+                max,
+            )
             .or_else(|| {
-                let min = options.min_mean_word_characters;
-                below("gopher-short-words", "datatrove-mean-word-characters", mean, min)
+                let max = options.max_ellipsis_line_fraction;
+                above(
+                    "gopher-ellipses",
+                    "datatrove-ellipsis-line-fraction",
+                    ellipses,
+                    max,
+                )
             })
-            .or_else(|| {
-                let max = options.max_mean_word_characters;
-                above("gopher-long-words", "datatrove-mean-word-characters", mean, max)
-            })
-            .or_else(|| self.symbols(document, tokens.count))
-            .or_else(|| {
-                let lines = document.lines();
-                let max = options.max_bullet_line_fraction;
-                let bullets = quotient(lines.bullets, lines.split);
-                let ellipses = quotient(lines.ellipses, lines.split);
-                above("gopher-bullets", "datatrove-bullet-line-fraction", bullets, max).or_else(|| {
-                    let max = options.max_ellipsis_line_fraction;
-                    above("gopher-ellipses", "datatrove-ellipsis-line-fraction", ellipses, max)
-                })
-            })
-            .or_else(|| {
-                let value = quotient(tokens.with_letter, tokens.count);
-                let min = options.min_alphabetic_token_fraction;
-                below("gopher-non-alphabetic-words", "datatrove-alphabetic-token-fraction", value, min)
-            })
-            .or_else(|| {
-                let found = match &options.stop_words {
-                    None => tokens.stop_words,
-                    Some(words) => {
-                        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-                        document.tokens_among(options.tokens, &words)
-                    }
-                };
-                let min = options.min_stop_words as f64;
-                below("gopher-few-stop-words", "datatrove-stop-words", found as f64, min)
-            })
+        })
+        .or_else(|| {
+            let value = quotient(tokens.with_letter, tokens.count);
+            let min = options.min_alphabetic_token_fraction;
+            below(
+                "gopher-non-alphabetic-words",
+                "datatrove-alphabetic-token-fraction",
+                value,
+                min,
+            )
+        })
+        .or_else(|| {
+            let found = match &options.stop_words {
+                None => tokens.stop_words,
+                Some(words) => {
+                    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                    document.tokens_among(options.tokens, &words)
+                }
+            };
+            let min = options.min_stop_words as f64;
+            below(
+                "gopher-few-stop-words",
+                "datatrove-stop-words",
+                found as f64,
+                min,
+            )
+        })
     }
 
     fn symbols(&self, document: &Analysis<'_>, tokens: u64) -> Option<Reason> {
         let max = self.0.max_symbol_token_fraction;
         let text = document.text();
         let hashes = quotient(occurrences(text, "#"), tokens);
-        above("gopher-hashes", "datatrove-hash-token-fraction", hashes, max).or_else(|| {
+        above(
+            "gopher-hashes",
+            "datatrove-hash-token-fraction",
+            hashes,
+            max,
+        )
+        .or_else(|| {
             let ellipses = occurrences(text, "...") + occurrences(text, "…");
             let value = quotient(ellipses, tokens);
-            above("gopher-ellipsis-marks", "datatrove-ellipsis-token-fraction", value, max)
+            above(
+                "gopher-ellipsis-marks",
+                "datatrove-ellipsis-token-fraction",
+                value,
+                max,
+            )
         })
     }
 }
@@ -198,12 +261,18 @@ impl Default for GopherRepetitionDatatroveOptions {
 impl GopherRepetitionDatatroveOptions {
     pub(super) fn check(&self, errors: &mut Vec<FilterError>) {
         let mut thresholds: Vec<(&'static str, f64)> = [
-            ("max-duplicate-paragraph-fraction", self.max_duplicate_paragraph_fraction),
+            (
+                "max-duplicate-paragraph-fraction",
+                self.max_duplicate_paragraph_fraction,
+            ),
             (
                 "max-duplicate-paragraph-character-fraction",
                 self.max_duplicate_paragraph_character_fraction,
             ),
-            ("max-duplicate-line-fraction", self.max_duplicate_line_fraction),
+            (
+                "max-duplicate-line-fraction",
+                self.max_duplicate_line_fraction,
+            ),
             (
                 "max-duplicate-line-character-fraction",
                 self.max_duplicate_line_character_fraction,

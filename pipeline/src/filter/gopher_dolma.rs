@@ -56,15 +56,33 @@ impl GopherQualityDolmaOptions {
     pub(super) fn check(&self, errors: &mut Vec<FilterError>) {
         const TABLE: &str = "gopher-quality@dolma";
         let thresholds = [
-            ("min-median-word-characters", self.min_median_word_characters),
-            ("max-median-word-characters", self.max_median_word_characters),
+            (
+                "min-median-word-characters",
+                self.min_median_word_characters,
+            ),
+            (
+                "max-median-word-characters",
+                self.max_median_word_characters,
+            ),
             ("max-symbol-word-fraction", self.max_symbol_word_fraction),
-            ("min-alphabetic-word-fraction", self.min_alphabetic_word_fraction),
+            (
+                "min-alphabetic-word-fraction",
+                self.min_alphabetic_word_fraction,
+            ),
             ("max-bullet-line-fraction", self.max_bullet_line_fraction),
-            ("max-ellipsis-line-fraction", self.max_ellipsis_line_fraction),
+            (
+                "max-ellipsis-line-fraction",
+                self.max_ellipsis_line_fraction,
+            ),
         ];
         check_thresholds(TABLE, &thresholds, errors);
-        check_order(TABLE, "words", self.min_words as f64, self.max_words as f64, errors);
+        check_order(
+            TABLE,
+            "words",
+            self.min_words as f64,
+            self.max_words as f64,
+            errors,
+        );
         check_order(
             TABLE,
             "median-word-characters",
@@ -93,15 +111,60 @@ impl Filter for GopherQualityDolma {
         let ellipses = share(found.ellipses, found.lines);
         let min_stop_words = options.min_stop_words as f64;
         let checks = [
-            below("gopher-too-few-words", "dolma-words", words, options.min_words as f64),
-            above("gopher-too-many-words", "dolma-words", words, options.max_words as f64),
-            below("gopher-short-words", "dolma-median-word-characters", median, options.min_median_word_characters),
-            above("gopher-long-words", "dolma-median-word-characters", median, options.max_median_word_characters),
-            above("gopher-symbols", "dolma-symbol-word-fraction", symbols, options.max_symbol_word_fraction),
-            below("gopher-non-alphabetic-words", "dolma-alphabetic-word-fraction", letters, options.min_alphabetic_word_fraction),
-            below("gopher-few-stop-words", "dolma-stop-words", found.stop_words as f64, min_stop_words),
-            above("gopher-bullets", "dolma-bullet-line-fraction", bullets, options.max_bullet_line_fraction),
-            above("gopher-ellipses", "dolma-ellipsis-line-fraction", ellipses, options.max_ellipsis_line_fraction),
+            below(
+                "gopher-too-few-words",
+                "dolma-words",
+                words,
+                options.min_words as f64,
+            ),
+            above(
+                "gopher-too-many-words",
+                "dolma-words",
+                words,
+                options.max_words as f64,
+            ),
+            below(
+                "gopher-short-words",
+                "dolma-median-word-characters",
+                median,
+                options.min_median_word_characters,
+            ),
+            above(
+                "gopher-long-words",
+                "dolma-median-word-characters",
+                median,
+                options.max_median_word_characters,
+            ),
+            above(
+                "gopher-symbols",
+                "dolma-symbol-word-fraction",
+                symbols,
+                options.max_symbol_word_fraction,
+            ),
+            below(
+                "gopher-non-alphabetic-words",
+                "dolma-alphabetic-word-fraction",
+                letters,
+                options.min_alphabetic_word_fraction,
+            ),
+            below(
+                "gopher-few-stop-words",
+                "dolma-stop-words",
+                found.stop_words as f64,
+                min_stop_words,
+            ),
+            above(
+                "gopher-bullets",
+                "dolma-bullet-line-fraction",
+                bullets,
+                options.max_bullet_line_fraction,
+            ),
+            above(
+                "gopher-ellipses",
+                "dolma-ellipsis-line-fraction",
+                ellipses,
+                options.max_ellipsis_line_fraction,
+            ),
         ];
         checks.into_iter().flatten().next().into()
     }
@@ -135,7 +198,10 @@ impl Default for GopherRepetitionDolmaOptions {
 impl GopherRepetitionDolmaOptions {
     pub(super) fn check(&self, errors: &mut Vec<FilterError>) {
         let mut thresholds = vec![
-            ("max-duplicate-line-fraction", self.max_duplicate_line_fraction),
+            (
+                "max-duplicate-line-fraction",
+                self.max_duplicate_line_fraction,
+            ),
             (
                 "max-duplicate-line-character-fraction",
                 self.max_duplicate_line_character_fraction,
@@ -179,26 +245,36 @@ impl GopherRepetitionDolma {
         let lines = share(found.duplicate_lines, found.lines);
         let characters = share(found.duplicate_line_characters, found.characters.max(1));
         let max = options.max_duplicate_line_character_fraction;
-        above("gopher-dup-line", "dolma-duplicate-line-fraction", lines, options.max_duplicate_line_fraction)
-            .or_else(|| {
-                above("gopher-dup-line-characters", "dolma-duplicate-line-character-fraction", characters, max)
-            })
-            .or_else(|| {
-                let top = found
-                    .top
-                    .map(|part| share(part, found.characters))
-                    .into_iter()
-                    .zip(options.max_top_ngram_character_fractions)
-                    .zip(TOP);
-                let duplicate = found
-                    .duplicate
-                    .map(Fraction::value)
-                    .into_iter()
-                    .zip(options.max_duplicate_ngram_character_fractions)
-                    .zip(DUPLICATE);
-                top.chain(duplicate)
-                    .find_map(|((value, max), (name, statistic))| above(name, statistic, value, max))
-            })
+        above(
+            "gopher-dup-line",
+            "dolma-duplicate-line-fraction",
+            lines,
+            options.max_duplicate_line_fraction,
+        )
+        .or_else(|| {
+            above(
+                "gopher-dup-line-characters",
+                "dolma-duplicate-line-character-fraction",
+                characters,
+                max,
+            )
+        })
+        .or_else(|| {
+            let top = found
+                .top
+                .map(|part| share(part, found.characters))
+                .into_iter()
+                .zip(options.max_top_ngram_character_fractions)
+                .zip(TOP);
+            let duplicate = found
+                .duplicate
+                .map(Fraction::value)
+                .into_iter()
+                .zip(options.max_duplicate_ngram_character_fractions)
+                .zip(DUPLICATE);
+            top.chain(duplicate)
+                .find_map(|((value, max), (name, statistic))| above(name, statistic, value, max))
+        })
     }
 }
 

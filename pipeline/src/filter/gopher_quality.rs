@@ -73,7 +73,13 @@ impl GopherQualityOptions {
             ),
         ];
         check_thresholds(TABLE, &thresholds, errors);
-        check_order(TABLE, "words", self.min_words as f64, self.max_words as f64, errors);
+        check_order(
+            TABLE,
+            "words",
+            self.min_words as f64,
+            self.max_words as f64,
+            errors,
+        );
         check_order(
             TABLE,
             "mean-word-characters",
@@ -99,12 +105,25 @@ impl GopherQualityFilter {
         let tokens = words.tokens as f64;
         let min = options.min_words as f64;
         if words.count == 0 {
-            return Some(beyond("gopher-too-few-words", "dclm-split-words", 0.0, 1.0, false));
+            return Some(beyond(
+                "gopher-too-few-words",
+                "dclm-split-words",
+                0.0,
+                1.0,
+                false,
+            ));
         }
         let count = words.count as f64;
         let mean = words.characters as f64 / count;
         below("gopher-too-few-words", "dclm-words", tokens, min)
-            .or_else(|| above("gopher-too-many-words", "dclm-words", tokens, options.max_words as f64))
+            .or_else(|| {
+                above(
+                    "gopher-too-many-words",
+                    "dclm-words",
+                    tokens,
+                    options.max_words as f64,
+                )
+            })
             .or_else(|| {
                 let min = options.min_mean_word_characters;
                 below("gopher-short-words", "dclm-mean-word-characters", mean, min)

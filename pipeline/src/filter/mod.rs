@@ -81,19 +81,34 @@ pub struct FilterOptions {
     #[serde(alias = "gopher-quality@dclm", skip_serializing_if = "Option::is_none")]
     pub gopher_quality: Option<GopherQualityOptions>,
     /// Gopher's repetition rules as DCLM has them.
-    #[serde(alias = "gopher-repetition@dclm", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        alias = "gopher-repetition@dclm",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub gopher_repetition: Option<GopherRepetitionOptions>,
     /// Gopher's quality rules as datatrove has them.
-    #[serde(rename = "gopher-quality@datatrove", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "gopher-quality@datatrove",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub gopher_quality_datatrove: Option<GopherQualityDatatroveOptions>,
     /// Gopher's repetition rules as datatrove has them.
-    #[serde(rename = "gopher-repetition@datatrove", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "gopher-repetition@datatrove",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub gopher_repetition_datatrove: Option<GopherRepetitionDatatroveOptions>,
     /// Gopher's quality rules as Dolma has them.
-    #[serde(rename = "gopher-quality@dolma", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "gopher-quality@dolma",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub gopher_quality_dolma: Option<GopherQualityDolmaOptions>,
     /// Gopher's repetition rules as Dolma has them.
-    #[serde(rename = "gopher-repetition@dolma", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "gopher-repetition@dolma",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub gopher_repetition_dolma: Option<GopherRepetitionDolmaOptions>,
     /// C4's rules as released.
     #[serde(skip_serializing_if = "Option::is_none")]

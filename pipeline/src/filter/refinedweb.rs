@@ -74,7 +74,9 @@ impl Edit for RefinedwebLines {
         ];
         let mut text = document.text().to_owned();
         for step in steps {
-            text = with_lines(&text, |line| (line.is_empty() || step(line)).then_some(line));
+            text = with_lines(&text, |line| {
+                (line.is_empty() || step(line)).then_some(line)
+            });
             text = nonempty(strip(&text).to_owned())?;
         }
         text = nonempty(with_lines(&text, |line| {
@@ -113,16 +115,14 @@ impl Edit for RefinedwebLines {
     }
 }
 
-const REMOVED: Reason = beyond(
-    "refinedweb-nothing-left",
-    "dclm-words",
-    0.0,
-    1.0,
-    false,
-);
+const REMOVED: Reason = beyond("refinedweb-nothing-left", "dclm-words", 0.0, 1.0, false);
 
 fn nonempty(text: String) -> Result<String, Reason> {
-    if text.is_empty() { Err(REMOVED) } else { Ok(text) }
+    if text.is_empty() {
+        Err(REMOVED)
+    } else {
+        Ok(text)
+    }
 }
 
 fn with_lines(text: &str, keep: impl Fn(&str) -> Option<&str>) -> String {
@@ -165,8 +165,18 @@ fn is_digit(character: char) -> bool {
 }
 
 const COUNTED: [&str; 12] = [
-    "likes", "shares", "comments", "retweets", "reposts", "quotes", "bookmarks", "upvotes",
-    "downvotes", "downloads", "views", "followers",
+    "likes",
+    "shares",
+    "comments",
+    "retweets",
+    "reposts",
+    "quotes",
+    "bookmarks",
+    "upvotes",
+    "downvotes",
+    "downloads",
+    "views",
+    "followers",
 ];
 
 /// Whether a line says how often something was liked, shared, viewed, and nothing else.
@@ -224,7 +234,9 @@ fn cut_end(line: &str, out: &mut String) {
         .rev()
         .nth(11)
         .map_or(line.len(), |(at, _)| at);
-    if phrase_length(&line[start..], "read more...") == Some(line.len() - start) && start < line.len() {
+    if phrase_length(&line[start..], "read more...") == Some(line.len() - start)
+        && start < line.len()
+    {
         let before = &line[..start];
         let space = before.chars().next_back().filter(|&c| is_space(c));
         out.push_str(&before[..before.len() - space.map_or(0, char::len_utf8)]);

@@ -304,7 +304,10 @@ pub fn rule(name: &str) -> Option<&'static Rule> {
 }
 
 /// The rules that `options` turn on, in order, with the options each takes its values from.
-fn chosen(options: &FilterOptions, errors: &mut Vec<FilterError>) -> Vec<(&'static Rule, FilterOptions)> {
+fn chosen(
+    options: &FilterOptions,
+    errors: &mut Vec<FilterError>,
+) -> Vec<(&'static Rule, FilterOptions)> {
     if options.rules.is_empty() {
         return RULES
             .iter()
@@ -397,7 +400,10 @@ mod tests {
     #[test]
     fn versions_are_told_of_lists_alone() {
         let options = listed(&["gopher@dclm"]);
-        assert_eq!(versions(&options), ["gopher-quality@dclm.1", "gopher-repetition@dclm.1"]);
+        assert_eq!(
+            versions(&options),
+            ["gopher-quality@dclm.1", "gopher-repetition@dclm.1"]
+        );
         let tables: FilterOptions = toml::from_str("[length]\n").unwrap();
         assert!(versions(&tables).is_empty());
     }

@@ -64,7 +64,11 @@ fn a_list_gives_the_order_and_its_tables_the_values() {
 #[test]
 fn lists_are_strict() {
     assert_eq!(
-        messages(&names(&["gopher-quality@datatrov", "length", "nothing-like-it"])),
+        messages(&names(&[
+            "gopher-quality@datatrov",
+            "length",
+            "nothing-like-it"
+        ])),
         [
             "no rule is called `gopher-quality@datatrov`: did you mean `gopher-quality@datatrove`?",
             "no rule is called `nothing-like-it`",
@@ -99,10 +103,10 @@ fn what_a_rule_left_is_what_the_next_one_judges() {
         })
     );
     let kept = format!("{line}\n{line}\n{line}");
-    let outcome = filters.apply(&format!("{kept}\nmenu"), None, &mut Scratch::default());
+    let dialogue = format!("{kept}\nmenu");
+    let outcome = filters.apply(&dialogue, None, &mut Scratch::default());
     assert_eq!(outcome, Outcome::Keep(Cow::Borrowed(kept.as_str())));
     // A dialogue is left as it is.
-    let dialogue = format!("{kept}\nmenu");
     let outcome = filters.apply(&dialogue, Some(&[0..5]), &mut Scratch::default());
     assert_eq!(outcome, Outcome::Keep(Cow::Borrowed(dialogue.as_str())));
 }
@@ -119,7 +123,10 @@ fn the_first_rule_names_the_reason() {
     let filters = Filters::new(&all()).unwrap();
     assert_eq!(reason(&filters, ""), Some("too-short"));
     assert_eq!(reason(&filters, "?!?!?!"), Some("code-few-alphanumeric"));
-    assert_eq!(reason(&filters, "a few words"), Some("gopher-too-few-words"));
+    assert_eq!(
+        reason(&filters, "a few words"),
+        Some("gopher-too-few-words")
+    );
 }
 
 #[test]
@@ -163,7 +170,19 @@ fn mutate(text: &str, random: &mut impl FnMut(usize) -> usize) -> String {
                 (0..random(30)).for_each(|_| bytes.extend_from_slice(&piece));
             }
             3 => {
-                let odd = ["\n\n", "\r", "\u{2028}", "…", "\0", "[1]", "{", "\u{1f600}", "javascript ", "\u{212a}", "\n\nHuman:"];
+                let odd = [
+                    "\n\n",
+                    "\r",
+                    "\u{2028}",
+                    "…",
+                    "\0",
+                    "[1]",
+                    "{",
+                    "\u{1f600}",
+                    "javascript ",
+                    "\u{212a}",
+                    "\n\nHuman:",
+                ];
                 let piece = odd[random(odd.len())].as_bytes();
                 let at = at.min(bytes.len());
                 bytes.splice(at..at, piece.iter().copied());

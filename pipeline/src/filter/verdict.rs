@@ -128,7 +128,10 @@ mod tests {
         assert_eq!(reason.to_string(), "gopher-top-2-gram 0.3123 > 0.2");
         let near = above("r", "x", 0.200_000_01, 0.2).unwrap();
         assert_eq!(near.to_string(), "r 0.20000001 > 0.2");
-        assert_eq!(below("few", "x", 3.0, 50.0).unwrap().to_string(), "few 3 < 50");
+        assert_eq!(
+            below("few", "x", 3.0, 50.0).unwrap().to_string(),
+            "few 3 < 50"
+        );
         assert_eq!(above("r", "x", 0.2, 0.2), None);
         assert_eq!(Verdict::drop("r").reason().unwrap().to_string(), "r");
     }

@@ -1,5 +1,6 @@
 use serde::Deserialize;
 
+use super::rules::{prefix, suffix};
 use super::*;
 
 #[derive(Deserialize)]
@@ -40,7 +41,12 @@ fn tokens_and_sentences_are_those_of_spacy() {
             ));
         }
     }
-    assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} wrong\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]

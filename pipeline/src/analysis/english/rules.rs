@@ -1,0 +1,221 @@
+//! The rules by which a chunk is cut: what comes off at its ends, and what joins two words.
+
+use super::address::is_address;
+use super::characters::{CLASSES, Classes, class};
+use super::exceptions::Exceptions;
+
+/// Cuts one chunk by the rules.
+#[derive(Debug, Default)]
+pub(super) struct Cutter {
+    /// Where its tokens end.
+    pub(super) ends: Vec<usize>,
+    /// Where what came off at the end ends, the last first.
+    suffixes: Vec<usize>,
+}
+
+impl Cutter {
+    pub(super) fn cut(&mut self, chunk: &str, exceptions: Option<&Exceptions>) {
+        let classes = &*CLASSES;
+        let exception = |text: &str| exceptions.and_then(|known| known.number_of(text));
+        self.ends.clear();
+        self.suffixes.clear();
+        let (mut from, mut to) = (0, chunk.len());
+        while from < to {
+            let rest = &chunk[from..to];
+            if exception(rest).is_some() {
+                break;
+            }
+            let prefix = prefix(rest, classes);
+            if prefix > 0 && exception(&rest[prefix..]).is_some() {
+                from += prefix;
+                self.ends.push(from);
+                break;
+            }
+            let suffix = suffix(&rest[prefix..], classes);
+            if suffix > 0 && exception(&rest[..rest.len() - suffix]).is_some() {
+                self.suffixes.push(to);
+                to -= suffix;
+                break;
+            }
+            if prefix == 0 && suffix == 0 {
+                break;
+            }
+            if prefix > 0 {
+                from += prefix;
+                self.ends.push(from);
+            }
+            if suffix > 0 {
+                self.suffixes.push(to);
+                to -= suffix;
+            }
+        }
+        if from < to {
+            let middle = &chunk[from..to];
+            if let (Some(number), Some(known)) = (exception(middle), exceptions) {
+                self.ends
+                    .extend(known.ends(number).iter().map(|end| from + end));
+            } else if !middle.bytes().any(may_cut) || is_address(middle, classes) {
+                self.ends.push(to);
+            } else {
+                self.cut_inside(middle, from, classes);
+            }
+        }
+        self.ends.extend(self.suffixes.iter().rev());
+    }
+
+    fn cut_inside(&mut self, text: &str, offset: usize, classes: &Classes) {
+        let mut cut_to = 0;
+        let mut at = 0;
+        let mut before = 0;
+        while let Some(character) = text[at..].chars().next() {
+            let flags = classes.of(character);
+            let width = infix(&text[at..], character, flags, before, classes);
+            if width == 0 {
+                before = flags;
+                at += character.len_utf8();
+                continue;
+            }
+            if at > 0 {
+                if at > cut_to {
+                    self.ends.push(offset + at);
+                }
+                cut_to = at + width;
+                self.ends.push(offset + cut_to);
+            }
+            before = text[at..at + width]
+                .chars()
+                .next_back()
+                .map_or(0, |last| classes.of(last));
+            at += width;
+        }
+        if cut_to < text.len() {
+            self.ends.push(offset + text.len());
+        }
+    }
+}
+
+/// Whether a byte may begin what joins two words; every address has one, too, which is its full stop.
+#[inline]
+fn may_cut(byte: u8) -> bool {
+    // `*+,-./` and `:;<=>`, of which `;` does nothing, and `^`, `~`.
+    matches!(byte, b'*'..=b'/' | b':'..=b'>' | b'^' | b'~' | 0x80..)
+}
+
+fn dots(text: &str) -> usize {
+    text.len() - text.trim_start_matches('.').len()
+}
+
+/// Bytes that come off at the start.
+pub(super) fn prefix(text: &str, classes: &Classes) -> usize {
+    let Some(first) = text.chars().next() else {
+        return 0;
+    };
+    match first {
+        '.' => match dots(text) {
+            1 => 0,
+            many => many,
+        },
+        '+' => usize::from(!text.as_bytes().get(1).is_some_and(u8::is_ascii_digit)),
+        '§' | '%' | '=' | '—' | '–' => first.len_utf8(),
+        'U' if text.starts_with("US$") => 3,
+        'A' | 'C' if text.as_bytes().get(1) == Some(&b'$') => 2,
+        _ if classes.of(first) & (class::MARK | class::CURRENCY | class::ICON) != 0 => {
+            first.len_utf8()
+        }
+        _ => 0,
+    }
+}
+
+/// Bytes that come off at the end: of all that could, the longest.
+pub(super) fn suffix(text: &str, classes: &Classes) -> usize {
+    let Some(last) = text.chars().next_back() else {
+        return 0;
+    };
+    let rest = &text[..text.len() - last.len_utf8()];
+    let flags_before = |text: &str| text.chars().next_back().map_or(0, |c| classes.of(c));
+    let mut longest = 0;
+    match last {
+        '.' => {
+            let many = text.len() - text.trim_end_matches('.').len();
+            if many > 1 {
+                return many;
+            }
+            let mut before = rest.chars().rev();
+            let one = before.next();
+            let two = before.next();
+            let flags = |c: Option<char>| c.map_or(0, |c| classes.of(c));
+            let degrees =
+                two == Some('°') && matches!(one, Some('F' | 'f' | 'C' | 'c' | 'K' | 'k'));
+            let capitals = flags(one) & flags(two) & class::UPPER != 0;
+            return usize::from(flags(one) & class::BEFORE_STOP != 0 || degrees || capitals);
+        }
+        '…' => longest = if rest.ends_with('…') { 6 } else { 3 },
+        's' | 'S' if rest.ends_with('\'') => longest = 2,
+        's' | 'S' if rest.ends_with('’') => longest = 4,
+        '—' | '–' => longest = 3,
+        '+' if rest.as_bytes().last().is_some_and(u8::is_ascii_digit) => longest = 1,
+        _ if classes.of(last) & (class::MARK | class::ICON) != 0 => longest = last.len_utf8(),
+        _ if classes.of(last) & class::CURRENCY != 0 && flags_before(rest) & class::DIGIT != 0 => {
+            longest = last.len_utf8();
+        }
+        _ => {}
+    }
+    // A unit stands after a digit and holds none, so it is all that follows the last digit.
+    if let Some(digit) = text.bytes().rposition(|byte| byte.is_ascii_digit()) {
+        let tail = &text[digit + 1..];
+        if UNITS.contains(&tail) {
+            longest = longest.max(tail.len());
+        }
+    }
+    longest
+}
+
+/// Units and currencies of several letters that come off after a digit. "тбكم" is two in one in spaCy's list.
+#[rustfmt::skip]
+const UNITS: [&str; 106] = [
+    "US$", "C$", "A$", "cm²", "cm³", "dm²", "dm³", "km²", "km³", "mm²", "mm³", "m²", "m³", "µg", "µm", "ГБ",
+    "Гб", "КБ", "Кб", "МБ", "Мб", "Па", "ТБ", "Тб", "г", "гб", "дм", "дм²", "дм³", "кПа", "кб", "кг", "км",
+    "км/ч", "км²", "км³", "м", "м/с", "м²", "м³", "мб", "мбар", "мг", "мм", "мм²", "мм³", "нм", "см", "см²",
+    "см³", "тбكم", "اكواب", "جرام", "جم", "سم", "سم²", "سم³", "غرام", "كغ", "كم", "كم²", "كم³", "كوب", "م",
+    "م²", "م³", "ملغ", "مم", "مم²", "مم³", "%", "G", "GB", "K", "KB", "M", "MB", "Pa", "T", "TB", "cm", "dm",
+    "ft", "g", "gb", "hPa", "ha", "in", "kb", "kg", "km", "km/h", "kmh", "lb", "m", "m/s", "mb", "mbar", "mg",
+    "mm", "mph", "nm", "oz", "t", "tb", "yd",
+];
+
+/// Bytes of what joins two words at the start of `text`, whose first character is given; 0 if nothing does.
+fn infix(text: &str, first: char, flags: u16, before: u16, classes: &Classes) -> usize {
+    let after = |width: usize| text[width..].chars().next().map_or(0, |c| classes.of(c));
+    let next = after(first.len_utf8());
+    let after_word = before & (class::ALPHA | class::DIGIT) != 0;
+    match first {
+        '.' => match dots(text) {
+            1 => usize::from(
+                before & (class::LOWER | class::QUOTE) != 0
+                    && next & (class::UPPER | class::QUOTE) != 0,
+            ),
+            many => many,
+        },
+        '…' => 3,
+        '+' | '*' | '^' => usize::from(
+            before & class::DIGIT != 0 && (next & class::DIGIT != 0 || text[1..].starts_with('-')),
+        ),
+        '-' => {
+            if before & class::DIGIT != 0
+                && (next & class::DIGIT != 0 || text[1..].starts_with('-'))
+            {
+                return 1;
+            }
+            let run = text.len() - text.trim_start_matches('-').len();
+            usize::from(after_word && run <= 3 && after(run) & class::ALPHA != 0) * run
+        }
+        '—' => {
+            let run = if text[3..].starts_with('—') { 6 } else { 3 };
+            usize::from(after_word && after(run) & class::ALPHA != 0) * run
+        }
+        '–' | '~' => usize::from(after_word && next & class::ALPHA != 0) * first.len_utf8(),
+        ',' => usize::from(before & next & class::ALPHA != 0),
+        ':' | '<' | '>' | '=' | '/' => usize::from(after_word && next & class::ALPHA != 0),
+        _ if flags & class::ICON != 0 => first.len_utf8(),
+        _ => 0,
+    }
+}
