@@ -125,14 +125,14 @@ fn rates(documents: &[Document]) -> anyhow::Result<()> {
     type Part = (&'static str, fn(&Analysis<'_>));
     let parts: [Part; 4] = [
         ("of them: tokens", |d| {
-            _ = black_box(d.tokens(TokenKind::English))
+            _ = black_box(d.tokens(TokenKind::English));
         }),
         ("of them: tokens and n-grams", |d| {
-            _ = black_box(d.token_ngrams(TokenKind::English))
+            _ = black_box(d.token_ngrams(TokenKind::English));
         }),
         ("of them: lines", |d| _ = black_box(d.lines())),
         ("of them: characters", |d| {
-            _ = black_box(d.character_count())
+            _ = black_box(d.character_count());
         }),
     ];
     for (name, part) in parts {

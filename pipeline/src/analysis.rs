@@ -171,7 +171,8 @@ pub struct Analysis<'a> {
     dolma: OnceCell<Dolma>,
     tokens: [OnceCell<Tokens>; 2],
     token_count: [OnceCell<u64>; 2],
-    token_ngrams: [OnceCell<TokenNgrams>; 2],
+    token_top: [OnceCell<[u64; 3]>; 2],
+    token_duplicates: [OnceCell<[u64; 6]>; 2],
     answers: &'a [Range<usize>],
 }
 
@@ -193,7 +194,8 @@ impl<'a> Analysis<'a> {
             dolma: OnceCell::new(),
             tokens: Default::default(),
             token_count: Default::default(),
-            token_ngrams: Default::default(),
+            token_top: Default::default(),
+            token_duplicates: Default::default(),
             answers: &[],
         })
     }
@@ -324,12 +326,44 @@ impl<'a> Analysis<'a> {
     /// Repeated n-grams of tokens, n from 2 to 10.
     #[must_use]
     pub fn token_ngrams(&self, kind: TokenKind) -> TokenNgrams {
-        *self.token_ngrams[kind as usize].get_or_init(|| {
+        let whole = self.character_count();
+        let fraction = |part| Fraction { part, whole };
+        let duplicate = *self.token_duplicates[kind as usize].get_or_init(|| {
             let _ = self.tokens(kind);
-            let characters = self.character_count();
             let Scratch { tokens, tally, .. } = &mut **self.scratch.borrow_mut();
-            tokens[kind as usize].ngrams(self.text, characters, tally)
-        })
+            tokens[kind as usize].duplicate_ngrams(self.text, tally)
+        });
+        TokenNgrams {
+            top: self.top_token_ngrams(kind),
+            duplicate: duplicate.map(fraction),
+        }
+    }
+
+    /// Of those the most frequent ones, n from 2 to 4.
+    #[must_use]
+    pub fn top_token_ngrams(&self, kind: TokenKind) -> [Fraction; 3] {
+        let whole = self.character_count();
+        let top = *self.token_top[kind as usize].get_or_init(|| {
+            let _ = self.tokens(kind);
+            let Scratch { tokens, tally, .. } = &mut **self.scratch.borrow_mut();
+            tokens[kind as usize].top_ngrams(self.text, tally)
+        });
+        top.map(|part| Fraction { part, whole })
+    }
+
+    /// The first n of 5 to 10, less five, for which [`TokenNgrams::duplicate`] is above its limit, with its value.
+    /// Quicker than all of them.
+    #[must_use]
+    pub fn duplicate_token_ngrams_above(
+        &self,
+        kind: TokenKind,
+        limits: &[f64; 6],
+    ) -> Option<(usize, Fraction)> {
+        let _ = self.tokens(kind);
+        let whole = self.character_count();
+        let Scratch { tokens, tally, .. } = &mut **self.scratch.borrow_mut();
+        let (at, part) = tokens[kind as usize].first_above(self.text, whole, limits, tally)?;
+        Some((at, Fraction { part, whole }))
     }
 
     /// English tokens of a stretch of the text between white space, and spaCy's sentences in it, at least one.

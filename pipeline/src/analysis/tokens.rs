@@ -61,6 +61,10 @@ pub(super) struct TokenScratch {
     /// Tokens after which the next stretch is looked for.
     cursor: usize,
     twice: Twice,
+    is_squeezed: bool,
+    has_candidates: bool,
+    pairs: Vec<u64>,
+    /// For [`BEGINNING`] bytes from each token on.
     keys: Vec<u64>,
     /// Of candidates, the keys of [`LONG_BEGINNING`] bytes.
     long_keys: Vec<u64>,
@@ -75,6 +79,9 @@ pub(super) struct TokenScratch {
     candidates: Vec<u32>,
     /// Those of them at which one of [`LONG_BEGINNING`] bytes may.
     long_candidates: Vec<u32>,
+    /// Of either the ones that are not the first with their beginning: no others can have been there before.
+    repeats: Vec<u32>,
+    long_repeats: Vec<u32>,
 }
 
 /// Tells keys that may occur twice from those that do not, in two bits a cell, sixteen cells a key: of keys that
@@ -96,12 +103,15 @@ impl Twice {
         }
     }
 
+    /// Notes a key; whether it may have been noted before.
     #[inline(always)]
-    fn see(&mut self, key: u64) {
+    fn see(&mut self, key: u64) -> bool {
         let cell = key >> self.shift;
         let (word, bit) = ((cell >> 6) as usize, 1 << (cell & 63));
-        self.twice[word] |= self.once[word] & bit;
+        let before = self.once[word] & bit;
+        self.twice[word] |= before;
         self.once[word] |= bit;
+        before != 0
     }
 
     #[inline(always)]
@@ -121,6 +131,8 @@ const MULTIPLIERS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93];
 impl TokenScratch {
     pub(super) fn read(&mut self, text: &str, kind: TokenKind) -> Tokens {
         self.cursor = 0;
+        self.is_squeezed = false;
+        self.has_candidates = false;
         match kind {
             TokenKind::English => self.tokenizer.read(text),
             TokenKind::Unicode => self.tokenizer.read_segments(text),
@@ -183,14 +195,11 @@ impl TokenScratch {
         found.iter().filter(|found| **found).count() as u64
     }
 
-    /// The n-grams of the text that was read last.
-    pub(super) fn ngrams(&mut self, text: &str, characters: u64, tally: &mut Tally) -> TokenNgrams {
-        let mut ngrams = TokenNgrams::default();
-        for fraction in ngrams.top.iter_mut().chain(&mut ngrams.duplicate) {
-            fraction.whole = characters;
-        }
+    /// The characters of [`TokenNgrams::top`] of the text that was read last.
+    pub(super) fn top_ngrams(&mut self, text: &str, tally: &mut Tally) -> [u64; 3] {
         self.squeeze(text);
-        for n in 2..=4 {
+        let mut found = [0; 3];
+        for (n, found) in (2..).zip(&mut found) {
             if self.tokenizer.tokens.len() < n {
                 break;
             }
@@ -199,18 +208,45 @@ impl TokenScratch {
             } else {
                 self.extend(n, tally);
             }
-            ngrams.top[n - 2].part = self.top(n, tally);
+            *found = self.top(n, tally);
         }
-        self.find_candidates();
-        if !self.candidates.is_empty() {
-            for n in 5..=10 {
-                ngrams.duplicate[n - 5].part = self.duplicates(n, tally);
+        found
+    }
+
+    /// The characters of [`TokenNgrams::duplicate`] of the text that was read last.
+    pub(super) fn duplicate_ngrams(&mut self, text: &str, tally: &mut Tally) -> [u64; 6] {
+        self.find_candidates(text);
+        [5, 6, 7, 8, 9, 10].map(|n| self.duplicates(n, tally))
+    }
+
+    /// The first n of 5 to 10, less five, whose share of `characters` is above its limit, with the characters. Most
+    /// texts have so few candidates that nothing needs to be counted.
+    pub(super) fn first_above(
+        &mut self,
+        text: &str,
+        characters: u64,
+        limits: &[f64; 6],
+        tally: &mut Tally,
+    ) -> Option<(usize, u64)> {
+        self.find_candidates(text);
+        let above = |part: u64, limit: f64| {
+            let whole = characters;
+            Fraction { part, whole }.value() > limit
+        };
+        limits.iter().enumerate().find_map(|(at, &limit)| {
+            let n = at + 5;
+            if !above(self.most_duplicates(n), limit) {
+                return None;
             }
-        }
-        ngrams
+            let part = self.duplicates(n, tally);
+            above(part, limit).then_some((at, part))
+        })
     }
 
     fn squeeze(&mut self, text: &str) {
+        if std::mem::replace(&mut self.is_squeezed, true) {
+            return;
+        }
         let bytes = text.as_bytes();
         self.squeezed.resize(bytes.len() + LONG_BEGINNING, 0);
         self.offsets.clear();
@@ -241,21 +277,21 @@ impl TokenScratch {
     fn repeated_pairs(&mut self, tally: &mut Tally) {
         let tokens = &self.tokenizer.tokens;
         self.twice.begin(tokens.len());
-        self.keys.clear();
-        self.keys.extend(tokens.windows(2).map(|pair| {
+        self.pairs.clear();
+        self.pairs.extend(tokens.windows(2).map(|pair| {
             let first = pair[0].hash.wrapping_mul(MULTIPLIERS[0]);
             (first.rotate_left(29) ^ pair[1].hash).wrapping_mul(MULTIPLIERS[1])
         }));
-        self.keys.iter().for_each(|&key| self.twice.see(key));
+        self.pairs.iter().for_each(|&key| _ = self.twice.see(key));
         self.starts.clear();
-        for (start, &key) in (0_u32..).zip(&self.keys) {
+        for (start, &key) in (0_u32..).zip(&self.pairs) {
             if self.twice.may_repeat(key) {
                 self.starts.push((start, 0));
             }
         }
         tally.begin(self.starts.len());
         for (start, slot) in &mut self.starts {
-            *slot = tally.add(self.keys[*start as usize]);
+            *slot = tally.add(self.pairs[*start as usize]);
         }
         self.starts.retain(|&(_, slot)| tally.count(slot) > 1);
     }
@@ -294,9 +330,15 @@ impl TokenScratch {
         (u64::from(characters) + n as u64 - 1) * u64::from(most)
     }
 
-    fn find_candidates(&mut self) {
+    fn find_candidates(&mut self, text: &str) {
+        self.squeeze(text);
+        if std::mem::replace(&mut self.has_candidates, true) {
+            return;
+        }
         self.candidates.clear();
+        self.repeats.clear();
         self.long_candidates.clear();
+        self.long_repeats.clear();
         let count = self.offsets.len() - 1;
         let Some(last) = count.checked_sub(5) else {
             return;
@@ -314,26 +356,61 @@ impl TokenScratch {
                 self.candidates.push(narrow(start));
             }
         }
+        // Again with other cells, as one in sixteen was not told.
+        self.twice.begin(self.candidates.len());
+        for &start in &self.candidates {
+            let at = start as usize;
+            let short = self.offsets[at + 5] - self.offsets[at] < narrow(BEGINNING);
+            if self.twice.see(self.keys[at].wrapping_mul(MULTIPLIERS[0])) || short {
+                self.repeats.push(start);
+            }
+        }
         self.twice.begin(self.candidates.len());
         self.long_keys.resize(last + 1, 0);
         for &start in &self.candidates {
-            let start = start as usize;
-            let offset = self.offsets[start] as usize + BEGINNING;
+            let at = start as usize;
+            let offset = self.offsets[at] as usize + BEGINNING;
             let rest = beginning(&self.squeezed, offset);
-            let key = (self.keys[start].rotate_left(27) ^ rest).wrapping_mul(MULTIPLIERS[0]);
-            self.long_keys[start] = key;
-            self.twice.see(key);
+            let key = (self.keys[at].rotate_left(27) ^ rest).wrapping_mul(MULTIPLIERS[0]);
+            self.long_keys[at] = key;
+            if self.twice.see(key) || self.is_short(at) {
+                self.long_repeats.push(start);
+            }
         }
         for &start in &self.candidates {
             let at = start as usize;
-            let short = self
-                .offsets
-                .get(at + 7)
-                .is_some_and(|end| end - self.offsets[at] < narrow(LONG_BEGINNING));
-            if self.twice.may_repeat(self.long_keys[at]) || short {
+            if self.twice.may_repeat(self.long_keys[at]) || self.is_short(at) {
                 self.long_candidates.push(start);
             }
         }
+    }
+
+    /// Whether seven tokens from here on have fewer bytes than [`LONG_BEGINNING`].
+    fn is_short(&self, start: usize) -> bool {
+        let end = self.offsets.get(start + 7);
+        end.is_some_and(|end| end - self.offsets[start] < narrow(LONG_BEGINNING))
+    }
+
+    /// No fewer characters than [`Self::duplicates`] has.
+    fn most_duplicates(&self, n: usize) -> u64 {
+        let repeats = if n < 7 {
+            &self.repeats
+        } else {
+            &self.long_repeats
+        };
+        let count = self.offsets.len() - 1;
+        let mut covered = 0;
+        let mut free = 0;
+        for &start in repeats {
+            let start = start as usize;
+            let end = start + n;
+            if end > count {
+                break;
+            }
+            covered += u64::from(self.characters[end] - self.characters[start.max(free)]);
+            free = end;
+        }
+        covered
     }
 
     /// The hash of the bytes of the tokens from `start` to `end`, a candidate: those that are equal have the same.

@@ -353,21 +353,21 @@ impl GopherRepetitionDatatrove {
             .into_iter()
             .find_map(|(name, statistic, value, max)| above(name, statistic, value, max?))
             .or_else(|| {
-                let ngrams = document.token_ngrams(options.tokens);
-                let top = ngrams
-                    .top
+                document
+                    .top_token_ngrams(options.tokens)
                     .into_iter()
                     .zip(options.max_top_ngram_character_fractions)
-                    .zip(TOP);
-                let duplicate = ngrams
-                    .duplicate
-                    .into_iter()
-                    .zip(options.max_duplicate_ngram_character_fractions)
-                    .zip(DUPLICATE);
-                top.chain(duplicate)
+                    .zip(TOP)
                     .find_map(|((fraction, max), (name, statistic))| {
                         above(name, statistic, fraction.value(), max)
                     })
+            })
+            .or_else(|| {
+                let limits = &options.max_duplicate_ngram_character_fractions;
+                let (at, fraction) =
+                    document.duplicate_token_ngrams_above(options.tokens, limits)?;
+                let (name, statistic) = DUPLICATE[at];
+                above(name, statistic, fraction.value(), limits[at])
             })
     }
 }

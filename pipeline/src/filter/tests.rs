@@ -107,7 +107,7 @@ fn what_a_rule_left_is_what_the_next_one_judges() {
     let outcome = filters.apply(&dialogue, None, &mut Scratch::default());
     assert_eq!(outcome, Outcome::Keep(Cow::Borrowed(kept.as_str())));
     // A dialogue is left as it is.
-    let outcome = filters.apply(&dialogue, Some(&[0..5]), &mut Scratch::default());
+    let outcome = filters.apply(&dialogue, Some(&[]), &mut Scratch::default());
     assert_eq!(outcome, Outcome::Keep(Cow::Borrowed(dialogue.as_str())));
 }
 

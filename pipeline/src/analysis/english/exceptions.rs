@@ -1,10 +1,34 @@
 //! The exceptions to the rules ("don't", "e.g.", ":-)"), and what neighbouring tokens can become one.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::LazyLock;
 
 use super::rules::Cutter;
 use super::{MULTIPLIER, hash, token};
+
+/// Bytes of the longest exception; a test says so.
+pub(super) const LONGEST: usize = 29;
+
+/// Keys that are hashes are their own.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Own(u64);
+
+impl Hasher for Own {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxhash_rust::xxh3::xxh3_64(bytes);
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
+
+pub(super) type Build = BuildHasherDefault<Own>;
 
 /// The tokens of an exception as the rules alone cut it, by hash, and its number.
 pub(super) type Pattern = (Vec<u64>, u16);
@@ -14,13 +38,13 @@ pub(super) struct Exceptions {
     /// Of each, the bytes at which its tokens end.
     ends: Vec<Vec<usize>>,
     /// By hash.
-    numbers: HashMap<u64, u16>,
+    numbers: HashMap<u64, u16, Build>,
     /// By the first two tokens: all tokens of those that the rules without exceptions cut, and the exception.
     pub(super) patterns: HashMap<(u64, u64), Vec<Pattern>>,
     /// A bit for each hash's highest sixteen bits: what is not here is neither an exception nor begins one.
     seen: Vec<u64>,
     /// Hashes of tokens that begin an exception.
-    pub(super) begins: HashSet<u64>,
+    pub(super) begins: HashSet<u64, Build>,
     /// A bit for each of the pairs, as [`Exceptions::seen`].
     pairs: Vec<u64>,
     /// Every token of one ASCII character: its hash and facts.
@@ -30,10 +54,10 @@ pub(super) struct Exceptions {
 pub(super) static EXCEPTIONS: LazyLock<Exceptions> = LazyLock::new(|| {
     let mut exceptions = Exceptions {
         ends: Vec::new(),
-        numbers: HashMap::new(),
+        numbers: HashMap::default(),
         patterns: HashMap::new(),
         seen: vec![0; 1 << 10],
-        begins: HashSet::new(),
+        begins: HashSet::default(),
         pairs: vec![0; 1 << 10],
         ascii: Vec::new(),
     };
@@ -113,8 +137,7 @@ impl Exceptions {
     }
 
     pub(super) fn number_of(&self, text: &str) -> Option<u16> {
-        // The longest has twelve characters.
-        (text.len() <= 48)
+        (text.len() <= LONGEST)
             .then(|| self.number(hash(text.as_bytes(), 0, text.len())))
             .flatten()
     }

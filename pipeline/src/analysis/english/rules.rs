@@ -107,6 +107,13 @@ fn dots(text: &str) -> usize {
 
 /// Bytes that come off at the start.
 pub(super) fn prefix(text: &str, classes: &Classes) -> usize {
+    // Nothing that begins with another letter or digit loses anything.
+    if let Some(first) = text.as_bytes().first()
+        && first.is_ascii_alphanumeric()
+        && !matches!(first, b'U' | b'A' | b'C')
+    {
+        return 0;
+    }
     let Some(first) = text.chars().next() else {
         return 0;
     };
@@ -126,8 +133,21 @@ pub(super) fn prefix(text: &str, classes: &Classes) -> usize {
     }
 }
 
+/// Whether one of the last five bytes is a digit: the units of ASCII letters have up to four.
+fn is_unit_end(text: &[u8]) -> bool {
+    text.iter().rev().take(5).any(u8::is_ascii_digit)
+}
+
 /// Bytes that come off at the end: of all that could, the longest.
 pub(super) fn suffix(text: &str, classes: &Classes) -> usize {
+    // After a letter only units come off, and clitics.
+    if let [.., before, last] = text.as_bytes()
+        && last.is_ascii_alphanumeric()
+        && before.is_ascii_alphabetic()
+        && (last.is_ascii_digit() || !is_unit_end(text.as_bytes()))
+    {
+        return 0;
+    }
     let Some(last) = text.chars().next_back() else {
         return 0;
     };
@@ -163,7 +183,8 @@ pub(super) fn suffix(text: &str, classes: &Classes) -> usize {
     // A unit stands after a digit and holds none, so it is all that follows the last digit.
     if let Some(digit) = text.bytes().rposition(|byte| byte.is_ascii_digit()) {
         let tail = &text[digit + 1..];
-        if UNITS.contains(&tail) {
+        // The longest has ten bytes.
+        if !tail.is_empty() && tail.len() <= 10 && UNITS.contains(&tail) {
             longest = longest.max(tail.len());
         }
     }

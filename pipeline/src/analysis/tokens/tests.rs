@@ -49,12 +49,24 @@ fn compare(text: &str, kind: TokenKind) -> Result<(), TestCaseError> {
     let mut scratch = TokenScratch::default();
     let mut tally = Tally::default();
     let counted = scratch.read(text, kind);
-    let found = scratch.ngrams(text, 1, &mut tally);
+    let found_top = scratch.top_ngrams(text, &mut tally);
+    let found_duplicate = scratch.duplicate_ngrams(text, &mut tally);
     let words = texts(&scratch, text);
     prop_assert_eq!(counted.count, words.len() as u64);
     let (top, duplicate) = slow(&words);
-    prop_assert_eq!(found.top.map(|fraction| fraction.part), top);
-    prop_assert_eq!(found.duplicate.map(|fraction| fraction.part), duplicate);
+    prop_assert_eq!(found_top, top);
+    prop_assert_eq!(found_duplicate, duplicate);
+    // The quick way gives the first that is above, whatever the limits.
+    let characters = count_characters(text);
+    for limit in [0.0, 0.05, 0.15, 0.3, 0.6] {
+        let first = duplicate
+            .iter()
+            .enumerate()
+            .find(|(_, part)| **part as f64 / characters as f64 > limit)
+            .map(|(at, part)| (at, *part));
+        let quick = scratch.first_above(text, characters, &[limit; 6], &mut tally);
+        prop_assert_eq!(quick, first);
+    }
     Ok(())
 }
 
@@ -100,8 +112,8 @@ fn ngrams_that_are_cut_differently_are_equal_all_the_same() {
     compare(text, TokenKind::English).unwrap();
     let mut scratch = TokenScratch::default();
     scratch.read(text, TokenKind::English);
-    let found = scratch.ngrams(text, 1, &mut Tally::default());
-    assert_eq!(found.duplicate[0].part, 6);
+    let found = scratch.duplicate_ngrams(text, &mut Tally::default());
+    assert_eq!(found[0], 6);
 }
 
 #[test]

@@ -64,9 +64,7 @@ fn citations_are_cut() {
     assert_eq!(datatrove(&text), Ok(left));
     assert_eq!(
         without_citations("[[1]] [12[3]] [٣] [edit"),
-        "[] [12] [] [edit"
-            .replace("[] [12]", "[] [12]")
-            .replace(" [] ", "  ")
+        "[] [12]  [edit"
     );
 }
 
@@ -116,7 +114,7 @@ fn long_words_and_long_pages_go() {
     assert_eq!(released(&page(&[&long])), Ok(page(&[])));
     let not = format!("This line has a word of {} letters.", "é".repeat(1000));
     assert_eq!(released(&page(&[&not])), Ok(page(&[&not])));
-    let many = vec![LINE; 190_000 / LINE.len() + 1].join("\n");
+    let many = [LINE; 190_000 / LINE.len() + 1].join("\n");
     assert_eq!(released(&many), Err("c4-too-long"));
     assert_eq!(datatrove(&many), Ok(many.clone()));
 }

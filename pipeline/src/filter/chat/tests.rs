@@ -67,6 +67,9 @@ fn refusals_and_boilerplate_go_when_they_are_most_answers() {
 #[test]
 fn an_answer_without_marks_counts_too() {
     let text = "### Instruction: say it\n### Response:\n  ";
-    let answers = [text.len() - 2..text.len()];
-    assert_eq!(judge(text, &answers), Some("chat-short-answer"));
+    let answer = text.len() - 2..text.len();
+    assert_eq!(
+        judge(text, std::slice::from_ref(&answer)),
+        Some("chat-short-answer")
+    );
 }

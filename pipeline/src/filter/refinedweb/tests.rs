@@ -8,7 +8,7 @@ fn judge(text: &str) -> Result<String, &'static str> {
 /// A page long enough that a few words may go.
 fn page(extra: &str) -> String {
     let line = "these words stand in a line and there are ten";
-    let lines = vec![line; 20].join("\n");
+    let lines = [line; 20].join("\n");
     if extra.is_empty() {
         lines
     } else {
@@ -59,9 +59,9 @@ fn menu_phrases_are_cut_from_short_lines() {
 #[test]
 fn pages_that_lose_too_much_go() {
     // 10 of 210 words, then 11 of 211.
-    assert_eq!(judge(&page(&vec!["word"; 10].join("\n"))), Ok(page("")));
+    assert_eq!(judge(&page(&["word"; 10].join("\n"))), Ok(page("")));
     assert_eq!(
-        judge(&page(&vec!["word"; 11].join("\n"))),
+        judge(&page(&["word"; 11].join("\n"))),
         Err("refinedweb-removed-words")
     );
     for text in ["", "   ", "\n\n", "one", "?! ?!"] {
