@@ -1,7 +1,7 @@
 //! What rules cost, and what they say: MB of text per second of processor time, one thread.
 //!
-//! `cargo bench -p andromeda-pipeline --bench quality -- FILE.jsonl [--megabytes N] [--verdicts OUT.jsonl]`: the field
-//! `text` of each line of the file, up to N MB. With `--verdicts` the file OUT gets what each rule says of each
+//! `cargo bench -p andromeda-pipeline --bench quality -- FILE.jsonl [--megabytes N] [--only NAME]
+//! [--verdicts OUT.jsonl]`: the field `text` of each line of the file, up to N MB, and the rates whose name holds NAME. With `--verdicts` the file OUT gets what each rule says of each
 //! document, its statistics, and what rules that edit leave, instead of the rates: `bench/quality/agreement.py` holds
 //! them against other programs.
 
@@ -47,7 +47,7 @@ fn main() -> anyhow::Result<()> {
     let documents = read(file, megabytes)?;
     match value("--verdicts") {
         Some(out) => verdicts(&documents, out),
-        None => rates(&documents),
+        None => rates(&documents, value("--only").map_or("", String::as_str)),
     }
 }
 
@@ -77,7 +77,7 @@ fn filters(names: &[&str]) -> anyhow::Result<Filters> {
     Filters::new(&options).map_err(|errors| anyhow::anyhow!("{errors:?}"))
 }
 
-fn rates(documents: &[Document]) -> anyhow::Result<()> {
+fn rates(documents: &[Document], only: &str) -> anyhow::Result<()> {
     let bytes: usize = documents.iter().map(|document| document.text.len()).sum();
     println!(
         "{} documents, {:.1} MB",
@@ -85,6 +85,9 @@ fn rates(documents: &[Document]) -> anyhow::Result<()> {
         bytes as f64 / 1e6
     );
     let report = |name: &str, kept: Option<usize>, mut step: Box<dyn FnMut(&str) + '_>| {
+        if !name.contains(only) {
+            return;
+        }
         let seconds = (0..ROUNDS)
             .map(|_| seconds_of(documents, &mut step))
             .fold(f64::MAX, f64::min);
@@ -148,6 +151,9 @@ fn rates(documents: &[Document]) -> anyhow::Result<()> {
         );
     }
     for name in rules::names().filter(|name| !name.starts_with("fineweb-2@")) {
+        if !name.contains(only) {
+            continue;
+        }
         let one = filters(&[name])?;
         let mut scratch = Scratch::default();
         let kept = documents

@@ -247,9 +247,31 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// List the rules and compositions of rules that a recipe's profiles may name
+    Profiles {
+        /// What to do with one of them.
+        #[command(subcommand)]
+        command: Option<ProfilesCommand>,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// Tokenizers
     #[command(subcommand)]
     Tokenizer(TokenizerCommand),
+}
+
+/// Rules.
+#[derive(Debug, Subcommand)]
+pub enum ProfilesCommand {
+    /// What a rule or composition does, where it is published, and its values as a recipe writes them
+    Show {
+        /// Its name, such as `c4` or `gopher@datatrove`
+        name: String,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// How the duplicates among files are found.

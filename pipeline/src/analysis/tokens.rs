@@ -283,17 +283,19 @@ impl TokenScratch {
             (first.rotate_left(29) ^ pair[1].hash).wrapping_mul(MULTIPLIERS[1])
         }));
         self.pairs.iter().for_each(|&key| _ = self.twice.see(key));
-        self.starts.clear();
+        // Whether a pair repeats is a toss-up that no processor foresees, so it is no branch.
+        self.starts.resize(self.pairs.len(), (0, 0));
+        let mut kept = 0;
         for (start, &key) in (0_u32..).zip(&self.pairs) {
-            if self.twice.may_repeat(key) {
-                self.starts.push((start, 0));
-            }
+            self.starts[kept] = (start, 0);
+            kept += usize::from(self.twice.may_repeat(key));
         }
+        self.starts.truncate(kept);
         tally.begin(self.starts.len());
         for (start, slot) in &mut self.starts {
             *slot = tally.add(self.pairs[*start as usize]);
         }
-        self.starts.retain(|&(_, slot)| tally.count(slot) > 1);
+        self.retain_repeated(tally);
     }
 
     /// Turns the repeated (n-1)-grams into the repeated n-grams.
@@ -314,7 +316,18 @@ impl TokenScratch {
             }
         }
         self.starts.truncate(kept);
-        self.starts.retain(|&(_, slot)| tally.count(slot) > 1);
+        self.retain_repeated(tally);
+    }
+
+    /// Keeps the starts whose number was counted more than once.
+    fn retain_repeated(&mut self, tally: &Tally) {
+        let mut kept = 0;
+        for index in 0..self.starts.len() {
+            let (start, slot) = self.starts[index];
+            self.starts[kept] = (start, slot);
+            kept += usize::from(tally.count(slot) > 1);
+        }
+        self.starts.truncate(kept);
     }
 
     /// Characters of the most frequent n-gram times its count, after [`extend`] for this n.
@@ -350,12 +363,15 @@ impl TokenScratch {
             self.twice.see(key);
             self.keys.push(key);
         }
-        for start in 0..=last {
-            let short = self.offsets[start + 5] - self.offsets[start] < narrow(BEGINNING);
-            if self.twice.may_repeat(self.keys[start]) || short {
-                self.candidates.push(narrow(start));
-            }
+        // No branch, as in `repeated_pairs`.
+        self.candidates.resize(last + 1, 0);
+        let mut kept = 0;
+        for (start, ends) in self.offsets.windows(6).enumerate() {
+            let short = ends[5] - ends[0] < narrow(BEGINNING);
+            self.candidates[kept] = narrow(start);
+            kept += usize::from(self.twice.may_repeat(self.keys[start]) | short);
         }
+        self.candidates.truncate(kept);
         // Again with other cells, as one in sixteen was not told.
         self.twice.begin(self.candidates.len());
         for &start in &self.candidates {

@@ -7,6 +7,7 @@ mod dedup;
 mod gc;
 mod inspect;
 mod plan;
+mod profiles;
 mod report;
 mod side_by_side;
 mod status;
@@ -25,7 +26,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::catalogue::{Selection, Tier};
 use crate::cli::{
-    Budget, Command, DatasetsCommand, Limits, Place, Priority, TokenizerCommand, What,
+    Budget, Command, DatasetsCommand, Limits, Place, Priority, ProfilesCommand, TokenizerCommand,
+    What,
 };
 use crate::execute::BuildError;
 use crate::exit::{Interrupted, Usage};
@@ -159,6 +161,10 @@ pub fn run(command: Command) -> anyhow::Result<()> {
                 place,
                 json,
             }) => datasets::add(&repository, name.as_deref(), &place, json),
+        },
+        Command::Profiles { command, json } => match command {
+            None => profiles::list(json),
+            Some(ProfilesCommand::Show { name, json }) => profiles::show(&name, json),
         },
         Command::Tokenizer(TokenizerCommand::Train {
             what,
