@@ -1,5 +1,5 @@
 # An index of verbs; each is one plain line. `make help` lists them.
-.PHONY: help shards inspect report card verify train test check bench bench-dedup hub clean
+.PHONY: help shards inspect report card verify train test check bench bench-dedup bench-quality hub clean
 
 CARGO ?= cargo
 PRIORITY ?= sample
@@ -49,6 +49,9 @@ bench: ## rates of every stage, on text that is already on this machine
 
 bench-dedup: ## deduplication beside other tools, which are installed under target/bench; CORPUS=file.jsonl[,...] PEERS= RUNS=3
 	@python3 bench/dedup/run.py
+
+bench-quality: ## rules beside datatrove's, which is installed under target/bench: rates and verdicts; CORPUS=file.jsonl MEGABYTES= AGREE=3000
+	@python3 bench/quality/run.py
 
 hub: ## a hub on this machine that serves ROOT=folder/owner/name/... in the hub's own protocol; prints the variables to set
 	$(CARGO) run --release --quiet --bin andromeda-hub -- --root $(ROOT) $(ARGS)

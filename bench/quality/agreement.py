@@ -70,13 +70,14 @@ def expectations(nltk_sentences):
     yield "refinedweb-lines", transcriptions.refinedweb_lines
     yield "c4", lambda text: transcriptions.c4(text, lambda line: len(split_into_sentences(line)))
     if nltk_sentences:
-        yield "c4 (NLTK's sentences)", lambda text: transcriptions.c4(text, nltk_sentences)
+        yield "c4 (sentences of Punkt)", lambda text: transcriptions.c4(text, nltk_sentences)
 
 
 def main():
     verdicts, corpus = sys.argv[1:3]
     try:
-        from nltk_punkt import sentences as nltk_sentences
+        from punkt import sent_tokenize
+        nltk_sentences = lambda line: len(sent_tokenize(line))
     except ImportError:
         nltk_sentences = None
     rows = {}

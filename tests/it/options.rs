@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use andromeda_pipeline::catalogue::Dataset;
+use andromeda_pipeline::filter::rules::RULES;
 use andromeda_pipeline::read::{Compression, FileFormat, ReadOptions};
 use andromeda_pipeline::recipe::{Recipe, TrimLines, TrimOptions, TrimParagraphs, TrimSpans};
 use andromeda_pipeline::render::{
@@ -433,7 +434,13 @@ fn other(value: &Value) -> Value {
         Value::Bool(on) => json!(!on),
         Value::Number(number) if number.is_u64() => json!(number.as_u64().unwrap() + 1),
         Value::Number(number) => json!(number.as_f64().unwrap() * 0.5 + 0.01),
+        // The one option of rules that is a word.
+        Value::String(text) if text == "english" => json!("unicode"),
         Value::String(text) => json!(format!("{text}x")),
+        // A list of rules, in another order.
+        Value::Array(items) if items.iter().all(Value::is_string) => {
+            items.iter().rev().cloned().collect()
+        }
         Value::Array(items) => items
             .iter()
             .enumerate()
@@ -446,9 +453,18 @@ fn other(value: &Value) -> Value {
 #[test]
 fn every_option_of_every_rule_runs_extract_again_where_its_profile_judges_and_nowhere_else() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/recipes/default.toml");
-    let recipe = serde_json::to_value(Recipe::load(&file).unwrap()).unwrap();
-    let profiles = recipe["profile"].as_object().unwrap();
+    let mut recipe = serde_json::to_value(Recipe::load(&file).unwrap()).unwrap();
+    let profiles = recipe["profile"].as_object_mut().unwrap();
     assert!(profiles.len() > 1);
+    // And one of all rules, each with a table of its values.
+    let names: Vec<&str> = RULES.iter().map(|rule| rule.name).collect();
+    let mut every = json!({ "rules": names });
+    for rule in RULES {
+        every[rule.table] = (rule.defaults)();
+    }
+    profiles.insert("every".to_owned(), every.clone());
+    let every = toml::to_string(&json!({ "profile": { "every": every } })).unwrap();
+    let profiles = &recipe["profile"].as_object().unwrap().clone();
     let base = Base::new(|root| {
         let manifests = root.join("manifests");
         fs::write(
@@ -463,7 +479,8 @@ fn every_option_of_every_rule_runs_extract_again_where_its_profile_judges_and_no
                     .split_once("[normalize]")
                     .unwrap()
                     .1
-            ),
+            ) + "\n"
+                + &every,
         )
         .unwrap();
         for (seed, name) in (0u64..).zip(profiles.keys().map(String::as_str).chain(["plain"])) {

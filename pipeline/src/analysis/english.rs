@@ -105,14 +105,14 @@ fn group(bytes: &[u8], start: usize, length: usize) -> u64 {
         .fold(0, |group, &byte| group << 8 | u64::from(byte))
 }
 
-/// What the rules made of a chunk of ASCII of up to 255 bytes and seven tokens.
+/// What the rules made of a chunk of up to 255 bytes and seven tokens.
 #[derive(Clone, Copy, Debug, Default)]
 struct Remembered {
     hash: u64,
     count: u8,
     ends: [u8; 7],
     facts: [u8; 7],
-    stop_words: [u8; 7],
+    characters: [u8; 7],
 }
 
 const REMEMBERED: usize = 1 << 13;
@@ -328,9 +328,9 @@ impl Tokenizer {
                         hash: self::hash(bytes, from, to),
                         start: from as u32,
                         length: (to - from) as u32,
-                        characters: (to - from) as u32,
+                        characters: u32::from(known.characters[i]),
                         facts: known.facts[i] | before,
-                        stop_word: known.stop_words[i],
+                        stop_word: stop_word(bytes, from, to),
                     },
                     exceptions,
                 );
@@ -342,7 +342,7 @@ impl Tokenizer {
         let mut cutter = std::mem::take(&mut self.cutter);
         cutter.cut(&text[start..end], Some(exceptions));
         let count = cutter.ends.len();
-        let remembered = count <= 7 && end - start < 256 && text[start..end].is_ascii();
+        let remembered = count <= 7 && end - start < 256;
         let mut entry = Remembered {
             hash,
             count: count as u8,
@@ -354,7 +354,7 @@ impl Tokenizer {
             if remembered {
                 entry.ends[i] = *cut as u8;
                 entry.facts[i] = token.facts & !(fact::AFTER_SPACE | fact::AFTER_GAP);
-                entry.stop_words[i] = token.stop_word;
+                entry.characters[i] = token.characters as u8;
             }
             self.push(token, exceptions);
             from = start + cut;
