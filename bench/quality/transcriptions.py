@@ -220,3 +220,7 @@ def refinedweb_lines(text):
     if (before - len(fasttext_words(text))) / before > 0.05:
         return None, "refinedweb-removed-words"
     return text, None
+
+
+def newlines(text):
+    return re.sub(r"\n{3,}", "\n\n", text)

@@ -376,4 +376,6 @@ fn edited(rule: &dyn Edit, text: &str) -> Result<String, &'static str> {
 }
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;
