@@ -351,6 +351,21 @@ impl<'a> Analysis<'a> {
         top.map(|part| Fraction { part, whole })
     }
 
+    /// The first n of 2 to 4, less two, for which [`TokenNgrams::top`] is above its limit, with its value. Quicker than
+    /// all of them.
+    #[must_use]
+    pub fn top_token_ngrams_above(
+        &self,
+        kind: TokenKind,
+        limits: &[f64; 3],
+    ) -> Option<(usize, Fraction)> {
+        let _ = self.tokens(kind);
+        let whole = self.character_count();
+        let Scratch { tokens, tally, .. } = &mut **self.scratch.borrow_mut();
+        let (at, part) = tokens[kind as usize].first_top_above(self.text, whole, limits, tally)?;
+        Some((at, Fraction { part, whole }))
+    }
+
     /// The first n of 5 to 10, less five, for which [`TokenNgrams::duplicate`] is above its limit, with its value.
     /// Quicker than all of them.
     #[must_use]

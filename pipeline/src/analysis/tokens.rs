@@ -64,6 +64,9 @@ pub(super) struct TokenScratch {
     is_squeezed: bool,
     has_candidates: bool,
     pairs: Vec<u64>,
+    /// How many 2-, 3- and 4-grams fell into each cell, and into which that of each token did.
+    counts: Vec<[u32; CELLS]>,
+    cells: Vec<[u16; 3]>,
     /// For [`BEGINNING`] bytes from each token on.
     keys: Vec<u64>,
     /// Of candidates, the keys of [`LONG_BEGINNING`] bytes.
@@ -125,6 +128,10 @@ impl Twice {
 const BEGINNING: usize = 16;
 /// The same for n-grams of seven tokens and more.
 const LONG_BEGINNING: usize = 32;
+
+/// Cells that n-grams are thrown into to bound how often one occurs; three times as many stay in the innermost cache.
+const CELLS: usize = 1 << CELL_BITS;
+const CELL_BITS: u32 = 11;
 
 const MULTIPLIERS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93];
 
@@ -213,6 +220,72 @@ impl TokenScratch {
         found
     }
 
+    /// The first n of 2 to 4, less two, whose share of `characters` is above its limit, with the characters. Most texts
+    /// are so far below that a bound tells.
+    pub(super) fn first_top_above(
+        &mut self,
+        text: &str,
+        characters: u64,
+        limits: &[f64; 3],
+        tally: &mut Tally,
+    ) -> Option<(usize, u64)> {
+        self.squeeze(text);
+        let above = |part: u64, limit: f64| {
+            let whole = characters;
+            Fraction { part, whole }.value() > limit
+        };
+        let mut bounds = self.most_top().into_iter().zip(limits);
+        if !bounds.any(|(most, &limit)| above(most, limit)) {
+            return None;
+        }
+        let found = self.top_ngrams(text, tally).into_iter().zip(limits);
+        let mut found = found.enumerate();
+        found.find_map(|(at, (part, &limit))| above(part, limit).then_some((at, part)))
+    }
+
+    /// No fewer characters than [`Self::top_ngrams`] has: an n-gram occurs no more often than n-grams fell into its cell.
+    fn most_top(&mut self) -> [u64; 3] {
+        let tokens = &self.tokenizer.tokens;
+        self.counts.resize(3, [0; CELLS]);
+        self.counts.iter_mut().for_each(|counts| counts.fill(0));
+        let [pairs, triples, fours] = &mut self.counts[..] else {
+            return [u64::MAX; 3];
+        };
+        let note = |counts: &mut [u32; CELLS], key: u64| {
+            let cell = cell_of(key);
+            let count = &mut counts[usize::from(cell) % CELLS];
+            *count = count.wrapping_add(1);
+            cell
+        };
+        self.cells.clear();
+        self.cells.extend(tokens.windows(4).map(|four| {
+            let pair = joined(four[0].hash, four[1].hash);
+            let triple = joined(pair, four[2].hash);
+            let four = joined(triple, four[3].hash);
+            [note(pairs, pair), note(triples, triple), note(fours, four)]
+        }));
+        // The last tokens begin shorter ones alone.
+        let whole = self.cells.len();
+        for start in whole..tokens.len().saturating_sub(1) {
+            let pair = joined(tokens[start].hash, tokens[start + 1].hash);
+            let third = tokens.get(start + 2).map(|third| joined(pair, third.hash));
+            let triple = third.map_or(0, |triple| note(triples, triple));
+            self.cells.push([note(pairs, pair), triple, 0]);
+        }
+        let mut most = [0; 3];
+        for (start, cells) in self.cells.iter().enumerate() {
+            let before = self.characters[start];
+            for (at, &cell) in cells.iter().enumerate() {
+                // Past the end there is no n-gram, and the shorter one that is taken for it is no more than its bound.
+                let end = self.characters[(start + at + 2).min(tokens.len())];
+                let characters = u64::from(end - before) + at as u64 + 1;
+                let count = u64::from(self.counts[at][usize::from(cell) % CELLS]);
+                most[at] = characters.wrapping_mul(count).max(most[at]);
+            }
+        }
+        most
+    }
+
     /// The characters of [`TokenNgrams::duplicate`] of the text that was read last.
     pub(super) fn duplicate_ngrams(&mut self, text: &str, tally: &mut Tally) -> [u64; 6] {
         self.find_candidates(text);
@@ -278,10 +351,9 @@ impl TokenScratch {
         let tokens = &self.tokenizer.tokens;
         self.twice.begin(tokens.len());
         self.pairs.clear();
-        self.pairs.extend(tokens.windows(2).map(|pair| {
-            let first = pair[0].hash.wrapping_mul(MULTIPLIERS[0]);
-            (first.rotate_left(29) ^ pair[1].hash).wrapping_mul(MULTIPLIERS[1])
-        }));
+        let pairs = tokens.windows(2);
+        self.pairs
+            .extend(pairs.map(|pair| joined(pair[0].hash, pair[1].hash)));
         self.pairs.iter().for_each(|&key| _ = self.twice.see(key));
         // Whether a pair repeats is a toss-up that no processor foresees, so it is no branch.
         self.starts.resize(self.pairs.len(), (0, 0));
@@ -387,7 +459,7 @@ impl TokenScratch {
             let at = start as usize;
             let offset = self.offsets[at] as usize + BEGINNING;
             let rest = beginning(&self.squeezed, offset);
-            let key = (self.keys[at].rotate_left(27) ^ rest).wrapping_mul(MULTIPLIERS[0]);
+            let key = joined(self.keys[at], rest);
             self.long_keys[at] = key;
             if self.twice.see(key) || self.is_short(at) {
                 self.long_repeats.push(start);
@@ -434,9 +506,7 @@ impl TokenScratch {
     fn hash_of(&self, start: usize, end: usize) -> u64 {
         let (from, to) = (self.offsets[start] as usize, self.offsets[end] as usize);
         // Beginning and end overlap where they have to, so that each byte is in one of them.
-        let ends = |first: u64, second: u64| {
-            (first.rotate_left(31) ^ second).wrapping_mul(MULTIPLIERS[1]) ^ (to - from) as u64
-        };
+        let ends = |first, second| joined(first, second) ^ (to - from) as u64;
         match to - from {
             BEGINNING..=LONG_BEGINNING => {
                 ends(self.keys[start], beginning(&self.squeezed, to - BEGINNING))
@@ -476,6 +546,21 @@ impl TokenScratch {
     }
 }
 
+/// One number for two, by the halves of their product: a product's lower half alone tells little of the upper bits,
+/// and texts that differ in two such places, as tables of code do, would be taken for equal.
+#[inline(always)]
+fn joined(first: u64, second: u64) -> u64 {
+    let first = u128::from(first ^ MULTIPLIERS[0]);
+    let product = first.wrapping_mul(u128::from(second ^ MULTIPLIERS[1]));
+    let [lower, upper] = [product, product >> 64].map(|half| half & u128::from(u64::MAX));
+    u64::try_from(lower ^ upper).unwrap_or_default()
+}
+
+#[inline(always)]
+fn cell_of(key: u64) -> u16 {
+    (key >> (u64::BITS - CELL_BITS)) as u16
+}
+
 /// A number for [`BEGINNING`] bytes.
 #[inline(always)]
 fn beginning(bytes: &[u8], at: usize) -> u64 {
@@ -485,8 +570,7 @@ fn beginning(bytes: &[u8], at: usize) -> u64 {
             .and_then(<[u8]>::first_chunk::<8>)
             .map_or(0, |bytes| u64::from_le_bytes(*bytes))
     };
-    let first = half(at).wrapping_mul(MULTIPLIERS[0]);
-    (first.rotate_left(31) ^ half(at + 8)).wrapping_mul(MULTIPLIERS[1])
+    joined(half(at), half(at + 8))
 }
 
 #[expect(

@@ -353,14 +353,10 @@ impl GopherRepetitionDatatrove {
             .into_iter()
             .find_map(|(name, statistic, value, max)| above(name, statistic, value, max?))
             .or_else(|| {
-                document
-                    .top_token_ngrams(options.tokens)
-                    .into_iter()
-                    .zip(options.max_top_ngram_character_fractions)
-                    .zip(TOP)
-                    .find_map(|((fraction, max), (name, statistic))| {
-                        above(name, statistic, fraction.value(), max)
-                    })
+                let limits = &options.max_top_ngram_character_fractions;
+                let (at, fraction) = document.top_token_ngrams_above(options.tokens, limits)?;
+                let (name, statistic) = TOP[at];
+                above(name, statistic, fraction.value(), limits[at])
             })
             .or_else(|| {
                 let limits = &options.max_duplicate_ngram_character_fractions;

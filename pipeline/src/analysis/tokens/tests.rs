@@ -66,6 +66,13 @@ fn compare(text: &str, kind: TokenKind) -> Result<(), TestCaseError> {
             .map(|(at, part)| (at, *part));
         let quick = scratch.first_above(text, characters, &[limit; 6], &mut tally);
         prop_assert_eq!(quick, first);
+        let first = top
+            .iter()
+            .enumerate()
+            .find(|(_, part)| **part as f64 / characters as f64 > limit)
+            .map(|(at, part)| (at, *part));
+        let quick = scratch.first_top_above(text, characters, &[limit; 3], &mut tally);
+        prop_assert_eq!(quick, first);
     }
     Ok(())
 }
@@ -114,6 +121,16 @@ fn ngrams_that_are_cut_differently_are_equal_all_the_same() {
     scratch.read(text, TokenKind::English);
     let found = scratch.duplicate_ngrams(text, &mut Tally::default());
     assert_eq!(found[0], 6);
+}
+
+#[test]
+fn ngrams_that_differ_in_two_places_are_told_apart() {
+    // Two multiplications took the first and the last, and the other two, for one.
+    let lines = ["u64x4", "u64x2", "i64x4", "i64x2"].map(|of| {
+        let half = if of.ends_with('4') { "256" } else { "128" };
+        format!("from_transmute! {{ unsafe {of} => __m{half}i }}")
+    });
+    compare(&lines.join("\n"), TokenKind::English).unwrap();
 }
 
 #[test]
