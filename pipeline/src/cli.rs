@@ -210,6 +210,37 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show how the statistics are spread that a build has of its documents (`[signals]` in its recipe)
+    Signals {
+        /// The build's folder; the newest of the shards' folder when absent
+        build: Option<PathBuf>,
+        /// Where things are.
+        #[command(flatten)]
+        place: Place,
+        /// List the statistics that there are
+        #[arg(long, conflicts_with_all = ["build", "dataset"])]
+        list: bool,
+        /// Only documents of this dataset
+        #[arg(long, value_name = "NAME")]
+        dataset: Option<String>,
+        /// Print JSON lines on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try a threshold on the statistics of a build: what it would drop, with the documents next to it
+    Tune {
+        /// The build's folder; the newest of the shards' folder when absent
+        build: Option<PathBuf>,
+        /// Where things are.
+        #[command(flatten)]
+        place: Place,
+        /// The threshold.
+        #[command(flatten)]
+        options: TuneArgs,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// List builds, finished and begun, and who is building now
     Status {
         /// Where things are.
@@ -272,6 +303,38 @@ pub enum ProfilesCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// A threshold to try.
+#[derive(Debug, Args)]
+pub struct TuneArgs {
+    /// A threshold of a rule, such as gopher-quality.min-words; at its published value unless another is given
+    #[arg(long, value_name = "RULE.KEY", conflicts_with = "signal")]
+    pub rule: Option<String>,
+    /// A statistic
+    #[arg(long, value_name = "NAME", required_unless_present = "rule")]
+    pub signal: Option<String>,
+    /// Documents below this go
+    #[arg(long, value_name = "VALUE", conflicts_with = "max")]
+    pub min: Option<f64>,
+    /// Documents above this go
+    #[arg(long, value_name = "VALUE")]
+    pub max: Option<f64>,
+    /// Find the threshold that keeps at least this share of the documents, such as 0.5
+    #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with_all = ["min", "max"])]
+    pub keep: Option<f64>,
+    /// With --signal and --keep: keep the largest values, not the smallest
+    #[arg(long, requires = "keep", conflicts_with = "rule")]
+    pub keep_largest: bool,
+    /// Only documents of this dataset
+    #[arg(long, value_name = "NAME")]
+    pub dataset: Option<String>,
+    /// Documents next to the threshold to show on either side
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub samples: usize,
+    /// Characters of each to show
+    #[arg(long, default_value_t = 300, value_name = "N")]
+    pub characters: usize,
 }
 
 /// How the duplicates among files are found.

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::signals::{self, Signal};
 use crate::dedup::cluster::Verify;
 use crate::dedup::repeat::{self, Unit};
 use crate::dedup::signature::{MinHashOptions, MinHasher};
@@ -37,6 +38,30 @@ pub struct Recipe {
     pub shard: ShardOptions,
     /// Samples of what was not kept.
     pub rejects: RejectOptions,
+    /// Statistics in the table of documents.
+    #[serde(skip_serializing_if = "SignalOptions::is_empty")]
+    pub signals: SignalOptions,
+}
+
+/// Which statistics of documents become columns of `documents.parquet`, so that thresholds can be chosen by what they would
+/// drop.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct SignalOptions {
+    /// Their names, or the beginning of several with a `*`.
+    pub columns: Vec<String>,
+}
+
+impl SignalOptions {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.columns.is_empty()
+    }
+
+    /// The signals; those that do not exist were refused before.
+    pub(crate) fn signals(&self) -> Vec<Signal> {
+        signals::asked(self.columns.iter().map(String::as_str)).unwrap_or_default()
+    }
 }
 
 /// How much of what was not kept can be looked at afterwards, in `rejects.parquet`.
@@ -371,6 +396,9 @@ pub struct ExtractOptions<'a> {
     rules: Vec<String>,
     near: Option<MinHashOptions>,
     rejects: RejectOptions,
+    /// Names of the signals.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    signals: Vec<&'static str>,
 }
 
 /// What the resolve stage depends on besides the extracted documents.
@@ -529,6 +557,10 @@ impl Recipe {
             &["shard", "tokens"],
             "a shard has at least one frame and at most 2^32 tokens",
         );
+        if let Err(unknown) = signals::asked(self.signals.columns.iter().map(String::as_str)) {
+            let message = format!("{unknown}; `andromeda signals --list` lists them");
+            require(false, &["signals", "columns"], &message);
+        }
         require(
             self.rejects.samples <= 1000,
             &["rejects", "samples"],
@@ -559,6 +591,12 @@ impl Recipe {
             rules: rules::versions(filter),
             near: self.dedup.near.as_ref().map(|near| near.minhash(profile)),
             rejects: self.rejects,
+            signals: self
+                .signals
+                .signals()
+                .iter()
+                .map(|signal| signal.name)
+                .collect(),
         }
     }
 

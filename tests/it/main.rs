@@ -19,6 +19,7 @@ mod options;
 mod parts;
 mod report;
 mod resume;
+mod signals;
 #[cfg(feature = "object-store")]
 mod store;
 mod trim;

@@ -226,6 +226,11 @@ fn recipe_options() -> Vec<(&'static str, Option<toml::Value>, &'static [&'stati
         // Nothing of the corpus is rejected, so the blocks are the same.
         ("rejects.samples", Some(4.into()), &["extract"]),
         ("rejects.characters", Some(7.into()), &["extract"]),
+        (
+            "signals.columns",
+            Some(vec![toml::Value::from("characters")].into()),
+            &["extract", "resolve", "tokenize"],
+        ),
         ("normalize.nfc", Some(false.into()), ALL),
         ("normalize.line-ends", Some(false.into()), ALL),
         ("normalize.byte-order-marks", Some(false.into()), ALL),
@@ -405,6 +410,7 @@ fn every_option_of_a_recipe_is_in_the_list() {
         spans: Some(TrimSpans::default()),
         ..TrimOptions::default()
     });
+    recipe.signals.columns = vec!["characters".to_owned()];
     let written = serde_json::to_value(recipe).unwrap();
     let options: BTreeSet<String> = leaves(&written)
         .into_iter()

@@ -45,7 +45,6 @@ macro_rules! signals {
 
 signals! {
     "characters", UNICODE, "characters", |d| d.character_count() as f64;
-    "bytes", UNICODE, "bytes of UTF-8", |d| d.text().len() as f64;
     "alphanumeric-fraction", UNICODE, "letters and digits, of all characters", |d| share(d.characters().alphanumeric, d.characters().count);
     "code-lines", BIGCODE, "lines at every kind of line end", |d| d.all_lines().count as f64;
     "code-longest-line-characters", BIGCODE, "characters of the longest line", |d| d.all_lines().longest as f64;
@@ -150,6 +149,43 @@ pub fn chosen<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<Vec<Signal
         .collect()
 }
 
+impl Signal {
+    /// Its column in a table: its name with `_` for `-`, as SQL wants names.
+    #[must_use]
+    pub fn column(&self) -> String {
+        self.name.replace('-', "_")
+    }
+}
+
+/// The signals that `names` ask for, each once: a name, or the beginning of several with a `*`.
+///
+/// # Errors
+/// The first name that asks for nothing.
+pub fn asked<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<Vec<Signal>, UnknownSignal> {
+    let mut asked: Vec<Signal> = Vec::new();
+    for name in names {
+        let found: Vec<Signal> = match name.strip_suffix('*') {
+            Some(beginning) => SIGNALS
+                .iter()
+                .filter(|signal| signal.name.starts_with(beginning))
+                .copied()
+                .collect(),
+            None => Vec::new(),
+        };
+        let found = if found.is_empty() {
+            chosen([name])?
+        } else {
+            found
+        };
+        for signal in found {
+            if asked.iter().all(|other| other.name != signal.name) {
+                asked.push(signal);
+            }
+        }
+    }
+    Ok(asked)
+}
+
 /// Puts the values of `signals` for a document into `row`, one each.
 pub fn fill(signals: &[Signal], document: &Analysis<'_>, row: &mut Vec<f64>) {
     row.clear();
@@ -169,6 +205,24 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "no signal is called `dclm-word`: did you mean `dclm-words`?"
+        );
+    }
+
+    #[test]
+    fn a_star_asks_for_all_that_begin_so_and_none_comes_twice() {
+        let names = |asked: &[&str]| -> Vec<&str> {
+            super::asked(asked.iter().copied())
+                .unwrap()
+                .iter()
+                .map(|s| s.name)
+                .collect()
+        };
+        assert_eq!(names(&["characters", "fineweb-*", "characters"]).len(), 5);
+        assert_eq!(names(&["*"]).len(), SIGNALS.len());
+        assert!(super::asked(["zz*"]).is_err());
+        assert_eq!(
+            super::asked(["characters"]).unwrap()[0].column(),
+            "characters"
         );
     }
 

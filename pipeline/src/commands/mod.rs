@@ -10,6 +10,7 @@ mod plan;
 mod profiles;
 mod report;
 mod side_by_side;
+mod signals;
 mod status;
 mod tokenizer;
 mod verify;
@@ -139,6 +140,22 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             samples,
             json,
         } => report::diff(&first, &second, samples, json),
+        Command::Signals {
+            build,
+            place,
+            list,
+            dataset,
+            json,
+        } => match list {
+            true => signals::list(json),
+            false => signals::spreads(&build_folder(build, &place)?, dataset.as_deref(), json),
+        },
+        Command::Tune {
+            build,
+            place,
+            options,
+            json,
+        } => signals::tune(&build_folder(build, &place)?, &place.work, &options, json),
         Command::Status { place, json } => status::run(&place, json),
         Command::Gc {
             place,

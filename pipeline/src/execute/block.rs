@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::cpu::Watch;
 use super::rejects::{self, Samples};
+use super::signals::Columns;
 use super::store::{Sections, column_u32, column_u64};
 use crate::analysis::Scratch;
+use crate::analysis::signals::Signal;
 use crate::dedup::exact;
 use crate::dedup::signature::{MinHasher, Signer};
-use crate::filter::{Filters, Outcome, Verdict};
+use crate::filter::{Filters, Measured, Outcome, Verdict};
 use crate::normalize::Normalize;
 use crate::recipe::RejectOptions;
 use crate::render::{Content, FactFields, Facts};
@@ -60,6 +62,8 @@ pub(super) struct Stages {
     pub(super) keep_texts: bool,
     /// Samples of what is not kept.
     pub(super) rejects: RejectOptions,
+    /// Statistics that are noted of every document.
+    pub(super) signals: Vec<Signal>,
 }
 
 /// A document, or why there is none, with the place it has in its file.
@@ -102,6 +106,7 @@ pub(super) struct Output {
     texts: Vec<u8>,
     faults: Vec<String>,
     rejects: Samples,
+    signals: Columns,
 }
 
 impl Output {
@@ -137,6 +142,7 @@ impl Output {
             texts: Vec::new(),
             faults: Vec::new(),
             rejects: Samples::new(stages.rejects),
+            signals: Columns::of(&stages.signals),
         }
     }
 
@@ -183,6 +189,12 @@ impl Output {
             })
             .collect();
         watch.lap("normalize");
+        for text in &texts {
+            // Before any rule edits it: what a threshold would see that stood first.
+            let text = text.as_ref().ok().map(|(text, _)| text.as_str());
+            self.signals.note(&stages.signals, text, scratch);
+        }
+        watch.lap("signals");
         let verdicts: Vec<Verdict> = texts
             .iter_mut()
             .map(|text| match text {
@@ -224,7 +236,11 @@ impl Output {
                 let of_file = self.file_rows.get(self.verdicts.len()).copied();
                 let number = self.counters.first_row + u64::from(of_file.unwrap_or(row));
                 let text = text.as_ref().ok().map(|(text, _)| text.as_str());
-                self.rejects.offer(reason, row, number, text, || None);
+                let evidence = || match verdict {
+                    Verdict::Drop(reason) => reason.measured.map(Measured::said),
+                    Verdict::Keep => None,
+                };
+                self.rejects.offer(reason, row, number, text, evidence);
             }
             self.verdicts.push(code);
             let reason = self.reason(reason);
@@ -346,6 +362,7 @@ impl Output {
         }
         sections.push("segments", json(&self.segments));
         sections.push("faults", json(&self.faults));
+        self.signals.write(&mut sections);
         if let Some(samples) = self.rejects.section()? {
             sections.push(rejects::SECTION, samples);
         }

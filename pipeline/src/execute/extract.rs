@@ -338,6 +338,7 @@ impl Worker {
             facts: render.fact_fields().clone(),
             keep_texts: plan.keep_texts,
             rejects: plan.recipe.rejects,
+            signals: plan.recipe.signals.signals(),
             normalize: plan.recipe.normalize,
             filters: Filters::new(&job.dataset.filter).expect("the plan checked the profiles"),
             hasher: super::texts::hasher(plan, &job.dataset.profile),

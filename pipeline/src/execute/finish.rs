@@ -16,6 +16,7 @@ use super::identity::Identities;
 use super::pack::{Order, PackedShard};
 use super::rejects::{OfDataset, Samples};
 use super::resolve::Survivors;
+use super::signals::Columns;
 use super::store::{SectionFile, Store, StoreError};
 use super::tables::{
     DocumentRow, DocumentsWriter, DuplicateRow, DuplicatesWriter, RejectRow, RejectsWriter,
@@ -201,7 +202,8 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
     } = *parts;
     let mut tallies = vec![Tally::default(); plan.datasets.len()];
     let trims = plan.recipe.dedup.trim.is_some();
-    let mut documents = DocumentsWriter::create(&folder.join("documents.parquet"), trims)?;
+    let asked = plan.recipe.signals.signals();
+    let mut documents = DocumentsWriter::create(&folder.join("documents.parquet"), trims, &asked)?;
     let mut duplicates = DuplicatesWriter::create(&folder.join("duplicates.parquet"))?;
     let mut rejects: Vec<OfDataset> = std::iter::repeat_with(OfDataset::default)
         .take(plan.datasets.len())
@@ -229,6 +231,8 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
         let bytes = block.file.read_u64("row-bytes")?;
         let encoded = &parts.encoded[b];
         let metas = metas(&block.file)?;
+        let signals = Columns::read(&block.file, &asked, verdicts.len())?;
+        let mut values = vec![f64::NAN; signals.len()];
         rejects[done.dataset].add(b, Samples::read(&block.file)?, plan.recipe.rejects.samples);
         let mut survivor = block.first;
         for (row, verdict) in (0u32..).zip(&verdicts) {
@@ -242,6 +246,9 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
             let reason = names
                 .get(usize::from(reasons[at]))
                 .map_or("", String::as_str);
+            for (value, column) in values.iter_mut().zip(&signals) {
+                *value = column.get(at).copied().unwrap_or(f64::NAN);
+            }
             let mut out = DocumentRow {
                 id: &id,
                 dataset: &dataset.name,
@@ -249,6 +256,7 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
                 file_row,
                 bytes: bytes[at],
                 meta: metas.get(at).and_then(Option::as_deref),
+                signals: &values,
                 ..DocumentRow::default()
             };
             let shard;

@@ -24,6 +24,7 @@ mod rejects;
 mod reread;
 mod resolve;
 mod shingles;
+mod signals;
 mod spill;
 pub mod store;
 mod tables;

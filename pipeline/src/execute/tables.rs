@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    Float32Builder, StringBuilder, StringDictionaryBuilder, UInt32Builder, UInt64Builder,
+    Float32Builder, Float64Builder, StringBuilder, StringDictionaryBuilder, UInt32Builder,
+    UInt64Builder,
 };
 use arrow_array::types::Int32Type;
 use arrow_array::{ArrayRef, RecordBatch};
@@ -18,6 +19,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+
+use crate::analysis::signals::Signal;
 
 /// One input document.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -58,6 +61,8 @@ pub(super) struct DocumentRow<'a> {
     pub tokens: Option<u32>,
     /// Fields of its row that its manifest keeps, as a JSON object.
     pub meta: Option<&'a str>,
+    /// Statistics that the recipe asks for, in its order; none where one is no number.
+    pub signals: &'a [f64],
 }
 
 /// One duplicate.
@@ -122,11 +127,16 @@ pub(super) struct DocumentsWriter {
     token: UInt64Builder,
     tokens: UInt32Builder,
     meta: StringBuilder,
+    signals: Vec<Float64Builder>,
 }
 
 impl DocumentsWriter {
-    /// Creates the file; `trims` says whether the build cuts from its documents.
-    pub(super) fn create(path: &Path, trims: bool) -> Result<Self, ParquetError> {
+    /// Creates the file; `trims` says whether the build cuts from its documents, `signals` which statistics it has of them.
+    pub(super) fn create(
+        path: &Path,
+        trims: bool,
+        signals: &[Signal],
+    ) -> Result<Self, ParquetError> {
         let field = |name: &str, kind: DataType, nullable: bool| Field::new(name, kind, nullable);
         let mut fields = vec![
             field("id", DataType::Utf8, false),
@@ -150,12 +160,16 @@ impl DocumentsWriter {
         if trims {
             fields.insert(5, field("trimmed_bytes", DataType::UInt64, true));
         }
+        for signal in signals {
+            fields.push(field(&signal.column(), DataType::Float64, true));
+        }
         let schema = Arc::new(Schema::new(fields));
         let file = File::create(path)?;
         Ok(Self {
             writer: ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties()))?,
             schema,
             rows: 0,
+            signals: signals.iter().map(|_| Float64Builder::new()).collect(),
             id: StringBuilder::new(),
             dataset: Words::new(),
             file: Words::new(),
@@ -199,6 +213,9 @@ impl DocumentsWriter {
         self.token.append_option(row.token);
         self.tokens.append_option(row.tokens);
         self.meta.append_option(row.meta);
+        for (column, value) in self.signals.iter_mut().zip(row.signals) {
+            column.append_option(Some(*value).filter(|value| !value.is_nan()));
+        }
         self.rows += 1;
         if self.rows == BATCH_ROWS {
             self.flush()
@@ -230,6 +247,9 @@ impl DocumentsWriter {
         ];
         if let Some(column) = &mut self.trimmed_bytes {
             columns.insert(5, Arc::new(column.finish()));
+        }
+        for column in &mut self.signals {
+            columns.push(Arc::new(column.finish()));
         }
         self.writer
             .write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)

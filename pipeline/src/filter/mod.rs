@@ -17,6 +17,7 @@ pub mod gopher_repetition;
 pub mod length;
 pub mod refinedweb;
 pub mod rules;
+pub mod thresholds;
 mod verdict;
 
 use std::borrow::Cow;

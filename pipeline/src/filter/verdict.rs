@@ -79,6 +79,18 @@ impl fmt::Display for Reason {
     }
 }
 
+impl Measured {
+    /// As it is said: `dclm-top-2-gram-fraction 0.31 > 0.2`.
+    #[must_use]
+    pub fn said(self) -> String {
+        Reason {
+            name: self.statistic,
+            measured: Some(self),
+        }
+        .to_string()
+    }
+}
+
 /// The reason if `value` is above `limit`.
 pub(super) fn above(
     name: &'static str,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, UInt32Type, UInt64Type};
+use arrow_array::types::{Float32Type, Float64Type, UInt32Type, UInt64Type};
 use arrow_array::{Array, RecordBatch, StringArray};
 use fs_err::File;
 use parquet::arrow::ProjectionMask;
@@ -175,6 +175,17 @@ impl Batch<'_> {
     pub fn shorts(&self, name: &str) -> Result<Numbers<u32>, TableError> {
         let column = self.batch.column_by_name(name);
         let column = column.and_then(|column| column.as_primitive_opt::<UInt32Type>());
+        let column = column.ok_or_else(|| self.missing(name))?;
+        Ok(Numbers(column.iter().collect()))
+    }
+
+    /// A column of 64-bit floating-point numbers.
+    ///
+    /// # Errors
+    /// There is none of that name and type.
+    pub fn doubles(&self, name: &str) -> Result<Numbers<f64>, TableError> {
+        let column = self.batch.column_by_name(name);
+        let column = column.and_then(|column| column.as_primitive_opt::<Float64Type>());
         let column = column.ok_or_else(|| self.missing(name))?;
         Ok(Numbers(column.iter().collect()))
     }

@@ -7,4 +7,6 @@ pub mod columns;
 pub mod diff;
 pub mod page;
 pub mod rejects;
+pub mod signals;
 pub mod summary;
+pub mod tune;
