@@ -1,5 +1,5 @@
 # An index of verbs; each is one plain line. `make help` lists them.
-.PHONY: help shards inspect report card verify train test check bench bench-dedup bench-quality hub clean
+.PHONY: help shards inspect report card verify train test check bench bench-text bench-dedup bench-quality hub clean
 
 CARGO ?= cargo
 PRIORITY ?= sample
@@ -46,6 +46,9 @@ check: ## formatting, lints, documentation, licences and advisories
 bench: ## rates of every stage, on text that is already on this machine
 	$(CARGO) bench --profile release --bench document
 	rm -rf target/bench/work target/bench/shards && $(PIPELINE) build --priority sample --work target/bench/work --shards target/bench/shards $(ARGS)
+
+bench-text: ## personal data and items of evaluation sets, MB/s and what is found; CORPUS=file.jsonl ITEMS="items.jsonl ..."
+	$(CARGO) bench --profile release --package andromeda-pipeline --bench text -- $(CORPUS) $(ITEMS)
 
 bench-dedup: ## deduplication beside other tools, which are installed under target/bench; CORPUS=file.jsonl[,...] PEERS= RUNS=3
 	@python3 bench/dedup/run.py

@@ -42,8 +42,8 @@ pub use build::{Build, VerifyEvent, VerifyReport, verify};
 pub use error::{FormatError, Result};
 pub use loader::{Loader, LoaderOptions, Sequence};
 pub use manifest::{
-    BUILD_FORMAT, Count, DatasetEntry, EndOfText, FaultEntry, FileEntry, Funnel, Manifest,
-    ShardEntry, Split, SplitEntry, SplitTokens, TokenizerEntry, VERSION,
+    BUILD_FORMAT, BenchmarkEntry, Count, DatasetEntry, EndOfText, FaultEntry, FileEntry, Funnel,
+    Manifest, Redacted, ShardEntry, Split, SplitEntry, SplitTokens, TokenizerEntry, VERSION,
 };
 pub use publish::write_atomic;
 pub use reader::ShardReader;

@@ -68,8 +68,9 @@ pub struct Funnel {
     pub bytes_in: u64,
     /// In the shards: their text as it is there, without what was cut from it.
     pub kept: Count,
-    /// What was cut from kept documents because it stood before, by what was sought: `lines`, `paragraphs`, `spans`. The
-    /// documents are those of which something was cut; they are among the kept ones.
+    /// What was cut from kept documents because it stood before, by what was sought: `lines`, `paragraphs`, `spans`; or because
+    /// it is of an evaluation set: `contamination`. The documents are those of which something was cut; they are among the
+    /// kept ones.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub trimmed: BTreeMap<String, Count>,
     /// Dropped by a rule, by reason.
@@ -208,6 +209,16 @@ pub struct SplitTokens {
     pub text_bytes: u64,
 }
 
+/// Personal data of a kind that was replaced by placeholders.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redacted {
+    /// Documents that had some.
+    pub documents: u64,
+    /// Places.
+    pub items: u64,
+}
+
 /// A dataset of the build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -232,8 +243,34 @@ pub struct DatasetEntry {
     pub faults: Vec<FaultEntry>,
     /// What became of its documents.
     pub funnel: Funnel,
+    /// Personal data that was replaced in its documents, whatever became of them, by kind: `email`, `ip`, `phone`, `card`,
+    /// `secret`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub redacted: BTreeMap<String, Redacted>,
     /// What of it is in which split.
     pub splits: BTreeMap<Split, SplitTokens>,
+}
+
+/// An evaluation set that the build's documents were held against.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BenchmarkEntry {
+    /// Its name in the catalogue, or its path.
+    pub name: String,
+    /// Where it came from.
+    pub source: String,
+    /// What it was pinned to.
+    pub revision: String,
+    /// The files that were read.
+    pub files: Vec<FileEntry>,
+    /// Its items.
+    pub items: u64,
+    /// Those that were looked for; the others have too few words.
+    pub sought: u64,
+    /// Those that were found, in documents that passed the rules.
+    pub found: u64,
+    /// Documents that had something of it.
+    pub documents: u64,
 }
 
 /// A build.
@@ -268,6 +305,12 @@ pub struct Manifest {
     /// Benchmarks whose rows are training data of this build: a score on them says nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contaminates: Vec<String>,
+    /// Evaluation sets whose items were taken out of the documents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decontaminated: Vec<BenchmarkEntry>,
+    /// Files with lists by which documents were judged, as the recipe names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lists: Vec<FileEntry>,
     /// Tables beside the shards.
     pub tables: Vec<FileEntry>,
     /// The options it was made with.

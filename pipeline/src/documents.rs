@@ -1,5 +1,7 @@
 //! Reading a build's table of documents: what became of any of them.
 
+mod contamination;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +13,8 @@ use fs_err::File;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use serde::Serialize;
+
+pub use contamination::{Contamination, contaminations};
 
 /// Why a table could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +75,10 @@ pub struct Document {
     pub tokens: Option<u32>,
     /// Fields of its row that its manifest keeps (`[render] meta`), as a JSON object.
     pub meta: Option<String>,
+    /// Personal data that was replaced in it: how many by kind, as a JSON object; in builds that do.
+    pub pii: Option<String>,
+    /// What the rule found that dropped it, where it says so: the entry of a list, a name, a value.
+    pub evidence: Option<String>,
 }
 
 fn open(
@@ -257,26 +265,29 @@ fn words(batch: &RecordBatch, name: &str) -> Option<StringArray> {
     batch.column_by_name(name)?.as_string_opt::<i32>().cloned()
 }
 
-fn row(batch: &RecordBatch, i: usize, row: u64) -> Option<Document> {
-    let word = |name: &str| -> Option<Option<String>> {
-        let column = batch.column_by_name(name)?;
-        if column.is_null(i) {
-            return Some(None);
+/// A string of a column, which may be one of numbers of strings; the inner `None` where it is null.
+fn word_at(batch: &RecordBatch, name: &str, i: usize) -> Option<Option<String>> {
+    let column = batch.column_by_name(name)?;
+    if column.is_null(i) {
+        return Some(None);
+    }
+    let text = match column.data_type() {
+        DataType::Dictionary(..) => {
+            let dictionary = column.as_any_dictionary_opt()?;
+            let key = *dictionary.normalized_keys().get(i)?;
+            dictionary
+                .values()
+                .as_string_opt::<i32>()?
+                .value(key)
+                .to_owned()
         }
-        let text = match column.data_type() {
-            DataType::Dictionary(..) => {
-                let dictionary = column.as_any_dictionary_opt()?;
-                let key = *dictionary.normalized_keys().get(i)?;
-                dictionary
-                    .values()
-                    .as_string_opt::<i32>()?
-                    .value(key)
-                    .to_owned()
-            }
-            _ => column.as_string_opt::<i32>()?.value(i).to_owned(),
-        };
-        Some(Some(text))
+        _ => column.as_string_opt::<i32>()?.value(i).to_owned(),
     };
+    Some(Some(text))
+}
+
+fn row(batch: &RecordBatch, i: usize, row: u64) -> Option<Document> {
+    let word = |name: &str| word_at(batch, name, i);
     let long = |name: &str| -> Option<Option<u64>> {
         let column = batch
             .column_by_name(name)?
@@ -315,5 +326,7 @@ fn row(batch: &RecordBatch, i: usize, row: u64) -> Option<Document> {
         token: long("token")?,
         tokens: short("tokens")?,
         meta: word("meta")?,
+        pii: word("pii").flatten(),
+        evidence: word("evidence").flatten(),
     })
 }

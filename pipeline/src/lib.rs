@@ -53,11 +53,14 @@ pub mod read;
 pub mod render;
 
 pub mod normalize;
+pub mod redact;
 
 pub mod analysis;
 pub mod filter;
 
 pub mod dedup;
+
+pub mod decontaminate;
 
 pub mod tokenize;
 

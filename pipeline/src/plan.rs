@@ -5,9 +5,11 @@
 //! or one with other threads, finds the same tasks.
 
 mod against;
+mod benchmarks;
 mod choose;
 mod estimate;
 mod files;
+mod lists;
 mod look;
 mod units;
 
@@ -29,8 +31,10 @@ use crate::source::{self, Context, Location, PlannedFile, SourceError};
 use crate::written::{self, Problem, Problems};
 
 pub use against::Against;
+pub use benchmarks::Benchmark;
 pub use estimate::{Contents, Estimate, StageTime};
 pub use files::{FilesOptions, of_files};
+pub use lists::List;
 pub use look::first_rows;
 
 /// Raised whenever the same plan would give other bytes than before: part of every key and fingerprint.
@@ -85,6 +89,10 @@ pub struct Plan {
     pub keep_texts: bool,
     /// Builds whose documents are taken out.
     pub against: Vec<Against>,
+    /// Evaluation sets whose items are taken out of the documents.
+    pub benchmarks: Vec<Benchmark>,
+    /// Files with lists that its profiles name.
+    pub lists: Vec<List>,
     /// Benchmarks that are training data of this build: a score on them says nothing.
     pub contaminates: Vec<String>,
     /// Datasets that were asked for and left out, with the reason.
@@ -350,6 +358,42 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
             Err(Unresolved::Source(other)) => return Err(PlanError::Source(other)),
         }
     }
+    let lists = lists::resolve(
+        &recipe,
+        datasets.iter().map(|dataset| dataset.profile.as_str()),
+        &options.manifests,
+        &recipe_file,
+        &mut remembered,
+    );
+    let lists = match lists {
+        Ok(lists) => lists,
+        Err(Problems(found)) => {
+            problems.extend(found);
+            Vec::new()
+        }
+    };
+    let mut benchmarks = Vec::new();
+    if let Some(decontaminate) = &recipe.decontaminate {
+        let mut context = Context {
+            remembered: &mut remembered,
+            lock: &mut lock,
+            hub: &mut hub,
+            web: &mut web,
+            downloads: &downloads,
+        };
+        benchmarks = benchmarks::resolve(
+            decontaminate,
+            &options.manifests,
+            &recipe_file,
+            &mut context,
+        )?;
+        for benchmark in &mut benchmarks {
+            let files = benchmark.dataset.units.iter().flat_map(|unit| &unit.files);
+            let files = files.filter(|file| seen.insert(file.digest.clone()));
+            let missing = files.map(|file| missing_bytes(file, &context)).sum();
+            benchmark.dataset.missing_bytes = missing;
+        }
+    }
     if fs_err::create_dir_all(&options.work).is_ok() {
         remembered.save();
     }
@@ -405,6 +449,8 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
         &datasets,
         &contaminates,
         &against,
+        &benchmarks,
+        &lists,
     );
     let label = match &options.selection {
         Selection::Tiers(tiers) => tiers.iter().map(|t| t.name()).collect::<Vec<_>>().join("-"),
@@ -433,9 +479,29 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
         datasets,
         keep_texts: true,
         against,
+        benchmarks,
+        lists,
         contaminates,
         left_out,
     })
+}
+
+impl Plan {
+    /// All that is read: the datasets, then the evaluation sets.
+    pub(crate) fn all_datasets(&self) -> impl Iterator<Item = &PlannedDataset> {
+        let benchmarks = self.benchmarks.iter().map(|benchmark| &benchmark.dataset);
+        self.datasets.iter().chain(benchmarks)
+    }
+
+    /// Hash of what the lists hold that a profile names; `None` where it names none.
+    pub(crate) fn lists_digest(&self, filter: &FilterOptions) -> Option<Digest> {
+        lists::digest(&self.lists, filter)
+    }
+
+    /// Hash of what the evaluation sets hold; `None` where there are none.
+    pub(crate) fn benchmarks_digest(&self) -> Option<Digest> {
+        (!self.benchmarks.is_empty()).then(|| benchmarks::digest(&self.benchmarks))
+    }
 }
 
 /// What a person must do before a gated dataset opens.
@@ -796,6 +862,8 @@ fn fingerprint(
     datasets: &[PlannedDataset],
     contaminates: &[String],
     against: &[Against],
+    benchmarks: &[Benchmark],
+    lists: &[List],
 ) -> Digest {
     #[derive(Serialize)]
     struct Covered<'a> {
@@ -833,7 +901,7 @@ fn fingerprint(
         .profile
         .retain(|name, _| datasets.iter().any(|d| d.profile == *name));
     recipe.tokenize.tokenizer.clear();
-    Digest::of_value(&(
+    let fingerprint = Digest::of_value(&(
         BYTES_VERSION,
         andromeda_format::VERSION,
         recipe,
@@ -844,5 +912,17 @@ fn fingerprint(
             .iter()
             .map(|build| build.root.as_str())
             .collect::<Vec<_>>(),
-    ))
+    ));
+    // Plans without evaluation sets and lists are what they were before there were such.
+    let fingerprint = match benchmarks {
+        [] => fingerprint,
+        _ => Digest::of_value(&(fingerprint, benchmarks::digest(benchmarks))),
+    };
+    match lists {
+        [] => fingerprint,
+        _ => {
+            let lists: Vec<_> = lists.iter().map(|list| (&list.name, list.digest)).collect();
+            Digest::of_value(&(fingerprint, "lists", lists))
+        }
+    }
 }

@@ -10,9 +10,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::signals::{self, Signal};
+use crate::decontaminate::DecontaminateOptions;
 use crate::dedup::cluster::Verify;
 use crate::dedup::repeat::{self, Unit};
 use crate::dedup::signature::{MinHashOptions, MinHasher};
+use crate::digest::Digest;
 use crate::filter::{FilterOptions, Filters, rules};
 use crate::normalize::Normalize;
 use crate::written::{self, Problem, Problems};
@@ -30,6 +32,9 @@ pub struct Recipe {
     pub profile: BTreeMap<String, FilterOptions>,
     /// Duplicates.
     pub dedup: DedupOptions,
+    /// Evaluation sets whose items are taken out of the documents; none where the table does not stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decontaminate: Option<DecontaminateOptions>,
     /// The tokenizer.
     pub tokenize: TokenizeOptions,
     /// Validation and test shares.
@@ -399,6 +404,14 @@ pub struct ExtractOptions<'a> {
     /// Names of the signals.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     signals: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decontaminate: Option<&'a DecontaminateOptions>,
+    /// What the evaluation sets hold, which the plan knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) benchmarks: Option<Digest>,
+    /// What the lists hold that the profile names, which the plan knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lists: Option<Digest>,
 }
 
 /// What the resolve stage depends on besides the extracted documents.
@@ -531,6 +544,9 @@ impl Recipe {
                 }
             }
         }
+        for (key, message) in self.decontaminate.iter().flat_map(|table| table.faults()) {
+            require(false, &["decontaminate", key], message);
+        }
         let share = |value: f64| (0.0..1.0).contains(&value);
         require(
             share(self.split.val),
@@ -597,6 +613,9 @@ impl Recipe {
                 .iter()
                 .map(|signal| signal.name)
                 .collect(),
+            decontaminate: self.decontaminate.as_ref(),
+            benchmarks: None,
+            lists: None,
         }
     }
 

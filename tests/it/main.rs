@@ -7,8 +7,10 @@
 )]
 
 mod against;
+mod beside;
 mod catalogue;
 mod datasets;
+mod decontaminate;
 mod end_to_end;
 mod faults;
 mod files;

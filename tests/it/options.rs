@@ -1,10 +1,13 @@
 //! Every option of a recipe and of a dataset manifest, changed one at a time: which stages run again is read from the
 //! receipts, and is what `ARCHITECTURE.md` says. An option that is in no list here fails a test.
 
+mod text;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use andromeda_pipeline::catalogue::Dataset;
+use andromeda_pipeline::decontaminate::DecontaminateOptions;
 use andromeda_pipeline::filter::rules::RULES;
 use andromeda_pipeline::read::{Compression, FileFormat, ReadOptions};
 use andromeda_pipeline::recipe::{Recipe, TrimLines, TrimOptions, TrimParagraphs, TrimSpans};
@@ -411,6 +414,7 @@ fn every_option_of_a_recipe_is_in_the_list() {
         ..TrimOptions::default()
     });
     recipe.signals.columns = vec!["characters".to_owned()];
+    recipe.decontaminate = Some(DecontaminateOptions::default());
     let written = serde_json::to_value(recipe).unwrap();
     let options: BTreeSet<String> = leaves(&written)
         .into_iter()
@@ -419,6 +423,7 @@ fn every_option_of_a_recipe_is_in_the_list() {
     let listed: BTreeSet<String> = recipe_options()
         .iter()
         .chain(&trim_options())
+        .chain(&text::decontaminate_options())
         .map(|(path, ..)| (*path).to_owned())
         .filter(|path| {
             options
@@ -898,6 +903,9 @@ fn every_render_option_runs_extract_again_for_its_dataset_alone() {
             url: Some("url".to_owned()),
             date: Some("date".to_owned()),
             quality: Some("label".to_owned()),
+            path: Some("label".to_owned()),
+            language: Some("label".to_owned()),
+            licence: Some("label".to_owned()),
             ..none.clone()
         },
         RenderOptions {
@@ -1043,6 +1051,9 @@ fn every_render_option_runs_extract_again_for_its_dataset_alone() {
         python_bytes: true,
         meta: vec![String::new()],
         url: Some(String::new()),
+        path: Some(String::new()),
+        language: Some(String::new()),
+        licence: Some(String::new()),
         date: Some(String::new()),
         quality: Some(String::new()),
     };

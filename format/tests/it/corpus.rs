@@ -220,6 +220,7 @@ impl Corpus {
                     sha256: sha256(b"bytes"),
                 }],
                 faults: Vec::new(),
+                redacted: std::collections::BTreeMap::new(),
                 funnel: Funnel {
                     documents_in: kept.documents + 6,
                     bytes_in: kept.text_bytes + 600,
@@ -280,6 +281,8 @@ impl Corpus {
                 .into(),
             recipe: serde_json::json!({"shard": {"level": 3}, "ratio": 0.005}),
             contaminates: Vec::new(),
+            decontaminated: Vec::new(),
+            lists: Vec::new(),
             program: "andromeda test".to_owned(),
         }
     }

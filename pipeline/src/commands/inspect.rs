@@ -111,6 +111,28 @@ pub(super) fn run(
             manifest.contaminates.join(", ")
         ))?;
     }
+    if !manifest.decontaminated.is_empty() {
+        print(format!("\n{}\n", decontaminated(manifest)))?;
+    }
+    for dataset in &manifest.datasets {
+        if !dataset.redacted.is_empty() {
+            let kinds = dataset.redacted.iter();
+            let kinds: Vec<String> = kinds
+                .map(|(kind, count)| {
+                    format!(
+                        "{} {kind} in {} documents",
+                        grouped(count.items),
+                        grouped(count.documents)
+                    )
+                })
+                .collect();
+            print(format!(
+                "personal data replaced in {}: {}",
+                dataset.name,
+                kinds.join(", ")
+            ))?;
+        }
+    }
     for dataset in &manifest.datasets {
         for fault in &dataset.faults {
             print(safe(&format!(
@@ -144,6 +166,33 @@ fn cut(text: &str, characters: usize) -> String {
         out.push_str(" […]");
     }
     out
+}
+
+/// What was found of each evaluation set.
+fn decontaminated(manifest: &Manifest) -> String {
+    let rows: Vec<Vec<String>> = manifest
+        .decontaminated
+        .iter()
+        .map(|set| {
+            vec![
+                set.name.clone(),
+                grouped(set.items),
+                grouped(set.sought),
+                grouped(set.found),
+                grouped(set.documents),
+            ]
+        })
+        .collect();
+    table(
+        &[
+            "evaluation set",
+            "items",
+            "looked for",
+            "found",
+            "in documents",
+        ],
+        &rows,
+    )
 }
 
 fn datasets(manifest: &Manifest) -> String {

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{grouped, megabytes, memory, plan_options, print, print_json, table, threads};
 use crate::cli::{Limits, Place, What};
+use crate::decontaminate::{Action, DecontaminateOptions};
 use crate::dedup::cluster::Verify;
 use crate::dedup::repeat::{self, Unit};
 use crate::dedup::signature::s_curve;
@@ -52,6 +53,7 @@ fn value(plan: &Plan, limits: &Limits) -> serde_json::Value {
         "name": plan.name, "fingerprint": plan.fingerprint, "recipe": plan.recipe_name, "options": plan.recipe,
         "tokenizer": { "file": plan.tokenizer, "sha256": plan.tokenizer_digest },
         "against": plan.against.iter().map(|b| json!({ "name": b.name, "root": b.root, "documents": b.documents })).collect::<Vec<_>>(),
+        "decontaminated": plan.benchmarks.iter().map(|b| json!({ "name": b.dataset.name, "files": b.dataset.files(), "bytes": b.dataset.bytes() })).collect::<Vec<_>>(),
         "datasets": datasets, "licences": licences, "left_out": plan.left_out, "contaminates": plan.contaminates,
         "estimate": plan.estimate(threads(limits)),
     })
@@ -232,6 +234,9 @@ fn tree(plan: &Plan, place: &Place, limits: &Limits) -> String {
     if let Some(trim) = &plan.recipe.dedup.trim {
         lines.push(format!("├─ trim   {}", trimmed(trim)));
     }
+    if let Some(table) = &plan.recipe.decontaminate {
+        lines.push(format!("├─ {}", decontaminated(plan, table)));
+    }
     for build in &plan.against {
         lines.push(format!(
             "├─ against {}: its {} documents are not taken again",
@@ -312,6 +317,25 @@ fn trimmed(trim: &TrimOptions) -> String {
         "{}; of {profiles}; what has fewer than {} characters left is dropped",
         units.join(", then "),
         grouped(trim.min_left_characters)
+    )
+}
+
+/// What is taken out of the documents, and how it is known.
+fn decontaminated(plan: &Plan, table: &DecontaminateOptions) -> String {
+    let names: Vec<&str> = plan
+        .benchmarks
+        .iter()
+        .map(|benchmark| benchmark.dataset.name.as_str())
+        .collect();
+    let action = match table.action {
+        Action::Drop => "documents that have them are dropped",
+        Action::Cut => "they are cut from documents",
+    };
+    format!(
+        "without items of {}: {}-word n-grams, shorter texts whole from {} words on; {action}",
+        together(&names),
+        table.n,
+        table.min_item_words
     )
 }
 

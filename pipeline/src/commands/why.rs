@@ -6,7 +6,7 @@ use andromeda_format::{Build, Split};
 
 use super::side_by_side::side_by_side;
 use super::{grouped, megabytes, print, print_json};
-use crate::documents::{self, Document};
+use crate::documents::{self, Contamination, Document};
 use crate::execute::BuildTexts;
 use crate::exit::Usage;
 use crate::recipe::TrimUnit;
@@ -45,14 +45,24 @@ pub(super) fn run(
     twins.sort_unstable();
     twins.dedup();
     let twins = documents::at(folder, &twins)?;
+    let rows: Vec<u64> = found.iter().map(|document| document.row).collect();
+    let stretches = documents::contaminations(folder, &rows)?;
     if as_json {
         for document in &found {
             let kept = document.kept.and_then(|row| twins.get(&row));
-            print_json(&serde_json::json!({ "document": document, "kept_instead": kept }))?;
+            let of_document = stretches.iter().filter(|s| s.row == document.row);
+            let of_document: Vec<_> = of_document.collect();
+            print_json(
+                &serde_json::json!({ "document": document, "kept_instead": kept, "contamination": of_document }),
+            )?;
         }
     } else {
         for document in &found {
             print(life(&build, document, &twins))?;
+            let of_document = stretches.iter().filter(|s| s.row == document.row);
+            for stretch in of_document.take(most) {
+                print(of_benchmark(stretch))?;
+            }
             // One document alone is asked about: what it was taken for is shown.
             let kept = document.kept.filter(|_| document.kept_build.is_none());
             let twin = kept.and_then(|row| twins.get(&row));
@@ -73,6 +83,23 @@ pub(super) fn run(
         }
     }
     Ok(())
+}
+
+/// What a document has of an evaluation set.
+fn of_benchmark(stretch: &Contamination) -> String {
+    let done = match stretch.verdict.as_str() {
+        "cut" => "cut",
+        _ => "found",
+    };
+    let text: String = stretch.text.chars().take(300).collect();
+    format!(
+        "  item     {}, {done} at bytes {} to {}, {} n-grams\n           {}",
+        safe(&stretch.item),
+        grouped(stretch.start),
+        grouped(stretch.end),
+        grouped(u64::from(stretch.matches)),
+        safe(&text.replace(['\n', '\r', '\t'], " "))
+    )
 }
 
 fn place(query: &str) -> Option<(Split, u64)> {
@@ -139,10 +166,16 @@ fn life(
     ));
     if let Some(cut) = document.trimmed_bytes {
         lines.push(format!(
-            "  trimmed  {} bytes were cut, since they stood before; {} were left",
+            "  trimmed  {} bytes were cut, since they stood before or are of an evaluation set; {} were left",
             grouped(cut),
             grouped(document.bytes.saturating_sub(cut))
         ));
+    }
+    if let Some(evidence) = &document.evidence {
+        lines.push(format!("  found    {}", safe(evidence)));
+    }
+    if let Some(pii) = &document.pii {
+        lines.push(format!("  replaced personal data: {}", safe(pii)));
     }
     let reason = document.reason.as_deref().unwrap_or("");
     match document.verdict.as_str() {
@@ -150,6 +183,7 @@ fn life(
         "dropped" if TrimUnit::ALL.iter().any(|unit| unit.reason() == reason) => lines.push(format!(
             "  verdict  passed every rule; dropped since too little of it did not stand before ({reason})"
         )),
+        "dropped" if reason == crate::decontaminate::REASON => lines.push("  verdict  passed every rule; dropped for what it has of an evaluation set (contaminated)".to_owned()),
         "dropped" => lines.push(format!("  verdict  passed as a document; dropped by the rule `{reason}`; not compared with others")),
         "duplicate" => {
             let twin = document.kept.and_then(|row| twins.get(&row));

@@ -6,21 +6,26 @@ use std::collections::BTreeMap;
 use andromeda_format::Count;
 use serde::{Deserialize, Serialize};
 
+use super::contamination::Contamination;
 use super::cpu::Watch;
+use super::personal::Personal;
 use super::rejects::{self, Samples};
-use super::signals::Columns;
+use super::signals::SignalColumns;
 use super::store::{Sections, column_u32, column_u64};
 use crate::analysis::Scratch;
 use crate::analysis::signals::Signal;
+use crate::decontaminate::Index;
 use crate::dedup::exact;
 use crate::dedup::signature::{MinHasher, Signer};
+use crate::filter::beside::{About, BesideFilters};
 use crate::filter::{Filters, Measured, Outcome, Verdict};
 use crate::normalize::Normalize;
 use crate::recipe::RejectOptions;
+use crate::redact::Redactor;
 use crate::render::{Content, FactFields, Facts};
 
 /// Where a segment of a document ends, whether it is trained on, and whether an end of text follows it.
-type SegmentEnd = (u64, bool, bool);
+pub(super) type SegmentEnd = (u64, bool, bool);
 
 /// What became of a row, as stored.
 pub(super) mod verdict {
@@ -52,9 +57,15 @@ pub(super) struct BlockCounters {
 }
 
 /// What every document of a block goes through.
-pub(super) struct Stages {
+pub(super) struct Stages<'a> {
     pub(super) normalize: Normalize,
     pub(super) filters: Filters,
+    /// The rules that ask for more than the text.
+    pub(super) beside: Option<&'a BesideFilters>,
+    /// What replaces personal data.
+    pub(super) redactor: Option<&'a Redactor>,
+    /// Items of evaluation sets that are taken out.
+    pub(super) index: Option<&'a Index>,
     pub(super) hasher: Option<MinHasher>,
     /// Facts of a document that are looked for; each that is has a column.
     pub(super) facts: FactFields,
@@ -76,6 +87,8 @@ pub(super) struct Entry {
     pub(super) content: Result<Content, &'static str>,
     /// Fields of its row that go with it, as JSON.
     pub(super) meta: Option<String>,
+    /// What its row says of it, where a rule asks.
+    pub(super) about: Option<Box<About>>,
     /// What its row says of it.
     pub(super) facts: Facts,
 }
@@ -92,6 +105,10 @@ pub(super) struct Output {
     reason_names: Vec<String>,
     row_bytes: Vec<u64>,
     pub(super) names: Vec<String>,
+    contamination: Contamination,
+    personal: Personal,
+    /// By verdict: what a rule found that asks for more than the text.
+    evidence: Vec<(u32, String)>,
     group: bool,
     hashes: Vec<u8>,
     checks: Vec<u64>,
@@ -106,11 +123,11 @@ pub(super) struct Output {
     texts: Vec<u8>,
     faults: Vec<String>,
     rejects: Samples,
-    signals: Columns,
+    signals: SignalColumns,
 }
 
 impl Output {
-    pub(super) fn new(stages: &Stages, group: bool) -> Self {
+    pub(super) fn new(stages: &Stages<'_>, group: bool) -> Self {
         Self {
             counters: BlockCounters::default(),
             file_rows: Vec::new(),
@@ -122,6 +139,9 @@ impl Output {
             reason_names: Vec::new(),
             row_bytes: Vec::new(),
             names: Vec::new(),
+            contamination: Contamination::default(),
+            personal: Personal::default(),
+            evidence: Vec::new(),
             group,
             hashes: Vec::new(),
             checks: Vec::new(),
@@ -142,7 +162,7 @@ impl Output {
             texts: Vec::new(),
             faults: Vec::new(),
             rejects: Samples::new(stages.rejects),
-            signals: Columns::of(&stages.signals),
+            signals: SignalColumns::of(&stages.signals),
         }
     }
 
@@ -154,12 +174,14 @@ impl Output {
     pub(super) fn take(
         &mut self,
         batch: &mut Vec<Entry>,
-        stages: &Stages,
+        stages: &Stages<'_>,
         scratch: &mut Scratch,
         signer: Option<&mut Signer<'_>>,
         watch: &mut Watch,
     ) {
         self.facts.clear();
+        let abouts: Vec<Option<Box<About>>> =
+            batch.iter_mut().map(|entry| entry.about.take()).collect();
         // Normalized text of each row, and its segments if there are several.
         let mut texts: Vec<Result<(String, Vec<SegmentEnd>), &'static str>> = batch
             .drain(..)
@@ -189,29 +211,65 @@ impl Output {
             })
             .collect();
         watch.lap("normalize");
-        for text in &texts {
-            // Before any rule edits it: what a threshold would see that stood first.
-            let text = text.as_ref().ok().map(|(text, _)| text.as_str());
-            self.signals.note(&stages.signals, text, scratch);
+        if let Some(redactor) = stages.redactor {
+            for (row, text) in (self.verdicts.len()..).zip(&mut texts) {
+                if let Ok((text, ends)) = text {
+                    self.personal.take(redactor, row, text, ends);
+                }
+            }
+            watch.lap("redact");
         }
-        watch.lap("signals");
-        let verdicts: Vec<Verdict> = texts
-            .iter_mut()
-            .map(|text| match text {
-                Ok((text, ends)) => judge(&stages.filters, text, ends, scratch),
-                Err(_) => Verdict::Keep,
-            })
-            .collect();
+        if !stages.signals.is_empty() {
+            for text in &texts {
+                // Before any rule edits it: what a threshold would see that stood first.
+                let text = text.as_ref().ok().map(|(text, _)| text.as_str());
+                self.signals.note(&stages.signals, text, scratch);
+            }
+            watch.lap("signals");
+        }
+        let mut verdicts: Vec<Verdict> = Vec::with_capacity(texts.len());
+        for (text, about) in texts.iter_mut().zip(abouts) {
+            let row = self.verdicts.len() + verdicts.len();
+            let Ok((text, ends)) = text else {
+                verdicts.push(Verdict::Keep);
+                continue;
+            };
+            let beside = stages.beside;
+            let beside =
+                beside.and_then(|rules| rules.judge(&about.unwrap_or_default(), text, scratch));
+            verdicts.push(match beside {
+                None => judge(&stages.filters, text, ends, scratch),
+                Some((reason, evidence)) => {
+                    let row = u32::try_from(row).expect("a block has fewer than 2^32 rows");
+                    self.evidence.push((row, evidence));
+                    Verdict::drop(reason)
+                }
+            });
+        }
         watch.lap("filter");
+        if stages.index.is_some() {
+            let rows = texts.iter_mut().zip(&mut verdicts);
+            for (row, (text, verdict)) in (self.verdicts.len()..).zip(rows) {
+                if let (Ok((text, ends)), Verdict::Keep) = (text, &verdict) {
+                    let segmented = !ends.is_empty();
+                    self.contamination
+                        .take(stages.index, row, text, segmented, verdict);
+                }
+            }
+            watch.lap("decontaminate");
+        }
         let first = self.lengths.len();
         for (text, verdict) in texts.iter().zip(&verdicts) {
             self.counters.rows += 1;
+            // What came in: with what was cut.
+            let bytes =
+                |text: &str| text.len() as u64 + self.contamination.cut(self.verdicts.len());
             let (code, reason, bytes) = match (text, verdict) {
                 (Err(reason), _) => (verdict::QUARANTINED, *reason, 0),
                 (Ok((text, _)), Verdict::Drop(reason)) => {
-                    (verdict::DROPPED, reason.name, text.len() as u64)
+                    (verdict::DROPPED, reason.name, bytes(text))
                 }
-                (Ok((text, _)), Verdict::Keep) => (verdict::SURVIVED, "", text.len() as u64),
+                (Ok((text, _)), Verdict::Keep) => (verdict::SURVIVED, "", bytes(text)),
             };
             let count = Count {
                 documents: 1,
@@ -237,7 +295,10 @@ impl Output {
                 let number = self.counters.first_row + u64::from(of_file.unwrap_or(row));
                 let text = text.as_ref().ok().map(|(text, _)| text.as_str());
                 let evidence = || match verdict {
-                    Verdict::Drop(reason) => reason.measured.map(Measured::said),
+                    Verdict::Drop(reason) => {
+                        let measured = reason.measured.map(Measured::said);
+                        measured.or_else(|| evidence_of(&self.evidence, &self.contamination, row))
+                    }
                     Verdict::Keep => None,
                 };
                 self.rejects.offer(reason, row, number, text, evidence);
@@ -335,6 +396,13 @@ impl Output {
             sections.push("metas-bytes", column_u64([metas.len() as u64]));
             sections.push("metas", zstd::bulk::compress(&metas, 1)?);
         }
+        self.contamination.write(&mut sections)?;
+        self.personal.write(&mut sections)?;
+        if !self.evidence.is_empty() {
+            let evidence = json(&self.evidence);
+            sections.push("evidence-bytes", column_u64([evidence.len() as u64]));
+            sections.push("evidence", zstd::bulk::compress(&evidence, 1)?);
+        }
         sections.push("verdicts", std::mem::take(&mut self.verdicts));
         sections.push("reasons", std::mem::take(&mut self.reasons));
         sections.push("reason-names", json(&self.reason_names));
@@ -370,6 +438,20 @@ impl Output {
         sections.push("texts", texts);
         sections.write(to)
     }
+}
+
+/// What a list, a name or an evaluation set had to do with a verdict.
+fn evidence_of(
+    evidence: &[(u32, String)],
+    contamination: &Contamination,
+    row: u32,
+) -> Option<String> {
+    let at = evidence.partition_point(|(other, _)| *other < row);
+    let found = evidence.get(at).filter(|(other, _)| *other == row);
+    let found = found.map(|(_, evidence)| evidence.clone());
+    found
+        .filter(|evidence| !evidence.is_empty())
+        .or_else(|| contamination.said(row))
 }
 
 /// The verdict on a document, whose text becomes what the rules left of it.

@@ -12,11 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::block::{BlockCounters, Entry, Output, Stages};
 use super::cpu::Watch;
+use super::prepared::Prepared;
 use super::store::{Receipt, SectionFile, Store, StoreError};
 use crate::analysis::Scratch;
 use crate::dedup::signature::MinHasher;
 use crate::digest::{Digest, Stamp};
 use crate::filter::Filters;
+use crate::filter::beside::About;
 use crate::plan::{BYTES_VERSION, Plan, PlannedDataset, Unit};
 use crate::progress::{Event, Progress, Stage};
 use crate::read::{self, Block, BlockSource, ReadError, ReadOptions};
@@ -75,6 +77,8 @@ pub(super) struct Extracted {
     pub blocks: Vec<DoneBlock>,
     /// In plan order.
     pub faults: Vec<Fault>,
+    /// What the documents were judged with.
+    pub prepared: Prepared,
 }
 
 /// Where the files of a unit are on this machine: one list a dataset, in it one list a unit.
@@ -88,6 +92,7 @@ pub(super) fn extract(
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Extracted, StoreError> {
+    let prepared = Prepared::default();
     let mut jobs: Vec<Job<'_>> = Vec::new();
     for (d, dataset) in plan.datasets.iter().enumerate() {
         for (u, unit) in dataset.units.iter().enumerate() {
@@ -97,6 +102,8 @@ pub(super) fn extract(
                 unit,
                 at: (d, u),
                 places: &places[d][u],
+                all_places: places,
+                prepared: &prepared,
             });
         }
     }
@@ -139,6 +146,8 @@ pub(super) fn extract(
     let mut done = done
         .into_inner()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
+    drop(jobs);
+    done.prepared = prepared;
     done.blocks
         .sort_by_key(|block| (block.dataset, block.unit, block.index));
     for block in &done.blocks {
@@ -183,12 +192,16 @@ struct Job<'a> {
     unit: &'a Unit,
     at: (usize, usize),
     places: &'a [PathBuf],
+    all_places: &'a Places,
+    prepared: &'a Prepared,
 }
 
 impl Job<'_> {
     fn key(&self, part: &str, index: u64) -> Digest {
         let recipe = &self.plan.recipe;
-        let options = recipe.extract_options(&self.dataset.profile, &self.dataset.filter);
+        let mut options = recipe.extract_options(&self.dataset.profile, &self.dataset.filter);
+        options.benchmarks = self.plan.benchmarks_digest();
+        options.lists = self.plan.lists_digest(&self.dataset.filter);
         Digest::of_value(&(
             "extract",
             BYTES_VERSION,
@@ -340,6 +353,9 @@ impl Worker {
             rejects: plan.recipe.rejects,
             signals: plan.recipe.signals.signals(),
             normalize: plan.recipe.normalize,
+            index: job.prepared.index(plan, job.all_places)?,
+            beside: job.prepared.beside(plan, &job.dataset.profile)?,
+            redactor: job.prepared.redactor(plan, &job.dataset.profile),
             filters: Filters::new(&job.dataset.filter).expect("the plan checked the profiles"),
             hasher: super::texts::hasher(plan, &job.dataset.profile),
         };
@@ -364,13 +380,16 @@ impl Worker {
                             part: 0,
                             content: Err(fault.reason()),
                             meta: None,
+                            about: None,
                             facts: Facts::default(),
                         }),
                         Ok(fields) => {
                             let meta = render.meta(&fields);
                             let facts = render.facts(&fields);
+                            let about = stages.beside.map(|_| render.about(&fields));
                             let documents = render.render_all(fields);
-                            weight += push(&mut batch, place(row), documents, meta, facts);
+                            let about = about.as_ref();
+                            weight += push(&mut batch, place(row), documents, meta, about, facts);
                         }
                     }
                     if weight >= BATCH_BYTES {
@@ -401,6 +420,7 @@ impl Worker {
                                 part: 0,
                                 content: Err(UNREADABLE),
                                 meta: None,
+                                about: None,
                                 facts: Facts::default(),
                             },
                         ));
@@ -425,12 +445,18 @@ impl Worker {
                                 part: 0,
                                 content: Err(reason),
                                 meta: None,
+                                about: None,
                                 facts: Facts::default(),
                             });
                             Vec::new()
                         }
                     };
-                    weight += push(&mut batch, row, documents, None, Facts::default());
+                    let about = stages.beside.map(|_| About {
+                        path: Some(file.path.clone()),
+                        ..About::default()
+                    });
+                    let about = about.as_ref();
+                    weight += push(&mut batch, row, documents, None, about, Facts::default());
                     if weight >= BATCH_BYTES {
                         watch.lap("read");
                         out.take(
@@ -637,6 +663,7 @@ fn push(
     row: u32,
     documents: Vec<Result<Content, RenderFault>>,
     meta: Option<String>,
+    about: Option<&About>,
     facts: Facts,
 ) -> usize {
     let several = documents.len() > 1;
@@ -648,6 +675,7 @@ fn push(
             part: if several { part } else { 0 },
             content: content.map_err(|fault| fault.reason()),
             meta: meta.clone(),
+            about: about.cloned().map(Box::new),
             facts,
         });
     }

@@ -84,7 +84,7 @@ pub(super) fn fetch(
         Location::Local { path, .. } => path.clone(),
         remote => local[number[&(key(remote), unit.share)]].clone(),
     };
-    let places = plan.datasets.iter().map(|dataset| {
+    let places = plan.all_datasets().map(|dataset| {
         let units = dataset.units.iter();
         units
             .map(|unit| unit.files.iter().map(|file| place(unit, file)).collect())
@@ -98,7 +98,7 @@ pub(super) fn fetch(
 fn wanted(plan: &Plan) -> (Vec<Wanted<'_>>, BTreeMap<(String, Option<Share>), usize>) {
     let mut wanted = Vec::new();
     let mut number = BTreeMap::new();
-    for dataset in &plan.datasets {
+    for dataset in plan.all_datasets() {
         for unit in &dataset.units {
             for file in unit.files.iter().filter(|file| file.location.is_remote()) {
                 let name = (key(&file.location), unit.share);

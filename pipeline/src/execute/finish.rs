@@ -1,29 +1,32 @@
 //! Everything is accounted for and published: tables, shards, and last the manifest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use andromeda_format::{
-    Count, DatasetEntry, EndOfText, FaultEntry, FileEntry, Funnel, Manifest, ShardEntry, Split,
-    SplitEntry, SplitTokens, TokenWidth, TokenizerEntry,
+    BenchmarkEntry, Count, DatasetEntry, EndOfText, FaultEntry, FileEntry, Funnel, Manifest,
+    Redacted, ShardEntry, Split, SplitEntry, SplitTokens, TokenWidth, TokenizerEntry,
 };
 use parquet::errors::ParquetError;
 
 use super::block::verdict;
+use super::contamination::{self, ContaminationWriter};
 use super::encode::Encoded;
 use super::extract::Extracted;
 use super::identity::Identities;
 use super::pack::{Order, PackedShard};
 use super::rejects::{OfDataset, Samples};
 use super::resolve::Survivors;
-use super::signals::Columns;
+use super::signals::SignalColumns;
 use super::store::{SectionFile, Store, StoreError};
 use super::tables::{
-    DocumentRow, DocumentsWriter, DuplicateRow, DuplicatesWriter, RejectRow, RejectsWriter,
+    Columns, DocumentRow, DocumentsWriter, DuplicateRow, DuplicatesWriter, RejectRow, RejectsWriter,
 };
 use super::trim::Trimmed;
+use crate::decontaminate::Action;
 use crate::dedup::cluster::{Clusters, Method, Ordinal};
 use crate::digest::Digest;
+use crate::filter::FilterOptions;
 use crate::plan::{Plan, PlannedDataset};
 use crate::progress::Stage;
 use crate::tokenize::Tokenizer;
@@ -108,7 +111,18 @@ pub(super) struct Parts<'a> {
 struct Tally {
     funnel: Funnel,
     splits: BTreeMap<Split, SplitTokens>,
+    redacted: BTreeMap<String, Redacted>,
 }
+
+/// What was found of an evaluation set.
+#[derive(Debug, Clone, Default)]
+struct OfSet {
+    items: BTreeSet<String>,
+    documents: u64,
+}
+
+/// By the name of the set.
+type OfSets = BTreeMap<String, OfSet>;
 
 /// Publishes the build in `folder` and returns its manifest.
 pub(super) fn finish(
@@ -122,7 +136,7 @@ pub(super) fn finish(
         fs_err::remove_dir_all(&aside)?;
     }
     fs_err::create_dir_all(&aside)?;
-    let tallies = write_tables(parts, &aside)?;
+    let (tallies, of_sets) = write_tables(parts, &aside)?;
     for (dataset, tally) in parts.plan.datasets.iter().zip(&tallies) {
         if !tally.funnel.balances() {
             return Err(FinishError::Unbalanced {
@@ -134,7 +148,9 @@ pub(super) fn finish(
     let mut tables = Vec::new();
     let index = super::index::write(parts, &aside)?;
     let written = ["documents.parquet", "duplicates.parquet", "rejects.parquet"].map(str::to_owned);
-    for name in written.into_iter().chain(index) {
+    let contamination = parts.plan.recipe.decontaminate.is_some();
+    let contamination = contamination.then(|| contamination::TABLE.to_owned());
+    for name in written.into_iter().chain(contamination).chain(index) {
         let path = aside.join(&name);
         tables.push(FileEntry {
             path: name.clone(),
@@ -164,7 +180,7 @@ pub(super) fn finish(
             fs_err::remove_file(entry.path())?;
         }
     }
-    let mut manifest = manifest(parts, tallies, tables)?;
+    let mut manifest = manifest(parts, tallies, &of_sets, tables)?;
     let bytes = manifest.to_bytes()?;
     fs_err::File::open(folder)?.sync_all()?;
     andromeda_format::write_atomic(&folder.join("manifest.json"), &bytes)?;
@@ -190,7 +206,7 @@ fn place(from: &Path, to: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishError> {
+fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<(Vec<Tally>, OfSets), FinishError> {
     let Parts {
         plan,
         extracted,
@@ -201,9 +217,23 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
         ..
     } = *parts;
     let mut tallies = vec![Tally::default(); plan.datasets.len()];
-    let trims = plan.recipe.dedup.trim.is_some();
-    let asked = plan.recipe.signals.signals();
-    let mut documents = DocumentsWriter::create(&folder.join("documents.parquet"), trims, &asked)?;
+    let decontaminate = plan.recipe.decontaminate.as_ref();
+    let any = |of: fn(&FilterOptions) -> bool| plan.datasets.iter().any(|d| of(&d.filter));
+    let columns = Columns {
+        trims: plan.recipe.dedup.trim.is_some()
+            || decontaminate.is_some_and(|table| table.action == Action::Cut),
+        pii: any(|filter| filter.pii.is_some()),
+        evidence: any(FilterOptions::asks_beside),
+        signals: plan.recipe.signals.signals(),
+    };
+    let mut of_sets = OfSets::new();
+    let mut contaminations = match decontaminate {
+        Some(_) => Some(ContaminationWriter::create(
+            &folder.join(contamination::TABLE),
+        )?),
+        None => None,
+    };
+    let mut documents = DocumentsWriter::create(&folder.join("documents.parquet"), &columns)?;
     let mut duplicates = DuplicatesWriter::create(&folder.join("duplicates.parquet"))?;
     let mut rejects: Vec<OfDataset> = std::iter::repeat_with(OfDataset::default)
         .take(plan.datasets.len())
@@ -222,6 +252,7 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
     for (document, start) in parts.order.placed.iter().zip(&parts.order.starts) {
         placed[document.block as usize][document.place as usize] = (document.split, *start);
     }
+    let mut documents_row = 0u64;
     for (b, (done, block)) in extracted.blocks.iter().zip(&survivors.blocks).enumerate() {
         let dataset = &plan.datasets[done.dataset];
         let tally = &mut tallies[done.dataset];
@@ -231,9 +262,14 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
         let bytes = block.file.read_u64("row-bytes")?;
         let encoded = &parts.encoded[b];
         let metas = metas(&block.file)?;
-        let signals = Columns::read(&block.file, &asked, verdicts.len())?;
+        let signals = SignalColumns::read(&block.file, &columns.signals, verdicts.len())?;
         let mut values = vec![f64::NAN; signals.len()];
         rejects[done.dataset].add(b, Samples::read(&block.file)?, plan.recipe.rejects.samples);
+        let replaced = super::personal::replaced(&block.file)?;
+        let evidence = evidence(&block.file)?;
+        let item_cuts = contamination::cuts(&block.file)?;
+        let stretches = contamination::stretches(&block.file)?;
+        let mut stretches = stretches.iter().peekable();
         let mut survivor = block.first;
         for (row, verdict) in (0u32..).zip(&verdicts) {
             let at = row as usize;
@@ -243,12 +279,24 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
                 documents: 1,
                 bytes: bytes[at],
             };
+            let mut sets: BTreeSet<&str> = BTreeSet::new();
+            while let Some(stretch) = stretches.next_if(|stretch| stretch.row == row) {
+                if let Some(table) = &mut contaminations {
+                    table.push(&id, documents_row, stretch)?;
+                }
+                let of_set = of_sets.entry(stretch.set.clone()).or_default();
+                of_set.items.insert(stretch.item.clone());
+                of_set.documents += u64::from(sets.insert(&stretch.set));
+            }
+            documents_row += 1;
             let reason = names
                 .get(usize::from(reasons[at]))
                 .map_or("", String::as_str);
             for (value, column) in values.iter_mut().zip(&signals) {
                 *value = column.get(at).copied().unwrap_or(f64::NAN);
             }
+            let pii;
+            let evidence = evidence.get(&row).map(String::as_str);
             let mut out = DocumentRow {
                 id: &id,
                 dataset: &dataset.name,
@@ -257,13 +305,29 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
                 bytes: bytes[at],
                 meta: metas.get(at).and_then(Option::as_deref),
                 signals: &values,
+                evidence: evidence.filter(|evidence| !evidence.is_empty()),
                 ..DocumentRow::default()
             };
+            if let Some(counts) = replaced.get(&row) {
+                pii = serde_json::to_string(counts).expect("counts are plain data");
+                out.pii = Some(&pii);
+                for (kind, items) in counts {
+                    let of_kind = tally.redacted.entry(kind.name().to_owned()).or_default();
+                    of_kind.documents += 1;
+                    of_kind.items += u64::from(*items);
+                }
+            }
             let shard;
             tally.funnel.documents_in += 1;
             tally.funnel.bytes_in += bytes[at];
             match *verdict {
                 verdict::DROPPED => {
+                    // What was dropped for an item has the evidence, and nothing else has.
+                    if sets.is_empty() == (reason == crate::decontaminate::REASON) {
+                        return Err(FinishError::Unbalanced {
+                            dataset: dataset.name.clone(),
+                        });
+                    }
                     (out.verdict, out.reason) = ("dropped", Some(reason));
                     *tally.funnel.dropped.entry(reason.to_owned()).or_default() += count;
                 }
@@ -311,6 +375,15 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
                             out.token = Some(start % plan.recipe.shard.tokens);
                             out.tokens = Some(tokens);
                             let mut left = count;
+                            if let Some(cut) = item_cuts.get(at).filter(|cut| **cut > 0) {
+                                left.bytes -= cut;
+                                let cut = Count {
+                                    documents: 1,
+                                    bytes: *cut,
+                                };
+                                let trimmed = &mut tally.funnel.trimmed;
+                                *trimmed.entry("contamination".to_owned()).or_default() += cut;
+                            }
                             for (unit, bytes) in trimmed.bytes(survivor).into_iter().flatten() {
                                 if bytes > 0 {
                                     left.bytes -= bytes;
@@ -370,8 +443,11 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<Vec<Tally>, FinishEr
     }
     documents.finish()?;
     duplicates.finish()?;
+    if let Some(table) = contaminations {
+        table.finish()?;
+    }
     write_rejects(parts, &rejects, &folder.join("rejects.parquet"))?;
-    Ok(tallies)
+    Ok((tallies, of_sets))
 }
 
 /// Writes the samples of what was not kept, by dataset and reason.
@@ -451,6 +527,7 @@ impl Others {
 fn manifest(
     parts: &Parts<'_>,
     tallies: Vec<Tally>,
+    of_sets: &OfSets,
     tables: Vec<FileEntry>,
 ) -> Result<Manifest, FinishError> {
     let plan = parts.plan;
@@ -475,6 +552,7 @@ fn manifest(
             files: sources(dataset, &parts.places[d])?,
             faults: faults(parts, d),
             funnel: tally.funnel,
+            redacted: tally.redacted,
             splits: tally.splits,
         });
     }
@@ -521,8 +599,51 @@ fn manifest(
         tables,
         recipe: serde_json::to_value(&recipe).expect("a recipe is plain data"),
         contaminates: plan.contaminates.clone(),
+        decontaminated: decontaminated(parts, of_sets)?,
+        lists: plan
+            .lists
+            .iter()
+            .map(|list| FileEntry {
+                path: list.name.clone(),
+                bytes: list.bytes,
+                sha256: list.digest.hex(),
+            })
+            .collect(),
         program: format!("andromeda {}", env!("CARGO_PKG_VERSION")),
     })
+}
+
+/// By verdict of a block: what the rule found that dropped it, where it says so.
+fn evidence(block: &SectionFile) -> Result<BTreeMap<u32, String>, StoreError> {
+    let evidence: Vec<(u32, String)> = match block.has("evidence") {
+        true => block.read_compressed_json("evidence", "evidence-bytes")?,
+        false => Vec::new(),
+    };
+    Ok(evidence.into_iter().collect())
+}
+
+/// The evaluation sets, with what was found of them.
+fn decontaminated(parts: &Parts<'_>, of_sets: &OfSets) -> Result<Vec<BenchmarkEntry>, StoreError> {
+    let (plan, prepared) = (parts.plan, &parts.extracted.prepared);
+    let Some(index) = prepared.index(plan, parts.places)? else {
+        return Ok(Vec::new());
+    };
+    let places = parts.places.get(plan.datasets.len()..).unwrap_or_default();
+    let sets = plan.benchmarks.iter().zip(places).zip(index.sets());
+    sets.map(|((benchmark, places), set)| {
+        let found = of_sets.get(&set.name);
+        Ok(BenchmarkEntry {
+            name: set.name.clone(),
+            source: benchmark.dataset.source.clone(),
+            revision: benchmark.dataset.revision.clone(),
+            files: sources(&benchmark.dataset, places)?,
+            items: set.items,
+            sought: set.sought,
+            found: found.map_or(0, |found| found.items.len() as u64),
+            documents: found.map_or(0, |found| found.documents),
+        })
+    })
+    .collect()
 }
 
 /// By verdict of a block: the fields of the row that its dataset's manifest keeps. Empty where it keeps none.
@@ -530,18 +651,7 @@ fn metas(block: &SectionFile) -> Result<Vec<Option<String>>, StoreError> {
     if !block.has("metas") {
         return Ok(Vec::new());
     }
-    let damaged = |what: String| StoreError::Damaged {
-        file: block.path().to_path_buf(),
-        what: format!("section metas: {what}"),
-    };
-    // The size is our own record of what was compressed, so a damaged frame cannot ask for more.
-    let size = block.read_u64("metas-bytes")?.first().copied();
-    let size = size
-        .and_then(|size| usize::try_from(size).ok())
-        .ok_or_else(|| damaged("no size".to_owned()))?;
-    let bytes = zstd::bulk::decompress(&block.read("metas")?, size)
-        .map_err(|error| damaged(error.to_string()))?;
-    serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))
+    block.read_compressed_json("metas", "metas-bytes")
 }
 
 /// The files of a dataset that could not be read to their end.

@@ -9,6 +9,7 @@
 //! running the same command again, and gives the same bytes.
 
 mod block;
+mod contamination;
 mod cpu;
 pub mod dedup;
 mod encode;
@@ -20,6 +21,8 @@ mod identity;
 pub(crate) mod index;
 mod note;
 mod pack;
+mod personal;
+mod prepared;
 mod rejects;
 mod reread;
 mod resolve;
@@ -474,16 +477,24 @@ fn rates_of_extract(extracted: &extract::Extracted) -> Vec<Rate> {
         .iter()
         .map(|block| block.counters.bytes)
         .sum();
-    ["read", "normalize", "exact", "signature", "write"]
-        .into_iter()
-        .filter_map(|part| {
-            Some(Rate {
-                part: part.to_owned(),
-                bytes,
-                seconds: *seconds.get(part)?,
-            })
+    [
+        "read",
+        "normalize",
+        "redact",
+        "decontaminate",
+        "exact",
+        "signature",
+        "write",
+    ]
+    .into_iter()
+    .filter_map(|part| {
+        Some(Rate {
+            part: part.to_owned(),
+            bytes,
+            seconds: *seconds.get(part)?,
         })
-        .collect()
+    })
+    .collect()
 }
 
 fn rates(
@@ -504,6 +515,8 @@ fn rates(
         ("read", "read"),
         ("normalize", "normalize"),
         ("filter", "filter"),
+        ("redact", "redact"),
+        ("decontaminate", "decontaminate"),
         ("exact", "exact"),
         ("signature", "signature"),
         ("write", "store"),
@@ -536,6 +549,8 @@ fn rates(
         ("read", all),
         ("normalize", all),
         ("filter", all),
+        ("redact", all),
+        ("decontaminate", survivors),
         ("exact", survivors),
         ("signature", survivors),
         ("store", survivors),

@@ -6,11 +6,11 @@ use crate::analysis::{Analysis, Scratch};
 
 /// A value of every row for each signal, as bits; NaN where a row is no document or too long to be looked at.
 #[derive(Debug, Default)]
-pub(super) struct Columns {
+pub(super) struct SignalColumns {
     values: Vec<Vec<u64>>,
 }
 
-impl Columns {
+impl SignalColumns {
     pub(super) fn of(signals: &[Signal]) -> Self {
         Self {
             values: vec![Vec::new(); signals.len()],

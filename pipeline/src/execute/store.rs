@@ -630,6 +630,26 @@ impl SectionFile {
             .collect())
     }
 
+    /// A section of JSON in a zstd frame, whose size stands in another section.
+    pub fn read_compressed_json<T: serde::de::DeserializeOwned>(
+        &self,
+        name: &str,
+        size: &str,
+    ) -> Result<T, StoreError> {
+        let damaged = |what: String| StoreError::Damaged {
+            file: self.path.clone(),
+            what: format!("section {name}: {what}"),
+        };
+        // The size is our own record of what was compressed, so a damaged frame cannot ask for more.
+        let size = self.read_u64(size)?.first().copied();
+        let size = size
+            .and_then(|size| usize::try_from(size).ok())
+            .ok_or_else(|| damaged("no size".to_owned()))?;
+        let bytes = zstd::bulk::decompress(&self.read(name)?, size)
+            .map_err(|error| damaged(error.to_string()))?;
+        serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))
+    }
+
     /// A section of JSON.
     pub fn read_json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, StoreError> {
         serde_json::from_slice(&self.read(name)?).map_err(|error| StoreError::Damaged {

@@ -63,6 +63,23 @@ pub(super) struct DocumentRow<'a> {
     pub meta: Option<&'a str>,
     /// Statistics that the recipe asks for, in its order; none where one is no number.
     pub signals: &'a [f64],
+    /// Personal data that was replaced in it: how many by kind, as a JSON object.
+    pub pii: Option<&'a str>,
+    /// What the rule found that dropped it: the entry of a list, a name, a value.
+    pub evidence: Option<&'a str>,
+}
+
+/// Columns that only some builds have in their table of documents: without, it is what it was before there were such.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Columns {
+    /// Whether the build cuts from its documents.
+    pub trims: bool,
+    /// Whether it replaces personal data.
+    pub pii: bool,
+    /// Whether it has rules that say what they found.
+    pub evidence: bool,
+    /// Statistics of its documents.
+    pub signals: Vec<Signal>,
 }
 
 /// One duplicate.
@@ -85,9 +102,9 @@ pub(super) struct DuplicateRow<'a> {
 }
 
 /// Rows are handed to the writer in batches of this many; row groups have eight of them.
-const BATCH_ROWS: usize = 1 << 14;
+pub(super) const BATCH_ROWS: usize = 1 << 14;
 
-fn properties() -> WriterProperties {
+pub(super) fn properties() -> WriterProperties {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(
             ZstdLevel::try_new(3).expect("level 3 exists"),
@@ -97,9 +114,9 @@ fn properties() -> WriterProperties {
         .build()
 }
 
-type Words = StringDictionaryBuilder<Int32Type>;
+pub(super) type Words = StringDictionaryBuilder<Int32Type>;
 
-fn word() -> DataType {
+pub(super) fn word() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 
@@ -127,16 +144,21 @@ pub(super) struct DocumentsWriter {
     token: UInt64Builder,
     tokens: UInt32Builder,
     meta: StringBuilder,
+    /// In the tables of builds that replace personal data.
+    pii: Option<StringBuilder>,
+    evidence: Option<StringBuilder>,
     signals: Vec<Float64Builder>,
 }
 
 impl DocumentsWriter {
-    /// Creates the file; `trims` says whether the build cuts from its documents, `signals` which statistics it has of them.
-    pub(super) fn create(
-        path: &Path,
-        trims: bool,
-        signals: &[Signal],
-    ) -> Result<Self, ParquetError> {
+    /// Creates the file.
+    pub(super) fn create(path: &Path, columns: &Columns) -> Result<Self, ParquetError> {
+        let &Columns {
+            trims,
+            pii,
+            evidence,
+            ref signals,
+        } = columns;
         let field = |name: &str, kind: DataType, nullable: bool| Field::new(name, kind, nullable);
         let mut fields = vec![
             field("id", DataType::Utf8, false),
@@ -159,6 +181,12 @@ impl DocumentsWriter {
         ];
         if trims {
             fields.insert(5, field("trimmed_bytes", DataType::UInt64, true));
+        }
+        if pii {
+            fields.push(field("pii", DataType::Utf8, true));
+        }
+        if evidence {
+            fields.push(field("evidence", DataType::Utf8, true));
         }
         for signal in signals {
             fields.push(field(&signal.column(), DataType::Float64, true));
@@ -188,6 +216,8 @@ impl DocumentsWriter {
             token: UInt64Builder::new(),
             tokens: UInt32Builder::new(),
             meta: StringBuilder::new(),
+            pii: pii.then(StringBuilder::new),
+            evidence: evidence.then(StringBuilder::new),
         })
     }
 
@@ -213,6 +243,12 @@ impl DocumentsWriter {
         self.token.append_option(row.token);
         self.tokens.append_option(row.tokens);
         self.meta.append_option(row.meta);
+        if let Some(column) = &mut self.pii {
+            column.append_option(row.pii);
+        }
+        if let Some(column) = &mut self.evidence {
+            column.append_option(row.evidence);
+        }
         for (column, value) in self.signals.iter_mut().zip(row.signals) {
             column.append_option(Some(*value).filter(|value| !value.is_nan()));
         }
@@ -247,6 +283,9 @@ impl DocumentsWriter {
         ];
         if let Some(column) = &mut self.trimmed_bytes {
             columns.insert(5, Arc::new(column.finish()));
+        }
+        for column in [&mut self.pii, &mut self.evidence].into_iter().flatten() {
+            columns.push(Arc::new(column.finish()));
         }
         for column in &mut self.signals {
             columns.push(Arc::new(column.finish()));

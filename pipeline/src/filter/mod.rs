@@ -5,6 +5,7 @@
 //! count depends on the order, and what is kept does not, but for rules that edit: those hand the text on, and what
 //! follows them judges that. What exists is in [`rules`].
 
+pub mod beside;
 pub mod c4;
 pub mod ccnet;
 pub mod chat;
@@ -15,10 +16,14 @@ pub mod gopher_dolma;
 pub mod gopher_quality;
 pub mod gopher_repetition;
 pub mod length;
+pub mod licence;
+pub mod lists;
 pub mod refinedweb;
 pub mod rules;
 pub mod thresholds;
+pub mod url_lists;
 mod verdict;
+pub mod words_list;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -29,16 +34,21 @@ use self::c4::{C4DatatroveOptions, C4Options};
 use self::ccnet::CcnetOptions;
 use self::chat::ChatOptions;
 use self::code::CodeOptions;
+use self::code::files::CodeFilesOptions;
 use self::fineweb::FinewebOptions;
 use self::gopher_datatrove::{GopherQualityDatatroveOptions, GopherRepetitionDatatroveOptions};
 use self::gopher_dolma::{GopherQualityDolmaOptions, GopherRepetitionDolmaOptions};
 use self::gopher_quality::GopherQualityOptions;
 use self::gopher_repetition::GopherRepetitionOptions;
 use self::length::LengthOptions;
+use self::licence::LicenceOptions;
 use self::refinedweb::RefinedwebLinesOptions;
 use self::rules::NoOptions;
+use self::url_lists::UrlOptions;
 pub use self::verdict::{Measured, Reason, Verdict};
+use self::words_list::BadWordsOptions;
 use crate::analysis::{Analysis, Scratch};
+use crate::redact::PiiOptions;
 
 /// A rule that keeps or drops.
 pub trait Filter: Send + Sync {
@@ -132,6 +142,21 @@ pub struct FilterOptions {
     /// Sanity of dialogues and tasks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat: Option<ChatOptions>,
+    /// The document's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<UrlOptions>,
+    /// The document's licence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub licence: Option<LicenceOptions>,
+    /// Rules for code that ask for the language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code_files: Option<CodeFilesOptions>,
+    /// Lists of words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bad_words: Option<BadWordsOptions>,
+    /// Personal data, which is replaced before the rules judge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pii: Option<PiiOptions>,
 }
 
 /// An option that no document could be judged by.
@@ -146,6 +171,16 @@ pub enum FilterError {
         key: &'static str,
         /// Its value.
         value: f64,
+    },
+    /// A value that makes no sense.
+    #[error("filter.{table}: {key}: {message}")]
+    Value {
+        /// The table.
+        table: &'static str,
+        /// The option, as written.
+        key: &'static str,
+        /// What is wrong, and what to write.
+        message: &'static str,
     },
     /// A minimum above its maximum.
     #[error(
@@ -193,6 +228,7 @@ impl FilterError {
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
         match self {
+            Self::Value { table, key, .. } => vec![(*table).to_owned(), (*key).to_owned()],
             Self::Threshold { .. } | Self::Reversed { .. } => Vec::new(),
             Self::Unknown { at, .. } | Self::Twice { at, .. } => {
                 vec!["rules".to_owned(), at.to_string()]
@@ -235,6 +271,14 @@ impl Filters {
     pub fn new(options: &FilterOptions) -> Result<Self, Vec<FilterError>> {
         let mut errors = Vec::new();
         let steps = rules::steps(options, &mut errors);
+        errors.extend(faults("url", options.url.as_ref().map(UrlOptions::faults)));
+        errors.extend(faults(
+            "licence",
+            options.licence.as_ref().map(LicenceOptions::faults),
+        ));
+        let words = options.bad_words.as_ref();
+        errors.extend(faults("bad-words", words.map(BadWordsOptions::faults)));
+        errors.extend(faults("pii", options.pii.as_ref().map(PiiOptions::faults)));
         if errors.is_empty() {
             Ok(Self { steps })
         } else {
@@ -329,6 +373,19 @@ impl std::fmt::Debug for Filters {
             .field("steps", &self.steps.len())
             .finish()
     }
+}
+
+/// The faults of a table that is no rule on texts.
+fn faults(
+    table: &'static str,
+    found: Option<Vec<(&'static str, &'static str)>>,
+) -> impl Iterator<Item = FilterError> {
+    let found = found.into_iter().flatten();
+    found.map(move |(key, message)| FilterError::Value {
+        table,
+        key,
+        message,
+    })
 }
 
 /// Notes every threshold that is not a number or negative.

@@ -130,6 +130,10 @@ impl Plan {
             text_bytes += contents.text_bytes;
             estimate.download_bytes += dataset.missing_bytes;
         }
+        for benchmark in &self.benchmarks {
+            estimate.bytes += benchmark.dataset.bytes();
+            estimate.download_bytes += benchmark.dataset.missing_bytes;
+        }
         estimate.tokens = text_bytes / 4;
         estimate.memory_bytes = self.memory_bytes(&estimate, threads);
         let width = 2;

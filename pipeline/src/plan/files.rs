@@ -101,7 +101,7 @@ pub fn of_files(options: &FilesOptions) -> Result<Plan, PlanError> {
     };
     let datasets = vec![dataset];
     let tokenizer_digest = Digest::of(b"");
-    let fingerprint = super::fingerprint(&recipe, tokenizer_digest, &datasets, &[], &[]);
+    let fingerprint = super::fingerprint(&recipe, tokenizer_digest, &datasets, &[], &[], &[], &[]);
     Ok(Plan {
         name: format!("dedup-{}", &fingerprint.hex()[..8]),
         fingerprint,
@@ -112,6 +112,8 @@ pub fn of_files(options: &FilesOptions) -> Result<Plan, PlanError> {
         datasets,
         keep_texts: false,
         against: Vec::new(),
+        benchmarks: Vec::new(),
+        lists: Vec::new(),
         contaminates: Vec::new(),
         left_out: Vec::new(),
     })

@@ -5,6 +5,7 @@
 //! card describes: the Alpaca template (`tatsu-lab/stanford_alpaca`, `train.py`), hh-rlhf's transcripts
 //! (direct-preference-optimization `preference_datasets.py`), PRM800K's label tree (its README), the turns of `ShareGPT`.
 
+mod about;
 mod chat;
 mod content;
 mod facts;
@@ -30,7 +31,9 @@ pub use options::{
     Turns, default_roles,
 };
 
+use crate::filter::beside::About;
 use crate::read::Row;
+use about::AboutFields;
 use field::Path;
 use template::Template;
 
@@ -199,6 +202,7 @@ pub struct Render {
     between: Option<(Path, String)>,
     meta: Vec<String>,
     facts: FactFields,
+    about: AboutFields,
 }
 
 impl Render {
@@ -218,6 +222,7 @@ impl Render {
             between: field.zip(options.between.clone()),
             meta: options.meta.clone(),
             facts: FactFields::new(options),
+            about: AboutFields::new(options),
         })
     }
 
@@ -225,6 +230,7 @@ impl Render {
     #[must_use]
     pub fn fields(&self) -> Vec<String> {
         let named = self.meta.iter().chain(self.facts.names());
+        let named = named.chain(self.about.names());
         let mut fields: BTreeSet<String> = named.cloned().collect();
         match &self.form {
             Form::Text { field, .. } => {
@@ -270,6 +276,12 @@ impl Render {
     #[must_use]
     pub fn facts(&self, row: &Row) -> Facts {
         self.facts.of(row)
+    }
+
+    /// What a row says of its documents besides their text, as far as rules ask.
+    #[must_use]
+    pub fn about(&self, row: &Row) -> About {
+        self.about.of(row)
     }
 
     /// The documents that a row makes: one or several, or one reason why there is none. Never empty.

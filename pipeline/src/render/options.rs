@@ -89,6 +89,15 @@ pub struct RenderOptions {
     /// A top-level field with a number, for `[dedup] keep = "highest-quality"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quality: Option<String>,
+    /// A top-level field with the path of the document's file, for a profile's `code-files`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// A top-level field with the language of a program, for a profile's `code-files`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// A top-level field with the document's licence, or a list of them, for a profile's `licence`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub licence: Option<String>,
 }
 
 /// The role that a speaker's name stands for.

@@ -219,6 +219,7 @@ pub(crate) fn make_build(folder: &Path, seed: u64) {
             revision: String::new(),
             files: Vec::new(),
             faults: Vec::new(),
+            redacted: std::collections::BTreeMap::new(),
             funnel: funnel.clone(),
             splits: splits
                 .iter()
@@ -230,6 +231,8 @@ pub(crate) fn make_build(folder: &Path, seed: u64) {
         tables: Vec::new(),
         recipe: serde_json::Value::Null,
         contaminates: Vec::new(),
+        decontaminated: Vec::new(),
+        lists: Vec::new(),
         program: "test".to_owned(),
     };
     std::fs::write(folder.join("manifest.json"), manifest.to_bytes().unwrap()).unwrap();

@@ -4,8 +4,12 @@
 //!
 //! Source: `bigcode-project/bigcode-dataset`, `preprocessing/filtering.py`; lines are Python's `splitlines`. An
 //! empty file is dropped. Off by default: dropping files that say in their first five lines, in any case, that
-//! they are generated. The place is that of `StarCoder2` (Lozhkov et al. 2024, arXiv 2402.19173), the list of
-//! phrases is ours.
+//! they are generated. The place and the phrases are those of `StarCoder2` (Lozhkov et al. 2024, arXiv 2402.19173).
+
+mod encoded;
+pub mod files;
+mod language;
+mod markup;
 
 use serde::{Deserialize, Serialize};
 
