@@ -1,5 +1,5 @@
 # An index of verbs; each is one plain line. `make help` lists them.
-.PHONY: help shards inspect report card verify train test check bench bench-text bench-dedup bench-quality hub clean
+.PHONY: help shards inspect report card verify train test check bench bench-text bench-dedup bench-quality bench-language hub clean
 
 CARGO ?= cargo
 PRIORITY ?= sample
@@ -55,6 +55,9 @@ bench-dedup: ## deduplication beside other tools, which are installed under targ
 
 bench-quality: ## rules beside datatrove's, which is installed under target/bench: rates and verdicts; CORPUS=file.jsonl MEGABYTES= AGREE=3000
 	@python3 bench/quality/run.py
+
+bench-language: ## language identification beside other tools, on texts out of packages; LENGTH=400 PEERS=no MODEL=lid.176.ftz
+	@python3 bench/language/run.py
 
 hub: ## a hub on this machine that serves ROOT=folder/owner/name/... in the hub's own protocol; prints the variables to set
 	$(CARGO) run --release --quiet --bin andromeda-hub -- --root $(ROOT) $(ARGS)

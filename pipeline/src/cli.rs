@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::classify::train::TrainOptions;
+
 /// From prioritized datasets to deduplicated, filtered, tokenized shards.
 #[derive(Debug, Parser)]
 #[command(
@@ -287,6 +289,12 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Languages of texts
+    #[command(subcommand)]
+    Language(LanguageCommand),
+    /// Classifiers of quality
+    #[command(subcommand)]
+    Quality(QualityCommand),
     /// Tokenizers
     #[command(subcommand)]
     Tokenizer(TokenizerCommand),
@@ -424,6 +432,158 @@ pub enum DatasetsCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Which fields of a row hold what.
+#[derive(Debug, Args)]
+pub struct FieldArgs {
+    /// Field with a row's id; a row without one is called `file#row`
+    #[arg(long, value_name = "FIELD", default_value = "id")]
+    pub id: String,
+    /// Field with the text
+    #[arg(long, value_name = "FIELD", default_value = "text")]
+    pub text: String,
+}
+
+/// Verbs for languages.
+#[derive(Debug, Subcommand)]
+pub enum LanguageCommand {
+    /// Tell the language of each row of files: lines of JSON with id, language and score
+    Identify {
+        /// Files and folders: .jsonl, .json (one object a line), plain, .gz or .zst, and .parquet
+        #[arg(required = true, value_name = "IN")]
+        inputs: Vec<PathBuf>,
+        /// Which fields hold what.
+        #[command(flatten)]
+        fields: FieldArgs,
+        /// A fastText model, such as lid.176.ftz, or one that `train` made, instead of the one in the program
+        #[arg(long, value_name = "FILE")]
+        model: Option<PathBuf>,
+    },
+    /// Measure how well and how fast the languages of rows are told that say their language
+    Measure {
+        /// Files and folders, as for `identify`
+        #[arg(required = true, value_name = "IN")]
+        inputs: Vec<PathBuf>,
+        /// Field with the text
+        #[arg(long, value_name = "FIELD", default_value = "text")]
+        text: String,
+        /// Field with the language
+        #[arg(long, value_name = "FIELD", default_value = "lang")]
+        label: String,
+        /// As for `identify`
+        #[arg(long, value_name = "FILE")]
+        model: Option<PathBuf>,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Train a model as the one in the program was trained
+    Train {
+        /// Files and folders, as for `identify`; a field `set` may say where a row is from
+        #[arg(required = true, value_name = "IN")]
+        inputs: Vec<PathBuf>,
+        /// Field with the text
+        #[arg(long, value_name = "FIELD", default_value = "text")]
+        text: String,
+        /// Field with the language
+        #[arg(long, value_name = "FIELD", default_value = "lang")]
+        label: String,
+        /// Samples of each language
+        #[arg(long, default_value_t = crate::language::train::TrainOptions::default().samples, value_name = "N")]
+        samples: usize,
+        /// Decides which lines make which sample
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        seed: u64,
+        /// The model to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// Verbs for classifiers of quality.
+#[derive(Debug, Subcommand)]
+pub enum QualityCommand {
+    /// Train a fastText model on good and bad texts; labels are `__label__hq` and `__label__cc`
+    Train {
+        /// Files and folders of good texts: .jsonl, .json (one object a line), plain, .gz or .zst, and .parquet
+        #[arg(long, required = true, num_args = 1.., value_name = "IN")]
+        good: Vec<PathBuf>,
+        /// Files and folders of the others
+        #[arg(long, required = true, num_args = 1.., value_name = "IN")]
+        bad: Vec<PathBuf>,
+        /// Field with the text
+        #[arg(long, value_name = "FIELD", default_value = "text")]
+        text: String,
+        /// The model to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// How it is trained.
+        #[command(flatten)]
+        options: QualityTrainArgs,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Score each row of files: lines of JSON with id and score
+    Score {
+        /// Files and folders, as for `train`
+        #[arg(required = true, value_name = "IN")]
+        inputs: Vec<PathBuf>,
+        /// Which fields hold what.
+        #[command(flatten)]
+        fields: FieldArgs,
+        /// A supervised fastText model
+        #[arg(long, value_name = "FILE")]
+        model: PathBuf,
+        /// The label whose probability is the score
+        #[arg(long, value_name = "LABEL", default_value = "__label__hq")]
+        label: String,
+    },
+}
+
+/// How a classifier is trained.
+#[derive(Debug, Args)]
+pub struct QualityTrainArgs {
+    /// Numbers of the hidden layer
+    #[arg(long, default_value_t = TrainOptions::default().dim, value_name = "N")]
+    pub dim: u16,
+    /// Times that each text is looked at
+    #[arg(long, default_value_t = TrainOptions::default().epochs, value_name = "N")]
+    pub epochs: u16,
+    /// The first step's length
+    #[arg(long, default_value_t = TrainOptions::default().rate, value_name = "RATE")]
+    pub rate: f32,
+    /// Words of an n-gram at most
+    #[arg(long, default_value_t = TrainOptions::default().word_ngrams, value_name = "N")]
+    pub word_ngrams: u8,
+    /// Rows for n-grams
+    #[arg(long, default_value_t = TrainOptions::default().buckets, value_name = "N")]
+    pub buckets: u32,
+    /// Times that a word must occur to have a row of its own
+    #[arg(long, default_value_t = TrainOptions::default().min_count, value_name = "N")]
+    pub min_count: u32,
+    /// Every so many texts one is held out, to measure on
+    #[arg(long, default_value_t = TrainOptions::default().held_out_every, value_name = "N")]
+    pub held_out_every: u32,
+    /// Decides first weights, order and what is held out
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+}
+
+impl From<QualityTrainArgs> for TrainOptions {
+    fn from(args: QualityTrainArgs) -> Self {
+        Self {
+            dim: args.dim,
+            epochs: args.epochs,
+            rate: args.rate,
+            word_ngrams: args.word_ngrams,
+            buckets: args.buckets,
+            min_count: args.min_count,
+            held_out_every: args.held_out_every,
+            seed: args.seed,
+        }
+    }
 }
 
 /// Verbs for tokenizers.

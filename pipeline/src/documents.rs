@@ -79,6 +79,18 @@ pub struct Document {
     pub pii: Option<String>,
     /// What the rule found that dropped it, where it says so: the entry of a list, a name, a value.
     pub evidence: Option<String>,
+    /// Its language; in builds whose profile asks for it, as are the next three.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// How sure that is, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language_score: Option<f32>,
+    /// Bytes of its lines in other languages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_language_bytes: Option<u64>,
+    /// What a classifier says of its quality, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality_score: Option<f32>,
 }
 
 fn open(
@@ -300,9 +312,12 @@ fn row(batch: &RecordBatch, i: usize, row: u64) -> Option<Document> {
             .as_primitive_opt::<UInt32Type>()?;
         Some(column.is_valid(i).then(|| column.value(i)))
     };
-    let share = batch
-        .column_by_name("similarity")?
-        .as_primitive_opt::<Float32Type>()?;
+    let share = |name: &str| -> Option<Option<f32>> {
+        let column = batch
+            .column_by_name(name)?
+            .as_primitive_opt::<Float32Type>()?;
+        Some(column.is_valid(i).then(|| column.value(i)))
+    };
     Some(Document {
         row,
         id: word("id")??,
@@ -320,7 +335,7 @@ fn row(batch: &RecordBatch, i: usize, row: u64) -> Option<Document> {
         cluster_documents: short("cluster_documents")?,
         kept: long("kept")?,
         kept_build: word("kept_build")?,
-        similarity: share.is_valid(i).then(|| share.value(i)),
+        similarity: share("similarity")?,
         split: word("split")?,
         shard: word("shard")?,
         token: long("token")?,
@@ -328,5 +343,9 @@ fn row(batch: &RecordBatch, i: usize, row: u64) -> Option<Document> {
         meta: word("meta")?,
         pii: word("pii").flatten(),
         evidence: word("evidence").flatten(),
+        language: word("language").flatten(),
+        language_score: share("language_score").flatten(),
+        other_language_bytes: long("other_language_bytes").flatten(),
+        quality_score: share("quality_score").flatten(),
     })
 }

@@ -56,7 +56,9 @@ pub mod normalize;
 pub mod redact;
 
 pub mod analysis;
+pub mod classify;
 pub mod filter;
+pub mod language;
 
 pub mod dedup;
 

@@ -276,6 +276,7 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
     let selected = catalogue.select(&options.selection, options.with_benchmarks)?;
     let recipe_file = recipe_file(options)?;
     let mut recipe = Recipe::load(&recipe_file)?;
+    recipe.read_models(&options.manifests, &recipe_file)?;
     recipe.dedup.against.extend(options.against.iter().cloned());
     let against = against::resolve(&recipe, &options.shards, &recipe_file)?;
     // A build is called the same wherever it lies.

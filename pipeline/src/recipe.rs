@@ -3,6 +3,8 @@
 //! Which stage an option belongs to is decided by the `*_options` functions and [`DedupOptions::trim`]: what they return goes into the keys of
 //! that stage's tasks, so a changed option re-runs its stage and what depends on it.
 
+mod models;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -399,6 +401,9 @@ pub struct ExtractOptions<'a> {
     filter: &'a FilterOptions,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rules: Vec<String>,
+    /// What the language model in the program is, where it is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language_model: Option<String>,
     near: Option<MinHashOptions>,
     rejects: RejectOptions,
     /// Names of the signals.
@@ -543,6 +548,9 @@ impl Recipe {
                     require(false, &keys, &error.to_string());
                 }
             }
+            for (table, key, message) in models::faults(filter) {
+                require(false, &["profile", name, table, key], &message);
+            }
         }
         for (key, message) in self.decontaminate.iter().flat_map(|table| table.faults()) {
             require(false, &["decontaminate", key], message);
@@ -605,6 +613,7 @@ impl Recipe {
             normalize: &self.normalize,
             filter,
             rules: rules::versions(filter),
+            language_model: models::embedded(filter),
             near: self.dedup.near.as_ref().map(|near| near.minhash(profile)),
             rejects: self.rejects,
             signals: self

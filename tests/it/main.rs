@@ -17,6 +17,7 @@ mod files;
 mod hostile;
 mod hub;
 mod loss;
+mod models;
 mod options;
 mod parts;
 mod report;
@@ -41,8 +42,13 @@ use sha2::Digest as _;
 
 /// Plans the tiers high and medium of the catalogue in `root/manifests` with a recipe of it.
 fn plan_of(root: &Path, recipe: &str) -> Plan {
+    plan::plan(&plan_options(root, recipe)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What is asked of such a plan.
+fn plan_options(root: &Path, recipe: &str) -> PlanOptions {
     let manifests = root.join("manifests");
-    plan::plan(&PlanOptions {
+    PlanOptions {
         selection: Selection::Tiers(vec![Tier::High, Tier::Medium]),
         recipe: recipe.to_owned(),
         work: root.join("work"),
@@ -54,8 +60,7 @@ fn plan_of(root: &Path, recipe: &str) -> Plan {
         against: Vec::new(),
         needs_tokenizer: true,
         manifests,
-    })
-    .unwrap_or_else(|error| panic!("{error}"))
+    }
 }
 
 /// Runs a plan in `root/work` and `root/shards`.

@@ -25,18 +25,18 @@ use tempfile::TempDir;
 use super::{build, files, plan_of};
 
 /// A build that has run, to be copied and run again with one thing changed.
-struct Base {
+pub(super) struct Base {
     folder: TempDir,
     fingerprint: String,
 }
 
 /// What another run did that the base had not done.
 #[derive(Debug, PartialEq, Eq)]
-struct Again {
+pub(super) struct Again {
     /// New tasks by stage.
-    tasks: BTreeMap<String, usize>,
+    pub(super) tasks: BTreeMap<String, usize>,
     /// Whether the build has the base's name: nothing that can change its bytes was changed.
-    same_build: bool,
+    pub(super) same_build: bool,
 }
 
 impl Again {
@@ -77,7 +77,7 @@ fn copy(from: &Path, to: &Path) {
 
 impl Base {
     /// Builds what `plant` puts into a folder.
-    fn new(plant: impl FnOnce(&Path)) -> Self {
+    pub(super) fn new(plant: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write_recipe(&folder.path().join("manifests"), "planted", RECIPE);
         write_tokenizer(&folder.path().join("manifests"));
@@ -91,7 +91,7 @@ impl Base {
     }
 
     /// Runs it again with something changed.
-    fn again(&self, change: impl FnOnce(&Path)) -> Again {
+    pub(super) fn again(&self, change: impl FnOnce(&Path)) -> Again {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         ["manifests", "corpus", "work"]
@@ -124,7 +124,7 @@ impl Base {
     }
 
     /// The same with one value of the recipe changed.
-    fn with_recipe(&self, path: &str, value: Option<toml::Value>) -> Again {
+    pub(super) fn with_recipe(&self, path: &str, value: Option<toml::Value>) -> Again {
         self.again(|root| {
             let file = root.join("manifests/recipes/planted.toml");
             let mut recipe: toml::Table =
@@ -154,7 +154,7 @@ fn replace(file: &Path, from: &str, to: &str) {
 }
 
 /// Names of all values of a serialized table, such as `dedup.near.bands`.
-fn leaves(value: &Value) -> BTreeSet<String> {
+pub(super) fn leaves(value: &Value) -> BTreeSet<String> {
     fn walk(value: &Value, path: &str, into: &mut BTreeSet<String>) {
         match value {
             Value::Object(table) => table.iter().for_each(|(key, value)| {

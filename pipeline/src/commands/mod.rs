@@ -6,12 +6,15 @@ mod datasets;
 mod dedup;
 mod gc;
 mod inspect;
+mod language;
 mod plan;
 mod profiles;
+mod quality;
 mod report;
 mod side_by_side;
 mod signals;
 mod status;
+mod texts;
 mod tokenizer;
 mod verify;
 mod why;
@@ -27,8 +30,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::catalogue::{Selection, Tier};
 use crate::cli::{
-    Budget, Command, DatasetsCommand, Limits, Place, Priority, ProfilesCommand, TokenizerCommand,
-    What,
+    Budget, Command, DatasetsCommand, LanguageCommand, Limits, Place, Priority, ProfilesCommand,
+    QualityCommand, TokenizerCommand, What,
 };
 use crate::execute::BuildError;
 use crate::exit::{Interrupted, Usage};
@@ -183,6 +186,47 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             None => profiles::list(json),
             Some(ProfilesCommand::Show { name, json }) => profiles::show(&name, json),
         },
+        Command::Language(LanguageCommand::Identify {
+            inputs,
+            fields,
+            model,
+        }) => language::identify(&inputs, &fields.id, &fields.text, model.as_deref()),
+        Command::Language(LanguageCommand::Measure {
+            inputs,
+            text,
+            label,
+            model,
+            json,
+        }) => language::measure(&inputs, &text, &label, model.as_deref(), json),
+        Command::Language(LanguageCommand::Train {
+            inputs,
+            text,
+            label,
+            samples,
+            seed,
+            out,
+        }) => {
+            let options = crate::language::train::TrainOptions {
+                seed,
+                samples,
+                ..Default::default()
+            };
+            language::train(&inputs, &text, &label, &out, &options)
+        }
+        Command::Quality(QualityCommand::Train {
+            good,
+            bad,
+            text,
+            out,
+            options,
+            json,
+        }) => quality::train(&good, &bad, &text, &out, &options.into(), json),
+        Command::Quality(QualityCommand::Score {
+            inputs,
+            fields,
+            model,
+            label,
+        }) => quality::score(&inputs, &fields.id, &fields.text, &model, &label),
         Command::Tokenizer(TokenizerCommand::Train {
             what,
             place,

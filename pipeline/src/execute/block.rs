@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::contamination::Contamination;
 use super::cpu::Watch;
+use super::judge::{Judge, Noted};
 use super::personal::Personal;
 use super::rejects::{self, Samples};
 use super::signals::SignalColumns;
@@ -66,6 +67,8 @@ pub(super) struct Stages<'a> {
     pub(super) redactor: Option<&'a Redactor>,
     /// Items of evaluation sets that are taken out.
     pub(super) index: Option<&'a Index>,
+    /// Models that judge what the rules do not.
+    pub(super) judge: Judge,
     pub(super) hasher: Option<MinHasher>,
     /// Facts of a document that are looked for; each that is has a column.
     pub(super) facts: FactFields,
@@ -121,6 +124,7 @@ pub(super) struct Output {
     bands: Vec<Vec<u64>>,
     segments: Vec<(u32, u64, bool, bool)>,
     texts: Vec<u8>,
+    noted: Noted,
     faults: Vec<String>,
     rejects: Samples,
     signals: SignalColumns,
@@ -160,6 +164,7 @@ impl Output {
             ],
             segments: Vec::new(),
             texts: Vec::new(),
+            noted: Noted::default(),
             faults: Vec::new(),
             rejects: Samples::new(stages.rejects),
             signals: SignalColumns::of(&stages.signals),
@@ -230,21 +235,8 @@ impl Output {
         let mut verdicts: Vec<Verdict> = Vec::with_capacity(texts.len());
         for (text, about) in texts.iter_mut().zip(abouts) {
             let row = self.verdicts.len() + verdicts.len();
-            let Ok((text, ends)) = text else {
-                verdicts.push(Verdict::Keep);
-                continue;
-            };
-            let beside = stages.beside;
-            let beside =
-                beside.and_then(|rules| rules.judge(&about.unwrap_or_default(), text, scratch));
-            verdicts.push(match beside {
-                None => judge(&stages.filters, text, ends, scratch),
-                Some((reason, evidence)) => {
-                    let row = u32::try_from(row).expect("a block has fewer than 2^32 rows");
-                    self.evidence.push((row, evidence));
-                    Verdict::drop(reason)
-                }
-            });
+            let row = u32::try_from(row).expect("a block has fewer than 2^32 rows");
+            verdicts.push(self.judge(row, text.as_mut().ok(), about, stages, scratch));
         }
         watch.lap("filter");
         if stages.index.is_some() {
@@ -373,6 +365,43 @@ impl Output {
         watch.lap("write");
     }
 
+    /// The verdict on a document: of the languages, then of the rules, then of its quality.
+    fn judge(
+        &mut self,
+        row: u32,
+        document: Option<&mut (String, Vec<SegmentEnd>)>,
+        about: Option<Box<About>>,
+        stages: &Stages<'_>,
+        scratch: &mut Scratch,
+    ) -> Verdict {
+        let Some((text, ends)) = document else {
+            self.noted.language(&stages.judge, None, false);
+            self.noted.quality(&stages.judge, None);
+            return Verdict::Keep;
+        };
+        // Parts of a document end at bytes of the whole.
+        let may_cut = ends.is_empty();
+        let mut found = self.noted.language(&stages.judge, Some(text), may_cut);
+        if let (None, Some(rules)) = (&found, stages.beside) {
+            found = rules.judge(&about.unwrap_or_default(), text, scratch);
+        }
+        let verdict = match found {
+            None => judge(&stages.filters, text, ends, scratch),
+            Some(found) => self.drop(row, found),
+        };
+        let judged = (verdict == Verdict::Keep).then_some(text.as_str());
+        match self.noted.quality(&stages.judge, judged) {
+            None => verdict,
+            Some(found) => self.drop(row, found),
+        }
+    }
+
+    /// Notes what was found of a document that goes.
+    fn drop(&mut self, row: u32, (reason, evidence): (&'static str, String)) -> Verdict {
+        self.evidence.push((row, evidence));
+        Verdict::drop(reason)
+    }
+
     fn reason(&mut self, reason: &str) -> u8 {
         let at = self
             .reason_names
@@ -429,6 +458,7 @@ impl Output {
             sections.push(format!("band-{band}"), column_u64(keys));
         }
         sections.push("segments", json(&self.segments));
+        self.noted.write(&mut sections);
         sections.push("faults", json(&self.faults));
         self.signals.write(&mut sections);
         if let Some(samples) = self.rejects.section()? {

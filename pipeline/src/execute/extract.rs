@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::block::{BlockCounters, Entry, Output, Stages};
 use super::cpu::Watch;
+use super::judge::Judge;
 use super::prepared::Prepared;
 use super::store::{Receipt, SectionFile, Store, StoreError};
 use crate::analysis::Scratch;
@@ -357,6 +358,7 @@ impl Worker {
             beside: job.prepared.beside(plan, &job.dataset.profile)?,
             redactor: job.prepared.redactor(plan, &job.dataset.profile),
             filters: Filters::new(&job.dataset.filter).expect("the plan checked the profiles"),
+            judge: Judge::new(&job.dataset.filter),
             hasher: super::texts::hasher(plan, &job.dataset.profile),
         };
         let hasher = stages.hasher.as_ref().filter(|_| job.dataset.near);

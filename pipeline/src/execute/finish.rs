@@ -14,6 +14,7 @@ use super::contamination::{self, ContaminationWriter};
 use super::encode::Encoded;
 use super::extract::Extracted;
 use super::identity::Identities;
+use super::judge::Said;
 use super::pack::{Order, PackedShard};
 use super::rejects::{OfDataset, Samples};
 use super::resolve::Survivors;
@@ -223,7 +224,15 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<(Vec<Tally>, OfSets)
         trims: plan.recipe.dedup.trim.is_some()
             || decontaminate.is_some_and(|table| table.action == Action::Cut),
         pii: any(|filter| filter.pii.is_some()),
-        evidence: any(FilterOptions::asks_beside),
+        evidence: any(|filter| {
+            filter.asks_beside() || filter.language.is_some() || filter.quality.is_some()
+        }),
+        language: any(|filter| filter.language.is_some()),
+        other_language: any(|filter| {
+            let language = filter.language.as_ref();
+            language.is_some_and(|options| options.per_line.is_some())
+        }),
+        quality: any(|filter| filter.quality.is_some()),
         signals: plan.recipe.signals.signals(),
     };
     let mut of_sets = OfSets::new();
@@ -270,6 +279,7 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<(Vec<Tally>, OfSets)
         let item_cuts = contamination::cuts(&block.file)?;
         let stretches = contamination::stretches(&block.file)?;
         let mut stretches = stretches.iter().peekable();
+        let said = Said::read(&block.file)?;
         let mut survivor = block.first;
         for (row, verdict) in (0u32..).zip(&verdicts) {
             let at = row as usize;
@@ -306,6 +316,10 @@ fn write_tables(parts: &Parts<'_>, folder: &Path) -> Result<(Vec<Tally>, OfSets)
                 meta: metas.get(at).and_then(Option::as_deref),
                 signals: &values,
                 evidence: evidence.filter(|evidence| !evidence.is_empty()),
+                language: said.language(at),
+                language_score: said.language_score(at),
+                other_language_bytes: said.other_language_bytes(at),
+                quality_score: said.quality(at),
                 ..DocumentRow::default()
             };
             if let Some(counts) = replaced.get(&row) {

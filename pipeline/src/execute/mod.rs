@@ -19,6 +19,7 @@ mod files;
 mod finish;
 mod identity;
 pub(crate) mod index;
+mod judge;
 mod note;
 mod pack;
 mod personal;

@@ -61,6 +61,14 @@ pub(super) struct DocumentRow<'a> {
     pub tokens: Option<u32>,
     /// Fields of its row that its manifest keeps, as a JSON object.
     pub meta: Option<&'a str>,
+    /// Its language, as the model calls it.
+    pub language: Option<&'a str>,
+    /// How sure that is.
+    pub language_score: Option<f32>,
+    /// Bytes of its lines in other languages.
+    pub other_language_bytes: Option<u64>,
+    /// What a classifier says of its quality.
+    pub quality_score: Option<f32>,
     /// Statistics that the recipe asks for, in its order; none where one is no number.
     pub signals: &'a [f64],
     /// Personal data that was replaced in it: how many by kind, as a JSON object.
@@ -80,6 +88,12 @@ pub(super) struct Columns {
     pub evidence: bool,
     /// Statistics of its documents.
     pub signals: Vec<Signal>,
+    /// Languages.
+    pub language: bool,
+    /// Languages of lines.
+    pub other_language: bool,
+    /// Scores of a classifier.
+    pub quality: bool,
 }
 
 /// One duplicate.
@@ -130,8 +144,10 @@ pub(super) struct DocumentsWriter {
     file: Words,
     file_row: UInt64Builder,
     bytes: UInt64Builder,
-    /// In the tables of builds that trim; without, they are what they were before there was such a column.
     trimmed_bytes: Option<UInt64Builder>,
+    language: Option<(Words, Float32Builder)>,
+    other_language_bytes: Option<UInt64Builder>,
+    quality_score: Option<Float32Builder>,
     verdict: Words,
     reason: Words,
     cluster: UInt64Builder,
@@ -153,12 +169,6 @@ pub(super) struct DocumentsWriter {
 impl DocumentsWriter {
     /// Creates the file.
     pub(super) fn create(path: &Path, columns: &Columns) -> Result<Self, ParquetError> {
-        let &Columns {
-            trims,
-            pii,
-            evidence,
-            ref signals,
-        } = columns;
         let field = |name: &str, kind: DataType, nullable: bool| Field::new(name, kind, nullable);
         let mut fields = vec![
             field("id", DataType::Utf8, false),
@@ -179,16 +189,26 @@ impl DocumentsWriter {
             field("tokens", DataType::UInt32, true),
             field("meta", DataType::Utf8, true),
         ];
-        if trims {
+        if columns.trims {
             fields.insert(5, field("trimmed_bytes", DataType::UInt64, true));
         }
-        if pii {
+        if columns.language {
+            fields.push(field("language", word(), true));
+            fields.push(field("language_score", DataType::Float32, true));
+        }
+        if columns.other_language {
+            fields.push(field("other_language_bytes", DataType::UInt64, true));
+        }
+        if columns.quality {
+            fields.push(field("quality_score", DataType::Float32, true));
+        }
+        if columns.pii {
             fields.push(field("pii", DataType::Utf8, true));
         }
-        if evidence {
+        if columns.evidence {
             fields.push(field("evidence", DataType::Utf8, true));
         }
-        for signal in signals {
+        for signal in &columns.signals {
             fields.push(field(&signal.column(), DataType::Float64, true));
         }
         let schema = Arc::new(Schema::new(fields));
@@ -197,13 +217,22 @@ impl DocumentsWriter {
             writer: ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties()))?,
             schema,
             rows: 0,
-            signals: signals.iter().map(|_| Float64Builder::new()).collect(),
+            signals: columns
+                .signals
+                .iter()
+                .map(|_| Float64Builder::new())
+                .collect(),
             id: StringBuilder::new(),
             dataset: Words::new(),
             file: Words::new(),
             file_row: UInt64Builder::new(),
             bytes: UInt64Builder::new(),
-            trimmed_bytes: trims.then(UInt64Builder::new),
+            trimmed_bytes: columns.trims.then(UInt64Builder::new),
+            language: columns
+                .language
+                .then(|| (Words::new(), Float32Builder::new())),
+            other_language_bytes: columns.other_language.then(UInt64Builder::new),
+            quality_score: columns.quality.then(Float32Builder::new),
             verdict: Words::new(),
             reason: Words::new(),
             cluster: UInt64Builder::new(),
@@ -216,8 +245,8 @@ impl DocumentsWriter {
             token: UInt64Builder::new(),
             tokens: UInt32Builder::new(),
             meta: StringBuilder::new(),
-            pii: pii.then(StringBuilder::new),
-            evidence: evidence.then(StringBuilder::new),
+            pii: columns.pii.then(StringBuilder::new),
+            evidence: columns.evidence.then(StringBuilder::new),
         })
     }
 
@@ -230,6 +259,16 @@ impl DocumentsWriter {
         self.bytes.append_value(row.bytes);
         if let Some(column) = &mut self.trimmed_bytes {
             column.append_option(row.trimmed_bytes);
+        }
+        if let Some((language, score)) = &mut self.language {
+            language.append_option(row.language);
+            score.append_option(row.language_score);
+        }
+        if let Some(column) = &mut self.other_language_bytes {
+            column.append_option(row.other_language_bytes);
+        }
+        if let Some(column) = &mut self.quality_score {
+            column.append_option(row.quality_score);
         }
         self.verdict.append_value(row.verdict);
         self.reason.append_option(row.reason);
@@ -283,6 +322,16 @@ impl DocumentsWriter {
         ];
         if let Some(column) = &mut self.trimmed_bytes {
             columns.insert(5, Arc::new(column.finish()));
+        }
+        if let Some((language, score)) = &mut self.language {
+            columns.push(Arc::new(language.finish()));
+            columns.push(Arc::new(score.finish()));
+        }
+        if let Some(column) = &mut self.other_language_bytes {
+            columns.push(Arc::new(column.finish()));
+        }
+        if let Some(column) = &mut self.quality_score {
+            columns.push(Arc::new(column.finish()));
         }
         for column in [&mut self.pii, &mut self.evidence].into_iter().flatten() {
             columns.push(Arc::new(column.finish()));

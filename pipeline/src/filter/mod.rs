@@ -48,6 +48,8 @@ use self::url_lists::UrlOptions;
 pub use self::verdict::{Measured, Reason, Verdict};
 use self::words_list::BadWordsOptions;
 use crate::analysis::{Analysis, Scratch};
+use crate::classify::rule::QualityOptions;
+use crate::language::rule::LanguageOptions;
 use crate::redact::PiiOptions;
 
 /// A rule that keeps or drops.
@@ -157,6 +159,12 @@ pub struct FilterOptions {
     /// Personal data, which is replaced before the rules judge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pii: Option<PiiOptions>,
+    /// Languages that stay; judged before the rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<LanguageOptions>,
+    /// What a classifier must say; judged after the rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality: Option<QualityOptions>,
 }
 
 /// An option that no document could be judged by.
