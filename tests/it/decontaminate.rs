@@ -138,6 +138,22 @@ fn documents_with_items_are_dropped_and_the_evidence_says_why() {
     ] {
         assert!(said.stdout.contains(words), "{words}: {}", said.stdout);
     }
+    // The page shows what was found, and a sample of the rejects says of what.
+    ended(&mut andromeda(root, "report --out page.html")).with(0, &[]);
+    let page = std::fs::read_to_string(root.join("page.html")).unwrap();
+    for words in [
+        "Evaluation sets",
+        "dropped for bench/x.jsonl#",
+        "n-grams of it",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+    let said = ended(&mut andromeda(root, "rejects --reason contaminated")).with(0, &[]);
+    assert!(
+        said.stdout.contains("contaminated (bench/x.jsonl#"),
+        "{}",
+        said.stdout
+    );
 }
 
 #[test]

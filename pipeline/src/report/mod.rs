@@ -9,4 +9,5 @@ pub mod page;
 pub mod rejects;
 pub mod signals;
 pub mod summary;
+pub mod taken;
 pub mod tune;

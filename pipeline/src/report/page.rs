@@ -31,6 +31,7 @@ pub fn page(summary: &Summary) -> String {
     sizes(&mut out, summary);
     languages(&mut out, summary);
     duplicates(&mut out, summary);
+    super::taken::section(&mut out, summary);
     kept(&mut out, summary);
     datasets(&mut out, summary);
     recipe(&mut out, summary);
@@ -312,7 +313,7 @@ fn twins(out: &mut String, summary: &Summary, method: &str) {
     }
 }
 
-fn text(out: &mut String, title: &str, evidence: Option<&str>, text: Option<&str>) {
+pub(super) fn text(out: &mut String, title: &str, evidence: Option<&str>, text: Option<&str>) {
     let _ = write!(out, "<article><h4>{}</h4>", escape(title));
     if let Some(evidence) = evidence {
         let _ = write!(out, "<p class=\"evidence\">{}</p>", escape(evidence));

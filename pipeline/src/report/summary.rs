@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::columns::Table;
 use super::rejects::{self, Reject};
+use super::taken::{self, Hit};
 use crate::documents::TableError;
 use crate::execute::BuildTexts;
 
@@ -121,6 +122,8 @@ pub struct Summary {
     pub twins: Vec<Twin>,
     /// Samples of what was dropped or no document.
     pub rejects: Vec<Reject>,
+    /// Some passages of evaluation sets, by set.
+    pub hits: Vec<Hit>,
 }
 
 /// What is gathered besides the counts.
@@ -177,6 +180,7 @@ impl Summary {
             kept: Vec::new(),
             twins: Vec::new(),
             rejects: rejects::read(folder)?,
+            hits: taken::hits(folder, options.samples)?,
             manifest,
         };
         for reject in &mut all.rejects {
