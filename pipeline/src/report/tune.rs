@@ -150,7 +150,7 @@ pub fn tune(folder: &Path, work: &Path, options: &TuneOptions) -> Result<Tune, R
         Limit::Keep(share) => {
             let mut values = Vec::new();
             each(folder, options, &mut |_, document| {
-                values.push(document.value)
+                values.push(document.value);
             })?;
             values.sort_by(f64::total_cmp);
             options.keeping(&values, share).unwrap_or_default()
