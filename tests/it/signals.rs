@@ -69,11 +69,11 @@ fn statistics_are_of_every_document_and_thresholds_drop_what_they_say() {
     let sum: usize = lengths.iter().sum();
     assert_eq!(characters["mean"], sum as f64 / texts.len() as f64);
     // The least, the median (of an even number the lower), the most.
-    let at = |place: usize| characters["quantiles"][place].as_f64().unwrap() as usize;
+    let at = |place: usize| characters["quantiles"][place].as_f64().unwrap();
     let middle = lengths[texts.len() / 2 - 1];
     assert_eq!(
         [at(0), at(4), at(8)],
-        [lengths[0], middle, lengths[texts.len() - 1]]
+        [lengths[0], middle, lengths[texts.len() - 1]].map(|length| length as f64)
     );
 
     // A minimum: what is shorter goes, and is said by what became of it.
@@ -107,10 +107,20 @@ fn statistics_are_of_every_document_and_thresholds_drop_what_they_say() {
         root,
         "tune --signal characters --keep 0.5 --keep-largest --json",
     );
-    let limit = tune["limit"].as_f64().unwrap() as usize;
-    let stay = lengths.iter().filter(|length| **length >= limit).count();
+    let limit = tune["limit"].as_f64().unwrap();
+    let stay = lengths
+        .iter()
+        .filter(|length| **length as f64 >= limit)
+        .count();
     assert!(stay * 2 >= texts.len());
-    assert!(lengths.iter().filter(|length| **length > limit).count() * 2 < texts.len());
+    assert!(
+        lengths
+            .iter()
+            .filter(|length| **length as f64 > limit)
+            .count()
+            * 2
+            < texts.len()
+    );
     assert_eq!(tune["all"]["dropped_documents"], texts.len() - stay);
 
     // A rule's own threshold, at its published value and at another.

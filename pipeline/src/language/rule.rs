@@ -112,7 +112,7 @@ pub struct LanguageRule {
 pub struct LanguageVerdict {
     /// Why it goes, if it does.
     pub reason: Option<&'static str>,
-    /// The likeliest language, of what is left of the document.
+    /// The likeliest language: of what is left of a document that stays, of the whole of one that goes.
     pub language: Option<String>,
     /// How sure that is, 0 to 1.
     pub score: f64,
@@ -162,20 +162,7 @@ impl LanguageRule {
             }
             scratch.left = left;
         }
-        let guess = self.identify(text, scratch);
-        let (language, score) = match guess {
-            Some((language, score)) => (Some(language), score),
-            None => (None, 0.0),
-        };
-        let sure = score >= self.options.min_score;
-        let reason = match language {
-            // All of it was cut.
-            _ if other_bytes > 0 && text.trim().is_empty() => Some(LANGUAGE),
-            _ if self.options.allowed.is_empty() => None,
-            Some(language) if self.is_allowed(language) && sure => None,
-            Some(language) if !self.is_allowed(language) && sure => Some(LANGUAGE),
-            _ => Some(UNCERTAIN),
-        };
+        let mut verdict = self.judge_whole(text, scratch);
         #[expect(
             clippy::cast_precision_loss,
             reason = "a share of bytes need not be exact"
@@ -184,16 +171,40 @@ impl LanguageRule {
             .options
             .max_other_share
             .is_some_and(|most| other_bytes as f64 > most * whole as f64);
-        let verdict = LanguageVerdict {
-            reason: reason.or(too_mixed.then_some(MIXED)),
+        verdict.reason = verdict.reason.or(too_mixed.then_some(MIXED));
+        if let Some(reason) = verdict.reason
+            && was_cut
+        {
+            // What a few left lines are in says nothing of a document that goes.
+            std::mem::swap(text, &mut scratch.left);
+            verdict = self.judge_whole(text, scratch);
+            if reason != UNCERTAIN || verdict.reason != Some(LANGUAGE) {
+                verdict.reason = Some(reason);
+            }
+        }
+        verdict.other_bytes = other_bytes;
+        verdict
+    }
+
+    /// Judges a text without its lines.
+    fn judge_whole(&self, text: &str, scratch: &mut RuleScratch) -> LanguageVerdict {
+        let (language, score) = match self.identify(text, scratch) {
+            Some((language, score)) => (Some(language), score),
+            None => (None, 0.0),
+        };
+        let sure = score >= self.options.min_score;
+        let reason = match language {
+            _ if self.options.allowed.is_empty() => None,
+            Some(language) if self.is_allowed(language) && sure => None,
+            Some(language) if !self.is_allowed(language) && sure => Some(LANGUAGE),
+            _ => Some(UNCERTAIN),
+        };
+        LanguageVerdict {
+            reason,
             language: language.map(str::to_owned),
             score,
-            other_bytes,
-        };
-        if was_cut && verdict.reason.is_some() {
-            std::mem::swap(text, &mut scratch.left);
+            other_bytes: 0,
         }
-        verdict
     }
 
     /// Whether a line is surely in a language that is not allowed.
