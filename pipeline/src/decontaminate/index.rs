@@ -7,8 +7,8 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::options::DecontaminateOptions;
 use super::words::{Word, for_each_word, push_letters};
 
-/// More words than an n-gram can have.
-const RING: usize = 64;
+/// More words than an n-gram can have; a power of two.
+const RING: usize = 128;
 const BASE: u64 = 0x9fb2_1c65_1e98_df25;
 
 /// An evaluation set, as far as it is looked for.
@@ -81,11 +81,45 @@ impl Words {
     }
 }
 
-/// Postings by hash. Most texts have nothing of the items, so a bit is looked at first.
+/// Bits that say of most hashes that they are none of the keys (Bloom 1970), three of a key in one word of memory (Putze,
+/// Sanders and Singler 2007). With so many bits a key, one in 200 others is not told from them.
+#[derive(Debug)]
+struct Filter(Vec<u64>);
+
+impl Filter {
+    const BITS_PER_KEY: usize = 24;
+
+    fn new(keys: &[u64]) -> Self {
+        let mut filter = Self(vec![
+            0;
+            (keys.len() * Self::BITS_PER_KEY).div_ceil(64).max(1)
+        ]);
+        for key in keys {
+            let (at, bits) = filter.place(*key);
+            filter.0[at] |= bits;
+        }
+        filter
+    }
+
+    /// By the highest bits of a hash the word of memory, and by the lowest the bits in it.
+    #[inline]
+    fn place(&self, hash: u64) -> (usize, u64) {
+        let at = (u128::from(hash) * self.0.len() as u128) >> 64;
+        let bits = 1 << (hash & 63) | 1 << (hash >> 6 & 63) | 1 << (hash >> 12 & 63);
+        // It is less than the number of words.
+        (usize::try_from(at).unwrap_or(0), bits)
+    }
+
+    #[inline]
+    fn may_have(&self, hash: u64) -> bool {
+        let (at, bits) = self.place(hash);
+        self.0[at] & bits == bits
+    }
+}
+
+/// Postings by hash.
 #[derive(Debug, Default)]
 struct Table {
-    bits: Vec<u64>,
-    shift: u32,
     slots: Vec<(u64, u32, u32)>,
     postings: Vec<Posting>,
 }
@@ -97,20 +131,14 @@ impl Table {
             return Ok(Self::default());
         }
         let runs = || sorted.chunk_by(|a, b| a.0 == b.0);
-        let keys = runs().count();
-        let bits = (keys * 16).next_power_of_two().max(64);
-        let size = (keys * 2).next_power_of_two();
+        let size = (runs().count() * 2).next_power_of_two();
         let mut table = Self {
-            bits: vec![0; bits / 64],
-            shift: 64 - bits.trailing_zeros(),
             slots: vec![(0, 0, 0); size],
             postings: sorted.iter().map(|(_, posting)| *posting).collect(),
         };
         let mut start = 0u32;
         for run in runs() {
             let hash = run[0].0;
-            let (at, bit) = table.bit(hash);
-            table.bits[at] |= bit;
             let mut slot = slot(hash, size);
             while table.slots[slot].2 != 0 {
                 slot = (slot + 1) % size;
@@ -122,21 +150,11 @@ impl Table {
         Ok(table)
     }
 
-    fn bit(&self, hash: u64) -> (usize, u64) {
-        let bit = hash >> self.shift;
-        // The bits of a table are counted in memory, so their number is no more than a `usize` holds.
-        (usize::try_from(bit / 64).unwrap_or(0), 1 << (bit % 64))
-    }
-
-    #[inline]
-    fn may_have(&self, hash: u64) -> bool {
-        let (at, bit) = self.bit(hash);
-        self.bits[at] & bit != 0
-    }
-
-    #[cold]
     fn get(&self, hash: u64) -> &[Posting] {
         let size = self.slots.len();
+        if size == 0 {
+            return &[];
+        }
         let mut at = slot(hash, size);
         loop {
             let (found, start, length) = self.slots[at];
@@ -156,37 +174,47 @@ fn slot(hash: u64, size: usize) -> usize {
     usize::try_from(hash & (size as u64 - 1)).unwrap_or(0)
 }
 
-/// The hash of the last `n` words, word by word.
+/// The hash of all words of a text up to one, from that of those before it (Karp and Rabin 1987).
+#[inline]
+fn sum(before: u64, word: u64) -> u64 {
+    before.wrapping_mul(BASE).wrapping_add(word)
+}
+
+/// So many words in a row, whose hash is that of the difference of two sums.
 #[derive(Debug, Clone, Copy)]
-struct Rolling {
-    sum: u64,
-    /// `BASE` to the power of n.
+struct Window {
+    words: usize,
+    /// `BASE` to the power of `words`.
     power: u64,
 }
 
-impl Rolling {
-    fn new(n: usize) -> Self {
+impl Window {
+    fn new(words: usize) -> Self {
         Self {
-            sum: 0,
-            power: (0..n).fold(1u64, |power, _| power.wrapping_mul(BASE)),
+            words,
+            power: (0..words).fold(1u64, |power, _| power.wrapping_mul(BASE)),
         }
     }
 
+    /// From the sum with its last word, and the one with the word before its first.
     #[inline]
-    fn push(&mut self, word: u64, out: u64) -> u64 {
-        self.sum = self
-            .sum
-            .wrapping_mul(BASE)
-            .wrapping_add(word)
-            .wrapping_sub(out.wrapping_mul(self.power));
-        let hash = (self.sum ^ self.sum >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    fn hash(self, last: u64, before: u64) -> u64 {
+        let sum = last.wrapping_sub(before.wrapping_mul(self.power));
+        let hash = (sum ^ sum >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         hash ^ hash >> 32
+    }
+
+    /// Of the words that have these hashes.
+    fn hash_of(self, words: &[u64]) -> u64 {
+        self.hash(words.iter().fold(0, |before, word| sum(before, *word)), 0)
     }
 }
 
 /// The last words of a text.
 struct Last {
     words: [Word; RING],
+    /// That of the first `count` words, at `count`; 0 before.
+    sums: [u64; RING],
     count: usize,
 }
 
@@ -199,17 +227,8 @@ impl Last {
         };
         Self {
             words: [none; RING],
+            sums: [0; RING],
             count: 0,
-        }
-    }
-
-    /// The hash of the word that is `back` words before the one to come; 0 before the first.
-    #[inline]
-    fn hash(&self, back: usize) -> u64 {
-        if back > self.count {
-            0
-        } else {
-            self.words[(self.count - back) % RING].hash
         }
     }
 
@@ -220,8 +239,17 @@ impl Last {
 
     #[inline]
     fn push(&mut self, word: Word) {
+        let before = self.sums[self.count % RING];
         self.words[self.count % RING] = word;
         self.count += 1;
+        self.sums[self.count % RING] = sum(before, word.hash);
+    }
+
+    /// The hash of the last words, if there are as many.
+    #[inline]
+    fn hash(&self, window: Window) -> u64 {
+        let before = self.count.wrapping_sub(window.words) % RING;
+        window.hash(self.sums[self.count % RING], self.sums[before])
     }
 }
 
@@ -233,6 +261,8 @@ pub struct Builder {
     items: Vec<Item>,
     pieces: Vec<Piece>,
     words: Words,
+    /// The hash of each word.
+    hashes: Vec<u64>,
     /// Pieces that are there, by set and hash of their letters.
     known: HashSet<(u32, u128)>,
     grams: Vec<(u64, Posting)>,
@@ -256,6 +286,7 @@ impl Builder {
                 letters: String::new(),
                 starts: vec![0],
             },
+            hashes: Vec::new(),
             known: HashSet::new(),
             grams: Vec::new(),
             shorts: Vec::new(),
@@ -312,7 +343,6 @@ impl Builder {
         let (n, least) = (self.options.n, self.options.min_item_words);
         let first = self.words.starts.len() - 1;
         let before = self.words.letters.len();
-        let mut hashes = Vec::new();
         for_each_word(text, |word| {
             push_letters(text, word, &mut self.words.letters);
             self.words.letters.push(' ');
@@ -320,39 +350,34 @@ impl Builder {
             self.words
                 .starts
                 .push(u32::try_from(self.words.letters.len()).unwrap_or(u32::MAX));
-            hashes.push(word.hash);
+            self.hashes.push(word.hash);
             true
         });
         u32::try_from(self.words.letters.len()).map_err(|_| TooLarge)?;
         u32::try_from(self.words.starts.len()).map_err(|_| TooLarge)?;
         let key = (set, xxh3_128(&self.words.letters.as_bytes()[before..]));
-        if hashes.len() < least || !self.known.insert(key) {
+        let count = self.hashes.len() - first;
+        if count < least || !self.known.insert(key) {
             self.words.starts.truncate(first + 1);
             self.words.letters.truncate(before);
-            return Ok(hashes.len() >= least);
+            self.hashes.truncate(first);
+            return Ok(count >= least);
         }
         let number = u32::try_from(self.pieces.len()).map_err(|_| TooLarge)?;
         let piece = Piece {
             item,
             first: u32::try_from(first).map_err(|_| TooLarge)?,
-            words: u32::try_from(hashes.len()).map_err(|_| TooLarge)?,
+            words: u32::try_from(count).map_err(|_| TooLarge)?,
         };
         self.pieces.push(piece);
-        let short = hashes.len() < n;
-        let length = if short { least } else { n };
-        let mut rolling = Rolling::new(length);
-        let mut last: u32 = piece.first;
-        for (i, hash) in hashes.iter().enumerate() {
-            let out = i.checked_sub(length).map_or(0, |out| hashes[out]);
-            let gram = rolling.push(*hash, out);
-            if i + 1 < length {
-                continue;
-            }
+        let short = count < n;
+        let window = Window::new(if short { least } else { n });
+        for (word, words) in (piece.first..).zip(self.hashes[first..].windows(window.words)) {
+            let gram = window.hash_of(words);
             let posting = Posting {
                 piece: number,
-                word: last,
+                word,
             };
-            last += 1;
             if short {
                 self.shorts.push((gram, posting));
                 break;
@@ -403,7 +428,21 @@ impl Builder {
         for (item, grams) in self.items.iter_mut().zip(grams) {
             item.grams = grams;
         }
+        // A document is asked once a word for the last words of what is looked for: with short texts as many as begin them.
+        let n = self.options.n;
+        let last = Window::new(match self.shorts.is_empty() {
+            true => n,
+            false => self.options.min_item_words,
+        });
+        let of_long = kept.iter().map(|(_, posting)| {
+            let end = posting.word as usize + n;
+            last.hash_of(&self.hashes[end - last.words..end])
+        });
+        let of_short = self.shorts.iter().map(|(hash, _)| *hash);
+        let keys: Vec<u64> = of_long.chain(of_short).collect();
         Ok(Index {
+            last,
+            filter: Filter::new(&keys),
             long: Table::new(&kept)?,
             short: Table::new(&self.shorts)?,
             options: self.options,
@@ -423,6 +462,9 @@ pub struct Index {
     items: Vec<Item>,
     pieces: Vec<Piece>,
     words: Words,
+    /// The last words of all that is looked for.
+    last: Window,
+    filter: Filter,
     long: Table,
     short: Table,
 }
@@ -477,22 +519,12 @@ impl Index {
         if self.is_empty() {
             return Vec::new();
         }
-        let (n, least) = (self.options.n, self.options.min_item_words);
-        let mut long = Rolling::new(n);
-        let mut short = Rolling::new(least);
         let mut last = Last::new();
         let mut matched: BTreeMap<u32, Matched> = BTreeMap::new();
-        let with_short = !self.short.slots.is_empty();
-        let with_long = !self.long.slots.is_empty();
         for_each_word(text, |word| {
-            let of_long = long.push(word.hash, last.hash(n));
-            let of_short = short.push(word.hash, last.hash(least));
             last.push(word);
-            if with_long && self.long.may_have(of_long) && last.count >= n {
-                self.match_long(text, of_long, &last, &mut matched);
-            }
-            if with_short && self.short.may_have(of_short) && last.count >= least {
-                self.match_short(text, of_short, &last, &mut matched);
+            if self.filter.may_have(last.hash(self.last)) {
+                self.match_last(text, &last, &mut matched);
             }
             true
         });
@@ -513,9 +545,20 @@ impl Index {
         found
     }
 
+    /// Adds what ends with the last word.
     #[cold]
-    fn match_long(&self, text: &str, hash: u64, last: &Last, matched: &mut BTreeMap<u32, Matched>) {
+    fn match_last(&self, text: &str, last: &Last, matched: &mut BTreeMap<u32, Matched>) {
+        if last.count >= self.options.n {
+            self.match_long(text, last, matched);
+        }
+        if last.count >= self.options.min_item_words {
+            self.match_short(text, last, matched);
+        }
+    }
+
+    fn match_long(&self, text: &str, last: &Last, matched: &mut BTreeMap<u32, Matched>) {
         let n = self.options.n;
+        let hash = last.hash(Window::new(n));
         let mut letters = String::new();
         for posting in self.long.get(hash) {
             if letters.is_empty() {
@@ -537,15 +580,9 @@ impl Index {
         }
     }
 
-    #[cold]
-    fn match_short(
-        &self,
-        text: &str,
-        hash: u64,
-        last: &Last,
-        matched: &mut BTreeMap<u32, Matched>,
-    ) {
+    fn match_short(&self, text: &str, last: &Last, matched: &mut BTreeMap<u32, Matched>) {
         let least = self.options.min_item_words;
+        let hash = last.hash(Window::new(least));
         let start = last.get(least - 1).start;
         for posting in self.short.get(hash) {
             let piece = self.pieces[posting.piece as usize];

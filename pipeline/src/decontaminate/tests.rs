@@ -68,6 +68,15 @@ fn thirteen_words_in_a_row_are_enough_and_twelve_are_not() {
 }
 
 #[test]
+fn an_n_gram_of_the_most_words_is_all_of_them() {
+    let words: Vec<String> = (0..64).map(|i| format!("w{i}")).collect();
+    let index = index(&options(64, 8), &[&words.join(" ")]);
+    assert_eq!(index.find(&words.join(" ")).len(), 1);
+    assert_eq!(index.find(&words[1..].join(" ")), []);
+    assert_eq!(index.find(&words[..63].join(" ")), []);
+}
+
+#[test]
 fn a_short_item_is_found_whole_or_not_at_all() {
     let index = index(
         &options(13, 8),

@@ -65,14 +65,112 @@ fn class(c: char) -> Class {
 
 const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
 
-fn mix(hash: u64, byte: u8) -> u64 {
-    (hash ^ u64::from(byte)).wrapping_mul(PRIME).rotate_left(29)
+fn mix(hash: u64, eight: u64) -> u64 {
+    (hash ^ eight).wrapping_mul(PRIME).rotate_left(29)
 }
 
 /// Hashes are for looking up; what is found is compared letter by letter.
 fn finish(hash: u64) -> u64 {
     let hash = (hash ^ hash >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
     hash ^ hash >> 32
+}
+
+/// The hash of a word as its letters come: eight bytes of UTF-8 at once, the last ones with zeros after them.
+#[derive(Default)]
+struct Letters {
+    hash: u64,
+    eight: u64,
+    bits: u32,
+}
+
+impl Letters {
+    fn push(&mut self, byte: u8) {
+        self.eight |= u64::from(byte) << self.bits;
+        self.bits += 8;
+        if self.bits == 64 {
+            *self = Self {
+                hash: mix(self.hash, self.eight),
+                ..Self::default()
+            };
+        }
+    }
+
+    fn push_char(&mut self, c: char) {
+        let mut buffer = [0; 4];
+        for lower in c.to_lowercase() {
+            let bytes = lower.encode_utf8(&mut buffer).bytes();
+            bytes.for_each(|byte| self.push(byte));
+        }
+    }
+
+    fn hash(&self) -> u64 {
+        finish(match self.bits {
+            0 => self.hash,
+            _ => mix(self.hash, self.eight),
+        })
+    }
+}
+
+/// A byte in all eight places of a word of the machine.
+const fn eight_times(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+/// The highest bit of each byte that is no letter or digit of ASCII. What is added is below 128 in each byte, and so is what
+/// it is added to, so nothing is carried into the next one.
+fn others(eight: u64) -> u64 {
+    const HIGH: u64 = eight_times(0x80);
+    let low = eight & !HIGH;
+    let small = low | eight_times(0x20);
+    let from_a = small.wrapping_add(eight_times(0x80 - b'a'));
+    let after_z = small.wrapping_add(eight_times(0x80 - b'z' - 1));
+    let from_0 = low.wrapping_add(eight_times(0x80 - b'0'));
+    let after_9 = low.wrapping_add(eight_times(0x80 - b'9' - 1));
+    !((from_a & !after_z | from_0 & !after_9) & !eight) & HIGH
+}
+
+/// The eight bytes at a place, the first in the lowest bits; zeros where the text has ended.
+#[inline]
+fn eight_at(bytes: &[u8], at: usize) -> u64 {
+    match bytes[at..].first_chunk() {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => {
+            let rest = &bytes[at..];
+            let mut eight = [0; 8];
+            eight[..rest.len()].copy_from_slice(rest);
+            u64::from_le_bytes(eight)
+        }
+    }
+}
+
+/// The word at a letter or digit of ASCII; `None` if it has anything else in it or right after it but a separator of ASCII.
+#[inline]
+fn plain_word(bytes: &[u8], start: usize) -> Option<Word> {
+    let (mut at, mut hash) = (start, 0);
+    while at < bytes.len() {
+        let eight = eight_at(bytes, at);
+        let others = others(eight);
+        // Small letters and digits have this bit, and capitals lack no other one.
+        let lower = eight | eight_times(0x20);
+        if others == 0 {
+            hash = mix(hash, lower);
+            at += 8;
+            continue;
+        }
+        let length = others.trailing_zeros() / 8;
+        if length > 0 {
+            let lowest = others & others.wrapping_neg();
+            hash = mix(hash, lower & (lowest >> 7).wrapping_sub(1));
+            at += length as usize;
+        }
+        break;
+    }
+    let next = bytes.get(at).map(|byte| CLASSES[usize::from(*byte)]);
+    (next.unwrap_or(SEPARATOR) == SEPARATOR).then(|| Word {
+        start,
+        end: at,
+        hash: finish(hash),
+    })
 }
 
 /// A word of a text.
@@ -87,89 +185,86 @@ pub struct Word {
 }
 
 /// Calls `each` with every word of `text` in order, until it says stop.
+#[inline]
 pub fn for_each_word(text: &str, mut each: impl FnMut(Word) -> bool) {
     let bytes = text.as_bytes();
     let mut at = 0;
-    'words: while at < bytes.len() {
-        if CLASSES[usize::from(bytes[at])] <= APOSTROPHE {
+    while at < bytes.len() {
+        let class = CLASSES[usize::from(bytes[at])];
+        if class <= APOSTROPHE {
             at += 1;
             continue;
         }
-        let start = at;
-        let (mut end, mut hash) = (at, 0);
-        while let Some(byte) = bytes.get(at) {
-            match CLASSES[usize::from(*byte)] {
-                SEPARATOR => break,
-                APOSTROPHE => at += 1,
-                BEYOND_ASCII => {
-                    let Some(c) = text[at..].chars().next() else {
-                        break;
-                    };
-                    match class(c) {
-                        Class::Separator if end == start => {
-                            at += c.len_utf8();
-                            continue 'words;
-                        }
-                        Class::Separator => break,
-                        // The word before it ends here, and it goes on as far as its marks.
-                        Class::Alone if end > start => break,
-                        Class::Alone => {
-                            hash = mix_char(hash, c);
-                            at += c.len_utf8();
-                            at += marks(&text[at..], &mut hash);
-                            end = at;
-                            break;
-                        }
-                        Class::Letter => {
-                            hash = mix_char(hash, c);
-                            at += c.len_utf8();
-                            end = at;
-                        }
-                        Class::Apostrophe | Class::Ignored if end == start => {
-                            at += c.len_utf8();
-                            continue 'words;
-                        }
-                        Class::Apostrophe | Class::Ignored => at += c.len_utf8(),
-                    }
-                }
-                lower => {
-                    hash = mix(hash, lower);
-                    at += 1;
-                    end = at;
-                }
-            }
-        }
-        if end > start {
-            let word = Word {
-                start,
-                end,
-                hash: finish(hash),
-            };
-            if !each(word) {
-                return;
-            }
+        let plain = match class {
+            BEYOND_ASCII => None,
+            _ => plain_word(bytes, at),
+        };
+        let (word, next) = match plain {
+            Some(word) => (word, word.end),
+            None => any_word(text, at),
+        };
+        at = next;
+        if word.end > word.start && !each(word) {
+            return;
         }
     }
 }
 
-/// Bytes of the marks at the beginning of a text, which are mixed into the hash.
-fn marks(text: &str, hash: &mut u64) -> usize {
+/// The word that begins at a place, character by character, and where to go on. It is empty if none begins there.
+fn any_word(text: &str, start: usize) -> (Word, usize) {
+    let bytes = text.as_bytes();
+    let mut letters = Letters::default();
+    let (mut at, mut end) = (start, start);
+    while let Some(byte) = bytes.get(at) {
+        match CLASSES[usize::from(*byte)] {
+            SEPARATOR => break,
+            APOSTROPHE => at += 1,
+            BEYOND_ASCII => {
+                let Some(c) = text[at..].chars().next() else {
+                    break;
+                };
+                match class(c) {
+                    Class::Separator | Class::Apostrophe | Class::Ignored if end == start => {
+                        at += c.len_utf8();
+                        break;
+                    }
+                    Class::Separator => break,
+                    // The word before it ends here, and it goes on as far as its marks.
+                    Class::Alone if end > start => break,
+                    Class::Alone => {
+                        letters.push_char(c);
+                        at += c.len_utf8();
+                        at += marks(&text[at..], &mut letters);
+                        end = at;
+                        break;
+                    }
+                    Class::Letter => {
+                        letters.push_char(c);
+                        at += c.len_utf8();
+                        end = at;
+                    }
+                    Class::Apostrophe | Class::Ignored => at += c.len_utf8(),
+                }
+            }
+            lower => {
+                letters.push(lower);
+                at += 1;
+                end = at;
+            }
+        }
+    }
+    let hash = letters.hash();
+    (Word { start, end, hash }, at)
+}
+
+/// Bytes of the marks at the beginning of a text, which are added to the letters.
+fn marks(text: &str, letters: &mut Letters) -> usize {
     let mut bytes = 0;
     for c in text.chars().take_while(|c| is_combining_mark(*c)) {
-        *hash = mix_char(*hash, c);
+        letters.push_char(c);
         bytes += c.len_utf8();
     }
     bytes
-}
-
-fn mix_char(mut hash: u64, c: char) -> u64 {
-    let mut buffer = [0; 4];
-    for lower in c.to_lowercase() {
-        for byte in lower.encode_utf8(&mut buffer).bytes() {
-            hash = mix(hash, byte);
-        }
-    }
-    hash
 }
 
 /// Adds the letters of a word of `text` in lower case, as they count.
@@ -233,7 +328,45 @@ mod tests {
         );
     }
 
+    #[test]
+    fn eight_bytes_are_told_apart_as_one_is() {
+        for byte in 0..=u8::MAX {
+            let other = u64::from(!byte.is_ascii_alphanumeric()) * 0x80;
+            for place in 0..8 {
+                // Beside what is most and least, so that a carry would be seen.
+                for beside in [0, b'a', b'Z', 0xff] {
+                    let mut eight = [beside; 8];
+                    eight[place] = byte;
+                    let found = others(u64::from_le_bytes(eight)) >> (8 * place) & 0xff;
+                    assert_eq!(found, other, "{byte} at {place} beside {beside}");
+                }
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn words_are_the_same_eight_bytes_at_a_time_and_one_by_one(
+            text in "([a-zA-Z0-9]{1,20}|[' .,\u{e9}\u{c9}\u{ad}\u{2019}\u{4f60}]){0,20}",
+        ) {
+            let mut found = Vec::new();
+            for_each_word(&text, |word| { found.push(word); true });
+            let mut expected = Vec::new();
+            let mut at = 0;
+            while let Some(byte) = text.as_bytes().get(at) {
+                if byte.is_ascii() && !byte.is_ascii_alphanumeric() {
+                    at += 1;
+                    continue;
+                }
+                let (word, next) = any_word(&text, at);
+                if word.end > word.start {
+                    expected.push(word);
+                }
+                at = next;
+            }
+            prop_assert_eq!(found, expected);
+        }
+
         #[test]
         fn words_are_in_order_and_equal_letters_have_equal_hashes(text in "\\PC{0,60}") {
             let mut before = 0;
