@@ -49,7 +49,7 @@ pub(super) fn at(text: &str, at: usize) -> Option<Range<usize>> {
     }
     let mut groups = [0usize; 5];
     let (mut count, mut end) = (0, at);
-    let mut digits = String::new();
+    let mut digits = 0;
     let mut separator = None;
     loop {
         let length = bytes[end..]
@@ -62,7 +62,7 @@ pub(super) fn at(text: &str, at: usize) -> Option<Range<usize>> {
         }
         groups[count] = length;
         count += 1;
-        digits.push_str(&text[end..end + length]);
+        digits += length;
         end += length;
         // The common case is a year or a page: no first group of a card.
         if count == 1 && !(length == 4 || (14..=16).contains(&length)) {
@@ -72,7 +72,7 @@ pub(super) fn at(text: &str, at: usize) -> Option<Range<usize>> {
         let goes_on = matches!(next, Some(b' ' | b'-'))
             && separator.is_none_or(|separator| Some(separator) == next)
             && bytes.get(end + 1).is_some_and(u8::is_ascii_digit)
-            && digits.len() < 16;
+            && digits < 16;
         if !goes_on {
             break;
         }
@@ -90,9 +90,12 @@ pub(super) fn at(text: &str, at: usize) -> Option<Range<usize>> {
         &groups[..count],
         [14..=16] | [4, 4, 4, 4] | [4, 6, 5] | [4, 6, 4]
     );
+    if !well_grouped {
+        return None;
+    }
+    let digits: String = text[at..end].chars().filter(char::is_ascii_digit).collect();
     let all_alike = digits.bytes().all(|digit| digit == digits.as_bytes()[0]);
-    (well_grouped
-        && issued(&digits)
+    (issued(&digits)
         && luhn(&digits)
         && !all_alike
         && !FOR_TESTS.contains(&digits.as_str())
