@@ -17,6 +17,10 @@ use super::characters::is_space;
 use super::english::{Tokenizer, count_sentences, fact};
 use super::repetition::Tally;
 
+use self::seen::{Cover, Seen, key};
+
+mod seen;
+
 /// What a language's tokens are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -61,6 +65,7 @@ pub(super) struct TokenScratch {
     /// Tokens after which the next stretch is looked for.
     cursor: usize,
     twice: Twice,
+    seen: Seen,
     is_squeezed: bool,
     has_candidates: bool,
     pairs: Vec<u64>,
@@ -69,8 +74,6 @@ pub(super) struct TokenScratch {
     cells: Vec<[u16; 3]>,
     /// For [`BEGINNING`] bytes from each token on.
     keys: Vec<u64>,
-    /// Of candidates, the keys of [`LONG_BEGINNING`] bytes.
-    long_keys: Vec<u64>,
     starts: Vec<(u32, u32)>,
     /// Characters of the tokens before each, and at the end those of all.
     characters: Vec<u32>,
@@ -80,11 +83,8 @@ pub(super) struct TokenScratch {
     offsets: Vec<u32>,
     /// Tokens at which a repeated n-gram may start.
     candidates: Vec<u32>,
-    /// Those of them at which one of [`LONG_BEGINNING`] bytes may.
+    /// Those of them at which one of six tokens or more may.
     long_candidates: Vec<u32>,
-    /// Of either the ones that are not the first with their beginning: no others can have been there before.
-    repeats: Vec<u32>,
-    long_repeats: Vec<u32>,
 }
 
 /// Tells keys that may occur twice from those that do not, in two bits a cell, sixteen cells a key: of keys that
@@ -106,15 +106,14 @@ impl Twice {
         }
     }
 
-    /// Notes a key; whether it may have been noted before.
+    /// Notes a key.
     #[inline(always)]
-    fn see(&mut self, key: u64) -> bool {
+    fn see(&mut self, key: u64) {
         let cell = key >> self.shift;
         let (word, bit) = ((cell >> 6) as usize, 1 << (cell & 63));
         let before = self.once[word] & bit;
         self.twice[word] |= before;
         self.once[word] |= bit;
-        before != 0
     }
 
     #[inline(always)]
@@ -126,8 +125,6 @@ impl Twice {
 
 /// Bytes that equal n-grams of five tokens or more have in common, if they have as many.
 const BEGINNING: usize = 16;
-/// The same for n-grams of seven tokens and more.
-const LONG_BEGINNING: usize = 32;
 
 /// Cells that n-grams are thrown into to bound how often one occurs; three times as many stay in the innermost cache.
 const CELLS: usize = 1 << CELL_BITS;
@@ -234,13 +231,74 @@ impl TokenScratch {
             let whole = characters;
             Fraction { part, whole }.value() > limit
         };
-        let mut bounds = self.most_top().into_iter().zip(limits);
-        if !bounds.any(|(most, &limit)| above(most, limit)) {
-            return None;
+        let bounds = self.most_top();
+        let mut all = None;
+        for (at, (most, &limit)) in bounds.into_iter().zip(limits).enumerate() {
+            if !above(most, limit) {
+                continue;
+            }
+            match self.top_of_most(at, |part| above(part, limit), tally) {
+                Some(0) => {}
+                Some(part) => return Some((at, part)),
+                None => {
+                    let part = all.get_or_insert_with(|| self.top_ngrams(text, tally))[at];
+                    if above(part, limit) {
+                        return Some((at, part));
+                    }
+                }
+            }
         }
-        let found = self.top_ngrams(text, tally).into_iter().zip(limits);
-        let mut found = found.enumerate();
-        found.find_map(|(at, (part, &limit))| above(part, limit).then_some((at, part)))
+        None
+    }
+
+    /// The characters of the most frequent n-gram times its count, of n = `at` + 2, if one of those whose bounds are
+    /// above a limit is it and is above itself; 0 if it is not above; `None` if this does not tell. After
+    /// [`Self::most_top`].
+    fn top_of_most(
+        &mut self,
+        at: usize,
+        above: impl Fn(u64) -> bool,
+        tally: &mut Tally,
+    ) -> Option<u64> {
+        let n = at + 2;
+        let tokens = &self.tokenizer.tokens;
+        let characters = |start: usize| {
+            let end = (start + n).min(tokens.len());
+            u64::from(self.characters[end] - self.characters[start]) + at as u64 + 1
+        };
+        let whole = (tokens.len() + 1).saturating_sub(n);
+        // Equal n-grams have equal bounds, so all of them are here or none.
+        let mut others = 1;
+        self.starts.clear();
+        for (start, cells) in self.cells.iter().take(whole).enumerate() {
+            let count = self.counts[at][usize::from(cells[at]) % CELLS];
+            if above(u64::from(count) * characters(start)) {
+                self.starts.push((narrow(start), 0));
+            } else {
+                others = others.max(count);
+            }
+        }
+        tally.begin(self.starts.len());
+        for (start, slot) in &mut self.starts {
+            let start = *start as usize;
+            let key = tokens[start + 1..start + n]
+                .iter()
+                .fold(tokens[start].hash, |key, token| joined(key, token.hash));
+            *slot = tally.add(key);
+        }
+        let (mut most, mut part, mut any) = (0, 0, false);
+        for &(start, slot) in &self.starts {
+            let count = tally.count(slot);
+            let product = u64::from(count) * characters(start as usize);
+            any |= above(product);
+            if count > most {
+                (most, part) = (count, product);
+            }
+        }
+        if !any {
+            return Some(0);
+        }
+        (most > others).then_some(if above(part) { part } else { 0 })
     }
 
     /// No fewer characters than [`Self::top_ngrams`] has: an n-gram occurs no more often than n-grams fell into its cell.
@@ -316,12 +374,39 @@ impl TokenScratch {
         })
     }
 
+    /// No fewer characters than [`Self::duplicates`] has, and seldom more by much.
+    fn most_duplicates(&mut self, n: usize) -> u64 {
+        let mut seen = std::mem::take(&mut self.seen);
+        let candidates = self.candidates_of(n);
+        seen.begin(candidates.len());
+        let mut cover = Cover::default();
+        for &start in candidates {
+            let start = start as usize;
+            let Some(&to) = self.offsets.get(start + n) else {
+                break;
+            };
+            let (from, to) = (self.offsets[start] as usize, to as usize);
+            let key = key(&self.squeezed, from, to);
+            cover.put(&self.characters, start, start + n, seen.see(key));
+        }
+        self.seen = seen;
+        cover.characters
+    }
+
+    fn candidates_of(&self, n: usize) -> &[u32] {
+        if n == 5 {
+            &self.candidates
+        } else {
+            &self.long_candidates
+        }
+    }
+
     fn squeeze(&mut self, text: &str) {
         if std::mem::replace(&mut self.is_squeezed, true) {
             return;
         }
         let bytes = text.as_bytes();
-        self.squeezed.resize(bytes.len() + LONG_BEGINNING, 0);
+        self.squeezed.resize(bytes.len() + BEGINNING, 0);
         self.offsets.clear();
         self.characters.clear();
         let mut characters = 0;
@@ -343,7 +428,7 @@ impl TokenScratch {
         }
         self.offsets.push(narrow(at));
         self.characters.push(characters);
-        self.squeezed[at..at + LONG_BEGINNING].fill(0);
+        self.squeezed[at..at + BEGINNING].fill(0);
     }
 
     /// Finds the repeated 2-grams.
@@ -354,7 +439,7 @@ impl TokenScratch {
         let pairs = tokens.windows(2);
         self.pairs
             .extend(pairs.map(|pair| joined(pair[0].hash, pair[1].hash)));
-        self.pairs.iter().for_each(|&key| _ = self.twice.see(key));
+        self.pairs.iter().for_each(|&key| self.twice.see(key));
         // Whether a pair repeats is a toss-up that no processor foresees, so it is no branch.
         self.starts.resize(self.pairs.len(), (0, 0));
         let mut kept = 0;
@@ -421,9 +506,7 @@ impl TokenScratch {
             return;
         }
         self.candidates.clear();
-        self.repeats.clear();
         self.long_candidates.clear();
-        self.long_repeats.clear();
         let count = self.offsets.len() - 1;
         let Some(last) = count.checked_sub(5) else {
             return;
@@ -437,68 +520,20 @@ impl TokenScratch {
         }
         // No branch, as in `repeated_pairs`.
         self.candidates.resize(last + 1, 0);
-        let mut kept = 0;
+        self.long_candidates.resize(last + 1, 0);
+        let (mut kept, mut long) = (0, 0);
         for (start, ends) in self.offsets.windows(6).enumerate() {
-            let short = ends[5] - ends[0] < narrow(BEGINNING);
+            let repeats = self.twice.may_repeat(self.keys[start]);
+            // Sixth tokens that are not there lengthen nothing.
+            let sixth = self.offsets.get(start + 6).map_or(ends[5], |end| *end);
+            let short = |end: u32| end - ends[0] < narrow(BEGINNING);
             self.candidates[kept] = narrow(start);
-            kept += usize::from(self.twice.may_repeat(self.keys[start]) | short);
+            kept += usize::from(repeats | short(ends[5]));
+            self.long_candidates[long] = narrow(start);
+            long += usize::from(repeats | short(sixth));
         }
         self.candidates.truncate(kept);
-        // Again with other cells, as one in sixteen was not told.
-        self.twice.begin(self.candidates.len());
-        for &start in &self.candidates {
-            let at = start as usize;
-            let short = self.offsets[at + 5] - self.offsets[at] < narrow(BEGINNING);
-            if self.twice.see(self.keys[at].wrapping_mul(MULTIPLIERS[0])) || short {
-                self.repeats.push(start);
-            }
-        }
-        self.twice.begin(self.candidates.len());
-        self.long_keys.resize(last + 1, 0);
-        for &start in &self.candidates {
-            let at = start as usize;
-            let offset = self.offsets[at] as usize + BEGINNING;
-            let rest = beginning(&self.squeezed, offset);
-            let key = joined(self.keys[at], rest);
-            self.long_keys[at] = key;
-            if self.twice.see(key) || self.is_short(at) {
-                self.long_repeats.push(start);
-            }
-        }
-        for &start in &self.candidates {
-            let at = start as usize;
-            if self.twice.may_repeat(self.long_keys[at]) || self.is_short(at) {
-                self.long_candidates.push(start);
-            }
-        }
-    }
-
-    /// Whether seven tokens from here on have fewer bytes than [`LONG_BEGINNING`].
-    fn is_short(&self, start: usize) -> bool {
-        let end = self.offsets.get(start + 7);
-        end.is_some_and(|end| end - self.offsets[start] < narrow(LONG_BEGINNING))
-    }
-
-    /// No fewer characters than [`Self::duplicates`] has.
-    fn most_duplicates(&self, n: usize) -> u64 {
-        let repeats = if n < 7 {
-            &self.repeats
-        } else {
-            &self.long_repeats
-        };
-        let count = self.offsets.len() - 1;
-        let mut covered = 0;
-        let mut free = 0;
-        for &start in repeats {
-            let start = start as usize;
-            let end = start + n;
-            if end > count {
-                break;
-            }
-            covered += u64::from(self.characters[end] - self.characters[start.max(free)]);
-            free = end;
-        }
-        covered
+        self.long_candidates.truncate(long);
     }
 
     /// The hash of the bytes of the tokens from `start` to `end`, a candidate: those that are equal have the same.
@@ -506,26 +541,15 @@ impl TokenScratch {
     fn hash_of(&self, start: usize, end: usize) -> u64 {
         let (from, to) = (self.offsets[start] as usize, self.offsets[end] as usize);
         // Beginning and end overlap where they have to, so that each byte is in one of them.
-        let ends = |first, second| joined(first, second) ^ (to - from) as u64;
-        match to - from {
-            BEGINNING..=LONG_BEGINNING => {
-                ends(self.keys[start], beginning(&self.squeezed, to - BEGINNING))
-            }
-            33..=64 => {
-                let last = beginning(&self.squeezed, to - BEGINNING);
-                let before = beginning(&self.squeezed, to - LONG_BEGINNING);
-                ends(ends(self.long_keys[start], before), last)
-            }
-            _ => xxh3_64(&self.squeezed[from..to]),
+        if (BEGINNING..=2 * BEGINNING).contains(&(to - from)) {
+            let last = beginning(&self.squeezed, to - BEGINNING);
+            return joined(self.keys[start], last) ^ (to - from) as u64;
         }
+        xxh3_64(&self.squeezed[from..to])
     }
 
     fn duplicates(&mut self, n: usize, tally: &mut Tally) -> u64 {
-        let candidates = if n < 7 {
-            &self.candidates
-        } else {
-            &self.long_candidates
-        };
+        let candidates = self.candidates_of(n);
         tally.begin(candidates.len());
         let count = self.offsets.len() - 1;
         let mut repeated = 0;
