@@ -115,7 +115,7 @@ struct Remembered {
     characters: [u8; 7],
 }
 
-const REMEMBERED: usize = 1 << 13;
+const REMEMBERED: usize = 1 << 11;
 
 /// Tokenizes texts one after the other, and keeps its buffers.
 #[derive(Debug, Default)]

@@ -49,6 +49,8 @@ pub(super) struct Exceptions {
     pairs: Vec<u64>,
     /// Every token of one ASCII character: its hash and facts.
     pub(super) ascii: Vec<(u64, u8)>,
+    /// By first byte, a bit for each length.
+    lengths: [u32; 256],
 }
 
 pub(super) static EXCEPTIONS: LazyLock<Exceptions> = LazyLock::new(|| {
@@ -60,6 +62,7 @@ pub(super) static EXCEPTIONS: LazyLock<Exceptions> = LazyLock::new(|| {
         begins: HashSet::default(),
         pairs: vec![0; 1 << 10],
         ascii: Vec::new(),
+        lengths: [0; 256],
     };
     let mut cutter = Cutter::default();
     for (number, line) in (0_u16..).zip(include_str!("exceptions.txt").lines()) {
@@ -76,6 +79,9 @@ pub(super) static EXCEPTIONS: LazyLock<Exceptions> = LazyLock::new(|| {
         let whole = hash(text.as_bytes(), 0, text.len());
         exceptions.numbers.insert(whole, number);
         exceptions.see(whole);
+        if let Some(first) = text.bytes().next() {
+            exceptions.lengths[usize::from(first)] |= 1 << text.len();
+        }
         // What is cut by no rule is found chunk by chunk.
         cutter.cut(&text, None);
         let mut start = 0;
@@ -136,10 +142,14 @@ impl Exceptions {
             .flatten()
     }
 
+    #[inline]
     pub(super) fn number_of(&self, text: &str) -> Option<u16> {
-        (text.len() <= LONGEST)
-            .then(|| self.number(hash(text.as_bytes(), 0, text.len())))
-            .flatten()
+        let bytes = text.as_bytes();
+        let first = usize::from(*bytes.first()?);
+        if bytes.len() > LONGEST || self.lengths[first] >> bytes.len() & 1 == 0 {
+            return None;
+        }
+        self.number(hash(bytes, 0, bytes.len()))
     }
 
     pub(super) fn ends(&self, number: u16) -> &[usize] {

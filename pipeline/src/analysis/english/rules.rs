@@ -67,7 +67,18 @@ impl Cutter {
         let mut cut_to = 0;
         let mut at = 0;
         let mut before = 0;
-        while let Some(character) = text[at..].chars().next() {
+        loop {
+            // What joins no words is passed over quickly.
+            let rest = &text.as_bytes()[at..];
+            let cut = rest.iter().position(|&byte| may_cut(byte));
+            let Some(cut) = cut else { break };
+            if cut > 0 {
+                before = classes.ascii()[usize::from(rest[cut - 1])];
+                at += cut;
+            }
+            let Some(character) = text[at..].chars().next() else {
+                break;
+            };
             let flags = classes.of(character);
             let width = infix(&text[at..], character, flags, before, classes);
             if width == 0 {

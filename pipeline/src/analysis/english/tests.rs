@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::rules::{prefix, suffix};
@@ -89,6 +90,63 @@ fn an_exception_that_is_one_token_to_the_rules_is_one_token() {
         let special = suffix(&text, &CLASSES) + prefix(&text, &CLASSES) > 0;
         if cutter.ends.len() == 1 && special {
             assert!(!line.contains('\u{1f}'), "{text}");
+        }
+    }
+}
+
+/// Tokens of a chunk by the rules alone.
+fn by_rules(text: &str) -> Vec<Token> {
+    let mut tokenizer = Tokenizer::default();
+    tokenizer
+        .remembered
+        .resize(REMEMBERED, Remembered::default());
+    tokenizer.take(text, 0, text.len(), fact::AFTER_GAP, &EXCEPTIONS);
+    if !tokenizer.suspects.is_empty() {
+        tokenizer.join_exceptions(text, &EXCEPTIONS);
+    }
+    tokenizer.tokens
+}
+
+fn compare(text: &str) -> Result<(), TestCaseError> {
+    let mut tokenizer = Tokenizer::default();
+    tokenizer.read(text);
+    // Twice, as the second time may be from memory.
+    for _ in 0..2 {
+        let seen = |token: &Token| format!("{token:?}");
+        let quick: Vec<String> = tokenizer.tokens.iter().map(seen).collect();
+        let slow: Vec<String> = by_rules(text).iter().map(seen).collect();
+        prop_assert_eq!(quick, slow, "{}", text);
+        tokenizer.read(text);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    fn words_and_marks_are_cut_as_the_rules_cut_them(
+        open in "[!-/:-@\\[-`{-~]{0,1}",
+        word in prop_oneof!["[a-zA-Z]{1,4}", "[a-zA-Z0-9_]{1,20}", "[0-9]{1,3}(km|s|MB|a)?", "(the|of|can|etc|Mr|US|wont|x|D|8)"],
+        close in "[!-/:-@\\[-`{-~]{0,3}",
+    ) {
+        compare(&format!("{open}{word}{close}"))?;
+    }
+}
+
+#[test]
+fn exceptions_with_a_mark_are_cut_as_the_rules_cut_them() {
+    for line in include_str!("exceptions.txt").lines() {
+        let text = line.replace('\u{1f}', "");
+        if text.contains(|c: char| c.is_whitespace()) {
+            continue;
+        }
+        for mark in [
+            "", "(", ")", ".", ",", "'", "\"", ":", "]", ".)", "),", "_", "1",
+        ] {
+            compare(&format!("{text}{mark}")).unwrap();
+            compare(&format!("{mark}{text}")).unwrap();
+            compare(&format!("({text}{mark}")).unwrap();
         }
     }
 }
