@@ -165,6 +165,11 @@ pub fn tune(folder: &Path, work: &Path, options: &TuneOptions) -> Result<Tune, R
         fates: BTreeMap::new(),
         samples: Vec::new(),
     };
+    let texts = BuildTexts::open(work, &build.manifest().name)?;
+    let rejected: BTreeMap<u64, String> = super::rejects::read(folder)?
+        .into_iter()
+        .filter_map(|reject| Some((reject.document, reject.text?)))
+        .collect();
     let (mut gone, mut left) = (Nearest::default(), Nearest::default());
     each(folder, options, &mut |row, document| {
         let goes = options.goes(document.value, limit);
@@ -179,21 +184,19 @@ pub fn tune(folder: &Path, work: &Path, options: &TuneOptions) -> Result<Tune, R
             .entry(document.fate.clone())
             .or_default()
             .add(document.bytes, goes);
-        let nearest = if goes { &mut gone } else { &mut left };
-        nearest.offer(
-            options.samples,
-            row,
-            document.id,
-            document.value,
-            limit,
-            &document.fate,
-        );
+        // Of what was dropped only samples have their texts still.
+        if document.passed || rejected.contains_key(&row) {
+            let nearest = if goes { &mut gone } else { &mut left };
+            nearest.offer(
+                options.samples,
+                row,
+                document.id,
+                document.value,
+                limit,
+                &document.fate,
+            );
+        }
     })?;
-    let texts = BuildTexts::open(work, &build.manifest().name)?;
-    let rejected: BTreeMap<u64, String> = super::rejects::read(folder)?
-        .into_iter()
-        .filter_map(|reject| Some((reject.document, reject.text?)))
-        .collect();
     for (goes, nearest) in [(true, gone), (false, left)] {
         for ((_, _, row), (id, value, fate)) in nearest.0 {
             let text = texts.of_row(row)?.or_else(|| rejected.get(&row).cloned());
@@ -215,6 +218,8 @@ struct Document<'a> {
     dataset: &'a str,
     bytes: u64,
     fate: String,
+    /// Whether the rules let it pass.
+    passed: bool,
     value: f64,
 }
 
@@ -259,6 +264,7 @@ fn each(
                     dataset,
                     bytes: bytes.get(i).unwrap_or_default(),
                     fate,
+                    passed: matches!(verdict, "kept" | "duplicate"),
                     value,
                 },
             );
