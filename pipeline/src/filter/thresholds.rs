@@ -307,11 +307,11 @@ mod tests {
                 // Whole numbers are written as such; none is the default of the only option without a number.
                 table[threshold.key] = match old.is_f64() {
                     true => limit.into(),
-                    false => serde_json::json!(limit as u64),
+                    false => limit.to_string().parse::<u64>().unwrap().into(),
                 };
                 let options = serde_json::json!({ threshold.table: table });
                 let options: FilterOptions = serde_json::from_value(options).unwrap();
-                assert_eq!(threshold.of(&options).map(|v| v as f32), Some(limit as f32));
+                assert!((threshold.of(&options).unwrap() - limit).abs() < 1e-9);
                 Filters::new(&options).unwrap().judge(TEXT, &mut scratch)
             };
             let step = if value.fract() == 0.0 {

@@ -1,7 +1,7 @@
 //! Which language a text is in, from a model that is part of the program.
 //!
 //! Most scripts are written by one language among those known here, so that counting letters by script decides; where several
-//! languages share a script (Latin, Cyrillic, Arabic, Devanagari, Bengali), a [linear model](linear) over n-grams of its
+//! languages share a script (Latin, Cyrillic, Arabic, Devanagari, Bengali), a linear model over n-grams of its
 //! letters tells them apart. The principal type is [`Identifier`]; [`rule`] makes a filter of it.
 //!
 //! The model was trained by `andromeda language train` on strings of translated programs whose licences are MPL-2.0 and

@@ -309,7 +309,7 @@ mod tests {
             ("a.rs", String::new(), Some("code-empty")),
             ("a.rs", long.clone(), Some("code-long-line")),
             ("a.rs", "word ".repeat(30), Some("code-long-mean-line")),
-            ("a.md", long.clone(), None),
+            ("a.md", long, None),
             ("a.md", "word ".repeat(30_000), Some("code-long-line")),
             ("a.rs", "x\n".repeat(100_001), Some("code-too-many-lines")),
             ("a.rs", "1234567;\n".repeat(20), Some("code-few-letters")),
