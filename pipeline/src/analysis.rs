@@ -548,6 +548,11 @@ impl Segments {
     }
 }
 
+/// fastText tokens of a text that begin with a letter or digit. None goes beyond a line end.
+pub(crate) fn tokens_of(text: &str) -> u64 {
+    split_words_of(text).tokens
+}
+
 fn split_words_of(text: &str) -> SplitWords {
     let bytes = text.as_bytes();
     let mut words = SplitWords::default();

@@ -6,13 +6,13 @@
 //! Words of the last rule are fastText tokens that begin with a letter or digit. Addresses inside the text, which that
 //! recipe cuts first, are left: it needs a list of top-level domains that changes by the month.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::verdict::{above, beyond};
 use super::{Edit, Edited, FilterError, Reason, check_thresholds};
-use crate::analysis::{
-    ALPHANUMERICS, Analysis, DECIMALS, Scratch, count_characters, is_space, strip,
-};
+use crate::analysis::{ALPHANUMERICS, Analysis, DECIMALS, count_characters, is_space, tokens_of};
 
 /// Thresholds of the line rules. A value on a threshold passes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,51 +59,35 @@ impl Edit for RefinedwebLines {
     fn edit(&self, document: &Analysis<'_>) -> Result<Option<Edited>, Reason> {
         let options = &self.0;
         let before = document.split_words().tokens;
-        let share = |line: &str, count: usize| count as f64 / count_characters(line) as f64;
+        let mut page = Page::new(document.text());
         // One step after the other, each on what the last one left, as blank ends are cut between them.
-        let steps: [&dyn Fn(&str) -> bool; 3] = [
-            &|line| {
-                let capitals = line.chars().filter(|c| c.is_uppercase()).count();
-                share(line, capitals) <= options.max_uppercase_fraction
-            },
-            &|line| {
-                let digits = line.chars().filter(|&c| is_digit(c)).count();
-                share(line, digits) <= options.max_digit_fraction
-            },
-            &|line| !is_counter(line),
-        ];
-        let mut text = document.text().to_owned();
-        for step in steps {
-            text = with_lines(&text, |line| {
-                (line.is_empty() || step(line)).then_some(line)
-            });
-            text = nonempty(strip(&text).to_owned())?;
+        page.keep(|line| {
+            let share = share(line, |byte| byte.is_ascii_uppercase(), char::is_uppercase);
+            share <= options.max_uppercase_fraction
+        });
+        page.strip()?;
+        page.keep(|line| {
+            let share = share(line, |byte| byte.is_ascii_digit(), is_digit);
+            share <= options.max_digit_fraction
+        });
+        page.strip()?;
+        page.keep(|line| !is_counter(line));
+        page.strip()?;
+        page.keep(|line| has_words(line, options.min_line_words));
+        if page.lines.iter().all(|line| line.now.is_empty()) && page.lines.len() < 2 {
+            return Err(REMOVED);
         }
-        text = nonempty(with_lines(&text, |line| {
-            (line.is_empty() || words(line) >= options.min_line_words).then_some(line)
-        }))?;
         for cut in [cut_inside, cut_end, cut_start] {
-            let mut buffer = String::new();
-            text = with_lines_into(&text, |line, out| {
-                if words(line) > options.max_menu_line_words {
-                    out.push_str(line);
-                    return true;
-                }
-                buffer.clear();
-                cut(line, &mut buffer);
-                out.push_str(&buffer);
-                line.is_empty() || !buffer.chars().all(is_space)
-            });
-            text = nonempty(strip(&text).to_owned())?;
+            page.cut(options.max_menu_line_words, cut);
+            page.strip()?;
         }
-        if text == document.text() {
-            return if before == 0 { Err(REMOVED) } else { Ok(None) };
-        }
-        let mut scratch = Scratch::default();
-        let after = Analysis::new(&text, &mut scratch).map_or(0, |left| left.split_words().tokens);
         if before == 0 {
             return Err(REMOVED);
         }
+        if !page.changed {
+            return Ok(None);
+        }
+        let after = page.tokens(before);
         let removed = (before as f64 - after as f64) / before as f64;
         above(
             "refinedweb-removed-words",
@@ -111,44 +95,152 @@ impl Edit for RefinedwebLines {
             removed,
             options.max_removed_word_fraction,
         )
-        .map_or(Ok(Some(Edited { text, tokens: None })), Err)
+        .map_or_else(
+            || {
+                let text = page.text();
+                Ok(Some(Edited { text, tokens: None }))
+            },
+            Err,
+        )
     }
 }
 
 const REMOVED: Reason = beyond("refinedweb-nothing-left", "dclm-words", 0.0, 1.0, false);
 
-fn nonempty(text: String) -> Result<String, Reason> {
-    if text.is_empty() {
-        Err(REMOVED)
+/// A line, as it was and as it is.
+struct Line<'t> {
+    was: &'t str,
+    now: Cow<'t, str>,
+}
+
+/// The lines that are left of a text.
+struct Page<'t> {
+    lines: Vec<Line<'t>>,
+    /// Tokens of lines that went.
+    removed: u64,
+    /// Whether anything did.
+    changed: bool,
+}
+
+impl<'t> Page<'t> {
+    fn new(text: &'t str) -> Self {
+        let line = |was| Line {
+            was,
+            now: Cow::Borrowed(was),
+        };
+        Self {
+            lines: text.split('\n').map(line).collect(),
+            removed: 0,
+            changed: false,
+        }
+    }
+
+    /// Keeps empty lines and those that `keep` says yes to.
+    fn keep(&mut self, keep: impl Fn(&str) -> bool) {
+        let (removed, changed) = (&mut self.removed, &mut self.changed);
+        self.lines.retain(|line| {
+            let stays = line.now.is_empty() || keep(&line.now);
+            if !stays {
+                *removed += tokens_of(line.was);
+                *changed = true;
+            }
+            stays
+        });
+    }
+
+    /// Cuts phrases from lines of few words; a line of which nothing but space is left goes.
+    fn cut(&mut self, most_words: usize, cut: fn(&str) -> Option<String>) {
+        let (removed, changed) = (&mut self.removed, &mut self.changed);
+        self.lines.retain_mut(|line| {
+            if line.now.is_empty() || has_words(&line.now, most_words + 1) {
+                return true;
+            }
+            if let Some(left) = cut(&line.now) {
+                line.now = Cow::Owned(left);
+                *changed = true;
+            }
+            let stays = !line.now.chars().all(is_space);
+            if !stays {
+                *removed += tokens_of(line.was);
+                *changed = true;
+            }
+            stays
+        });
+    }
+
+    /// `str.strip` of the text: blank lines at its ends go, and blank ends of what is then first and last.
+    fn strip(&mut self) -> Result<(), Reason> {
+        let is_blank = |line: &Line<'_>| line.now.chars().all(is_space);
+        let first = self.lines.iter().position(|line| !is_blank(line));
+        let last = self.lines.iter().rposition(|line| !is_blank(line));
+        let (Some(first), Some(last)) = (first, last) else {
+            return Err(REMOVED);
+        };
+        let blank = self.lines[..first].iter().chain(&self.lines[last + 1..]);
+        self.removed += blank.map(|line| tokens_of(line.was)).sum::<u64>();
+        self.changed |= first > 0 || last + 1 < self.lines.len();
+        self.lines.truncate(last + 1);
+        self.lines.drain(..first);
+        if let Some(line) = self.lines.first_mut() {
+            self.changed |= trim(line, |text| text.trim_start_matches(is_space));
+        }
+        if let Some(line) = self.lines.last_mut() {
+            self.changed |= trim(line, |text| text.trim_end_matches(is_space));
+        }
+        Ok(())
+    }
+
+    /// Tokens of what is left, of `before` in all: no token goes beyond a line.
+    fn tokens(&self, before: u64) -> u64 {
+        let edited = self
+            .lines
+            .iter()
+            .filter(|line| line.now.len() != line.was.len());
+        let mut tokens = before - self.removed;
+        for line in edited {
+            tokens = tokens + tokens_of(&line.now) - tokens_of(line.was);
+        }
+        tokens
+    }
+
+    fn text(&self) -> String {
+        let bytes = self.lines.iter().map(|line| line.now.len() + 1).sum();
+        let mut text = String::with_capacity(bytes);
+        for (number, line) in self.lines.iter().enumerate() {
+            if number > 0 {
+                text.push('\n');
+            }
+            text.push_str(&line.now);
+        }
+        text
+    }
+}
+
+/// Whether anything was trimmed.
+fn trim(line: &mut Line<'_>, trimmed: impl Fn(&str) -> &str) -> bool {
+    let left = match &line.now {
+        Cow::Borrowed(text) => Cow::Borrowed(trimmed(text)),
+        Cow::Owned(text) => Cow::Owned(trimmed(text).to_owned()),
+    };
+    let less = left.len() < line.now.len();
+    line.now = left;
+    less
+}
+
+/// Characters of a kind, of all of a line that is not empty.
+fn share(line: &str, of_ascii: fn(&u8) -> bool, of_all: fn(char) -> bool) -> f64 {
+    let found = if line.is_ascii() {
+        line.bytes().filter(of_ascii).count()
     } else {
-        Ok(text)
-    }
+        line.chars().filter(|&character| of_all(character)).count()
+    };
+    found as f64 / count_characters(line) as f64
 }
 
-fn with_lines(text: &str, keep: impl Fn(&str) -> Option<&str>) -> String {
-    let kept: Vec<&str> = text.split('\n').filter_map(keep).collect();
-    kept.join("\n")
-}
-
-fn with_lines_into(text: &str, mut take: impl FnMut(&str, &mut String) -> bool) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut first = true;
-    for line in text.split('\n') {
-        let end = out.len();
-        if !first {
-            out.push('\n');
-        }
-        if take(line, &mut out) {
-            first = false;
-        } else {
-            out.truncate(end);
-        }
-    }
-    out
-}
-
-fn words(line: &str) -> usize {
-    line.split(is_space).filter(|word| !word.is_empty()).count()
+/// Whether a line has at least so many words, looking no further.
+fn has_words(line: &str, least: usize) -> bool {
+    let words = line.split(is_space).filter(|word| !word.is_empty());
+    words.take(least).count() == least
 }
 
 /// Python's `isdigit`: decimals, and the small, raised, circled and other digits.
@@ -182,6 +274,11 @@ const COUNTED: [&str; 12] = [
 /// Whether a line says how often something was liked, shared, viewed, and nothing else.
 fn is_counter(line: &str) -> bool {
     let in_word = |c: char| c == '_' || ALPHANUMERICS.contains(c);
+    // Nearly every line begins with a word that is no number.
+    let first = line.chars().find(|&c| in_word(c));
+    if !first.is_some_and(|c| DECIMALS.contains(c)) {
+        return false;
+    }
     let lower = line.to_lowercase();
     let rest = lower.trim_start_matches(|c| !in_word(c));
     let number = rest.trim_start_matches(|c| c == ',' || c == '.' || DECIMALS.contains(c));
@@ -209,8 +306,14 @@ fn phrase_length(text: &str, phrase: &str) -> Option<usize> {
     Some(text.len() - rest.as_str().len())
 }
 
-/// Cuts "items in cart" anywhere, with a space before.
-fn cut_inside(line: &str, out: &mut String) {
+/// Cuts "items in cart" anywhere, with a space before. Nothing where it does not stand, as for the other two.
+fn cut_inside(line: &str) -> Option<String> {
+    const PHRASE: &[u8] = b"items in cart";
+    let mut windows = line.as_bytes().windows(PHRASE.len());
+    if !windows.any(|window| window.eq_ignore_ascii_case(PHRASE)) {
+        return None;
+    }
+    let mut out = String::new();
     let mut rest = line;
     while let Some(first) = rest.chars().next() {
         let after_space = if is_space(first) { first.len_utf8() } else { 0 };
@@ -225,35 +328,22 @@ fn cut_inside(line: &str, out: &mut String) {
             }
         }
     }
+    Some(out)
 }
 
 /// Cuts "read more" and three characters at the end, with a space before.
-fn cut_end(line: &str, out: &mut String) {
-    let start = line
-        .char_indices()
-        .rev()
-        .nth(11)
-        .map_or(line.len(), |(at, _)| at);
-    if phrase_length(&line[start..], "read more...") == Some(line.len() - start)
-        && start < line.len()
-    {
-        let before = &line[..start];
-        let space = before.chars().next_back().filter(|&c| is_space(c));
-        out.push_str(&before[..before.len() - space.map_or(0, char::len_utf8)]);
-    } else {
-        out.push_str(line);
-    }
+fn cut_end(line: &str) -> Option<String> {
+    let (start, _) = line.char_indices().rev().nth(11)?;
+    phrase_length(&line[start..], "read more...")?;
+    let before = &line[..start];
+    let space = before.chars().next_back().filter(|&c| is_space(c));
+    Some(before[..before.len() - space.map_or(0, char::len_utf8)].to_owned())
 }
 
 /// Cuts "sign-in" at the start, with a space after.
-fn cut_start(line: &str, out: &mut String) {
-    match phrase_length(line, "sign-in") {
-        None => out.push_str(line),
-        Some(length) => {
-            let rest = &line[length..];
-            out.push_str(rest.strip_prefix(is_space).unwrap_or(rest));
-        }
-    }
+fn cut_start(line: &str) -> Option<String> {
+    let rest = &line[phrase_length(line, "sign-in")?..];
+    Some(rest.strip_prefix(is_space).unwrap_or(rest).to_owned())
 }
 
 /// Runs of three line ends or more become two: `refinedweb-newlines`.
