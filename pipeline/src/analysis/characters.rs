@@ -64,11 +64,8 @@ pub(crate) fn strip(text: &str) -> &str {
 /// Unicode scalars, which is what Python counts.
 #[inline]
 pub(crate) fn count_characters(text: &str) -> u64 {
-    // A byte that does not continue a character begins one.
-    text.as_bytes()
-        .iter()
-        .filter(|&&byte| byte & 0xc0 != 0x80)
-        .count() as u64
+    // The standard library's count takes eight bytes at once.
+    text.chars().count() as u64
 }
 
 /// What an ASCII byte is, in bits; one load a byte in the loops over words.
