@@ -13,6 +13,7 @@
 mod address;
 mod characters;
 mod exceptions;
+mod letters;
 mod rules;
 mod tables;
 
@@ -21,9 +22,9 @@ use xxhash_rust::xxh3::xxh3_64;
 pub(super) use self::characters::ends_terminal;
 use self::characters::{CLASSES, class};
 use self::exceptions::{EXCEPTIONS, Exceptions};
+use self::letters::leading_letters;
 use self::rules::Cutter;
 use super::characters::{byte, is_space};
-use crate::dedup::words::letter_bits;
 
 /// What a token is, in bits.
 pub(super) mod fact {
@@ -67,42 +68,68 @@ const MULTIPLIER: u64 = 0xd6e8_feb8_6659_fd93;
 #[inline(always)]
 fn hash(bytes: &[u8], start: usize, end: usize) -> u64 {
     let length = end - start;
-    let seed = (length as u64).wrapping_mul(LENGTH_MULTIPLIER);
-    let mix = |value: u64| {
-        let product = value.wrapping_mul(MULTIPLIER);
-        product ^ product >> 32
-    };
-    if length <= 8 {
-        return mix(group(bytes, start, length) ^ seed).wrapping_mul(MULTIPLIER);
+    if length > 16 {
+        return xxh3_64(&bytes[start..end]);
     }
-    if length <= 16 {
-        let first = group(bytes, start, 8);
-        let last = group(bytes, end - 8, 8);
-        return mix(mix(first ^ seed).wrapping_mul(MULTIPLIER) ^ last).wrapping_mul(MULTIPLIER);
-    }
-    xxh3_64(&bytes[start..end])
+    // Nothing here depends on the length, which no processor foresees.
+    let [first, second] = sixteen(bytes, start, length);
+    hash_of_sixteen(first, second, length)
 }
 
-const MASKS: [u64; 9] = {
-    let mut masks = [u64::MAX; 9];
+/// The hash of up to sixteen bytes, given as two numbers.
+#[inline(always)]
+const fn hash_of_sixteen(first: u64, second: u64, length: usize) -> u64 {
+    let seed = (length as u64).wrapping_mul(LENGTH_MULTIPLIER);
+    mix(mix(first ^ seed) ^ second)
+}
+
+#[inline(always)]
+const fn mix(value: u64) -> u64 {
+    let product = value.wrapping_mul(MULTIPLIER);
+    (product ^ product >> 32).wrapping_mul(MULTIPLIER)
+}
+
+/// What keeps the first 0 to 16 bytes of two numbers.
+const MASKS: [[u64; 2]; 17] = {
+    let mut masks = [[u64::MAX; 2]; 17];
     let mut length = 0;
-    while length < 8 {
-        masks[length] = (1 << (8 * length)) - 1;
+    while length < 16 {
+        masks[length] = if length < 8 {
+            [(1 << (8 * length)) - 1, 0]
+        } else {
+            [u64::MAX, (1 << (8 * (length - 8))) - 1]
+        };
         length += 1;
     }
     masks
 };
 
-/// Up to eight bytes as a number, the first the lowest.
+/// Up to sixteen bytes as two numbers, the first bytes the lowest, and zeros behind them.
 #[inline(always)]
-fn group(bytes: &[u8], start: usize, length: usize) -> u64 {
-    if let Some(eight) = bytes.get(start..).and_then(<[u8]>::first_chunk::<8>) {
-        return u64::from_le_bytes(*eight) & MASKS[length];
+fn sixteen(bytes: &[u8], start: usize, length: usize) -> [u64; 2] {
+    if let Some(&[first, second]) = bytes
+        .get(start..)
+        .and_then(<[u8]>::first_chunk::<16>)
+        .map(|sixteen| sixteen.as_chunks::<8>().0)
+    {
+        let [first_mask, second_mask] = MASKS[length];
+        return [
+            u64::from_le_bytes(first) & first_mask,
+            u64::from_le_bytes(second) & second_mask,
+        ];
     }
-    bytes[start..start + length]
-        .iter()
-        .rev()
-        .fold(0, |group, &byte| group << 8 | u64::from(byte))
+    last_sixteen(bytes, start, length)
+}
+
+/// The same near the end of the text.
+#[cold]
+fn last_sixteen(bytes: &[u8], start: usize, length: usize) -> [u64; 2] {
+    let number = |bytes: &[u8]| {
+        let bytes = bytes.iter().rev();
+        bytes.fold(0, |number, &byte| number << 8 | u64::from(byte))
+    };
+    let (first, second) = bytes[start..start + length].split_at(length.min(8));
+    [number(first), number(second)]
 }
 
 /// What the rules made of a chunk of up to 255 bytes and seven tokens.
@@ -115,7 +142,7 @@ struct Remembered {
     characters: [u8; 7],
 }
 
-const REMEMBERED: usize = 1 << 11;
+const REMEMBERED: usize = 1 << 12;
 
 /// Tokenizes texts one after the other, and keeps its buffers.
 #[derive(Debug, Default)]
@@ -276,7 +303,7 @@ impl Tokenizer {
                 length: (end - start) as u32,
                 characters: (end - start) as u32,
                 facts: fact::WORD | fact::LETTER | before,
-                stop_word: stop_word(text.as_bytes(), start, end),
+                stop_word: stop_word(hash),
             },
             exceptions,
         );
@@ -323,14 +350,15 @@ impl Tokenizer {
             let mut from = start;
             for i in 0..usize::from(known.count).min(7) {
                 let to = start + usize::from(known.ends[i]);
+                let hash = self::hash(bytes, from, to);
                 self.push(
                     Token {
-                        hash: self::hash(bytes, from, to),
+                        hash,
                         start: from as u32,
                         length: (to - from) as u32,
                         characters: u32::from(known.characters[i]),
                         facts: known.facts[i] | before,
-                        stop_word: stop_word(bytes, from, to),
+                        stop_word: stop_word(hash),
                     },
                     exceptions,
                 );
@@ -454,12 +482,12 @@ impl Tokenizer {
 #[inline(always)]
 fn letters_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start;
-    while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        let others = !letter_bits(u64::from_le_bytes(*eight)) & 0x8080_8080_8080_8080;
-        if others != 0 {
-            return at + (others.trailing_zeros() / 8) as usize;
+    while let Some(sixteen) = bytes.get(at..).and_then(<[u8]>::first_chunk::<16>) {
+        let letters = leading_letters(sixteen);
+        at += letters;
+        if letters < 16 {
+            return at;
         }
-        at += 8;
     }
     while bytes.get(at).is_some_and(u8::is_ascii_alphabetic) {
         at += 1;
@@ -467,37 +495,54 @@ fn letters_end(bytes: &[u8], start: usize) -> usize {
     at
 }
 
-#[inline(always)]
-fn stop_word(bytes: &[u8], start: usize, end: usize) -> u8 {
-    const fn word(text: &[u8]) -> u64 {
-        let mut at = text.len();
-        let mut group = at as u64;
-        group <<= 8 * (4 - at);
-        while at > 0 {
-            at -= 1;
-            group = group << 8 | text[at] as u64;
-        }
-        group
-    }
-    const WORDS: [u64; 8] = [
-        word(b"the"),
-        word(b"be"),
-        word(b"to"),
-        word(b"of"),
-        word(b"and"),
-        word(b"that"),
-        word(b"have"),
-        word(b"with"),
+/// Hashes of `the be to of and that have with`, each in a place of its own, and their numbers from 1.
+struct StopWords {
+    shift: u32,
+    hashes: [u64; 32],
+    numbers: [u8; 32],
+}
+
+static STOP_WORDS: StopWords = {
+    const WORDS: [&[u8]; 8] = [
+        b"the", b"be", b"to", b"of", b"and", b"that", b"have", b"with",
     ];
-    if end - start > 4 {
-        return 0;
+    let mut shift = 0;
+    loop {
+        let mut found = StopWords {
+            shift,
+            hashes: [0; 32],
+            numbers: [0; 32],
+        };
+        let mut number = 0;
+        while number < 8 {
+            let word = WORDS[number];
+            let mut bytes = 0;
+            let mut at = word.len();
+            while at > 0 {
+                at -= 1;
+                bytes = bytes << 8 | word[at] as u64;
+            }
+            let hash = hash_of_sixteen(bytes, 0, word.len());
+            let place = (hash >> shift) as usize % 32;
+            if found.numbers[place] > 0 {
+                break;
+            }
+            found.hashes[place] = hash;
+            number += 1;
+            found.numbers[place] = number as u8;
+        }
+        if number == 8 {
+            break found;
+        }
+        shift += 1;
     }
-    // A token may hold NUL, which is all that a shorter one has behind its end.
-    let group = group(bytes, start, end - start) | ((end - start) as u64) << 32;
-    (1..).zip(WORDS).fold(
-        0,
-        |found, (number, word)| if word == group { number } else { found },
-    )
+};
+
+/// The number of the stop word with this hash, or 0.
+#[inline(always)]
+fn stop_word(hash: u64) -> u8 {
+    let place = (hash >> STOP_WORDS.shift) as usize % 32;
+    STOP_WORDS.numbers[place] * u8::from(STOP_WORDS.hashes[place] == hash)
 }
 
 #[expect(
@@ -506,7 +551,32 @@ fn stop_word(bytes: &[u8], start: usize, end: usize) -> u8 {
 )]
 fn token(text: &str, start: usize, end: usize, before: u8, exceptions: &Exceptions) -> Token {
     let bytes = &text.as_bytes()[start..end];
+    // Most are a mark, or letters.
+    if let [byte] = bytes
+        && let Some(&(hash, facts)) = exceptions.ascii.get(usize::from(*byte))
+    {
+        return Token {
+            hash,
+            start: start as u32,
+            length: 1,
+            characters: 1,
+            facts: facts | before,
+            stop_word: 0,
+        };
+    }
     let hash = hash(text.as_bytes(), start, end);
+    let begins = exceptions.may_know(hash) && exceptions.begins.contains(&hash);
+    let bit = |holds: bool, bit: u8| if holds { bit } else { 0 };
+    if letters_end(text.as_bytes(), start) >= end {
+        return Token {
+            hash,
+            start: start as u32,
+            length: bytes.len() as u32,
+            characters: bytes.len() as u32,
+            facts: before | fact::WORD | fact::LETTER | bit(begins, fact::BEGINS),
+            stop_word: stop_word(hash),
+        };
+    }
     let classes = &*CLASSES;
     let ascii = classes.ascii();
     let mut characters = 0;
@@ -527,8 +597,6 @@ fn token(text: &str, start: usize, end: usize, before: u8, exceptions: &Exceptio
             .for_each(|character| take(classes.of(character)));
     }
     let word = word & class::SYMBOL != 0;
-    let begins = exceptions.may_know(hash) && exceptions.begins.contains(&hash);
-    let bit = |holds: bool, bit: u8| if holds { bit } else { 0 };
     Token {
         hash,
         start: start as u32,
@@ -543,7 +611,7 @@ fn token(text: &str, start: usize, end: usize, before: u8, exceptions: &Exceptio
                 fact::SENTENCE_END,
             )
             | bit(begins, fact::BEGINS),
-        stop_word: stop_word(text.as_bytes(), start, end),
+        stop_word: stop_word(hash),
     }
 }
 

@@ -6,8 +6,7 @@ use crate::analysis::characters::{ALPHANUMERICS, DECIMALS};
 /// Whether all of `text` is an address: optional scheme and user, a host of labels or four numbers, optional port
 /// and path. Local addresses of the private ranges are none.
 pub(super) fn is_address(text: &str, classes: &Classes) -> bool {
-    // No host is without a dot.
-    if !text.contains('.') {
+    if !may_hold_host(text.as_bytes()) {
         return false;
     }
     let in_scheme = |c: char| c == '+' || c == '-' || c == '.' || c == '_' || is_word_character(c);
@@ -21,6 +20,19 @@ pub(super) fn is_address(text: &str, classes: &Classes) -> bool {
             || rest
                 .match_indices('@')
                 .any(|(at, _)| at > 0 && is_host_and_rest(&rest[at + 1..], classes))
+    })
+}
+
+/// Whether a full stop stands before a digit, or before what may be two small letters: there is one in every host.
+fn may_hold_host(text: &[u8]) -> bool {
+    let small = |at: usize| {
+        let byte = text.get(at);
+        byte.is_some_and(|byte| byte.is_ascii_lowercase() || *byte >= 0x80)
+    };
+    text.iter().enumerate().any(|(at, &byte)| {
+        byte == b'.'
+            && (text.get(at + 1).is_some_and(u8::is_ascii_digit)
+                || (small(at + 1) && small(at + 2)))
     })
 }
 

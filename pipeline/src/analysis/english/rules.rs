@@ -20,22 +20,34 @@ impl Cutter {
         self.ends.clear();
         self.suffixes.clear();
         let (mut from, mut to) = (0, chunk.len());
+        // The exception that what is left is known to be, or not to be.
+        let mut known = None;
         while from < to {
             let rest = &chunk[from..to];
-            if exception(rest).is_some() {
+            let number = known.take().unwrap_or_else(|| exception(rest));
+            known = Some(number);
+            if number.is_some() {
                 break;
             }
             let prefix = prefix(rest, classes);
-            if prefix > 0 && exception(&rest[prefix..]).is_some() {
-                from += prefix;
-                self.ends.push(from);
-                break;
+            if prefix > 0 {
+                let number = exception(&rest[prefix..]);
+                known = Some(number);
+                if number.is_some() {
+                    from += prefix;
+                    self.ends.push(from);
+                    break;
+                }
             }
             let suffix = suffix(&rest[prefix..], classes);
-            if suffix > 0 && exception(&rest[..rest.len() - suffix]).is_some() {
-                self.suffixes.push(to);
-                to -= suffix;
-                break;
+            if suffix > 0 {
+                let number = exception(&rest[..rest.len() - suffix]);
+                known = (prefix == 0 || number.is_some()).then_some(number);
+                if number.is_some() {
+                    self.suffixes.push(to);
+                    to -= suffix;
+                    break;
+                }
             }
             if prefix == 0 && suffix == 0 {
                 break;
@@ -51,9 +63,10 @@ impl Cutter {
         }
         if from < to {
             let middle = &chunk[from..to];
-            if let (Some(number), Some(known)) = (exception(middle), exceptions) {
-                self.ends
-                    .extend(known.ends(number).iter().map(|end| from + end));
+            let number = known.unwrap_or_else(|| exception(middle));
+            if let (Some(number), Some(exceptions)) = (number, exceptions) {
+                let ends = exceptions.ends(number).iter();
+                self.ends.extend(ends.map(|end| from + end));
             } else if !middle.bytes().any(may_cut) || is_address(middle, classes) {
                 self.ends.push(to);
             } else {
@@ -108,9 +121,19 @@ impl Cutter {
 /// Whether a byte may begin what joins two words; every address has one, too, which is its full stop.
 #[inline]
 fn may_cut(byte: u8) -> bool {
-    // `*+,-./` and `:;<=>`, of which `;` does nothing, and `^`, `~`.
-    matches!(byte, b'*'..=b'/' | b':'..=b'>' | b'^' | b'~' | 0x80..)
+    MAY_CUT[usize::from(byte)]
 }
+
+static MAY_CUT: [bool; 256] = {
+    let mut may = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        // `*+,-./` and `:;<=>`, of which `;` does nothing, and `^`, `~`.
+        may[byte] = matches!(byte, 0x2a..=0x2f | 0x3a..=0x3e | 0x5e | 0x7e | 0x80..);
+        byte += 1;
+    }
+    may
+};
 
 fn dots(text: &str) -> usize {
     text.len() - text.trim_start_matches('.').len()
@@ -194,8 +217,12 @@ pub(super) fn suffix(text: &str, classes: &Classes) -> usize {
     // A unit stands after a digit and holds none, so it is all that follows the last digit.
     if let Some(digit) = text.bytes().rposition(|byte| byte.is_ascii_digit()) {
         let tail = &text[digit + 1..];
-        // The longest has ten bytes.
-        if !tail.is_empty() && tail.len() <= 10 && UNITS.contains(&tail) {
+        // The longest has ten bytes, and `%` is the only mark that one begins with.
+        let may_be = match tail.as_bytes() {
+            [] => false,
+            [first, ..] => tail.len() <= 10 && (!first.is_ascii_punctuation() || *first == b'%'),
+        };
+        if may_be && UNITS.contains(&tail) {
             longest = longest.max(tail.len());
         }
     }
