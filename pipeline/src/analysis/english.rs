@@ -193,11 +193,7 @@ impl Tokenizer {
                 continue;
             }
             let letters = letters_end(bytes, at);
-            let is_end = |at: usize| {
-                bytes
-                    .get(at)
-                    .is_none_or(|&next| byte::FLAGS[usize::from(next)] & byte::SPACE != 0)
-            };
+            let is_end = |at: usize| is_end(bytes, at);
             if is_end(letters) {
                 self.take_letters(text, at, letters, before, exceptions);
                 at = letters;
@@ -208,6 +204,11 @@ impl Tokenizer {
                 && self.take_letters_and_mark(text, at, letters, before, exceptions)
             {
                 at = letters + 1;
+                before = 0;
+                continue;
+            }
+            if let Some(end) = self.take_between_marks(text, at, letters, before, exceptions) {
+                at = end;
                 before = 0;
                 continue;
             }
@@ -245,21 +246,8 @@ impl Tokenizer {
         exceptions: &Exceptions,
     ) -> bool {
         let bytes = text.as_bytes();
-        let Some(&(hash_of_mark, facts)) = exceptions.ascii.get(usize::from(bytes[mark])) else {
-            return false;
-        };
-        let comes_off = mark == start
-            || match bytes[mark] {
-                b',' | b';' | b':' | b'!' | b'?' | b')' => true,
-                b'.' => {
-                    let last = bytes[mark - 1];
-                    let cut = last.is_ascii_lowercase()
-                        || (mark > start + 1 && bytes[mark - 2].is_ascii_uppercase());
-                    cut && exceptions.number(hash(bytes, start, mark + 1)).is_none()
-                }
-                _ => false,
-            };
-        if !comes_off {
+        if !bytes[mark].is_ascii() || !(mark == start || comes_off(bytes, start, mark, exceptions))
+        {
             return false;
         }
         let mut after = before;
@@ -267,18 +255,78 @@ impl Tokenizer {
             self.take_letters(text, start, mark, before, exceptions);
             after = 0;
         }
+        self.push_mark(text, mark, after, exceptions);
+        true
+    }
+
+    /// Takes a chunk of letters with a bracket or a quotation mark before them or behind, and at most one more mark;
+    /// returns its end.
+    #[inline(always)]
+    fn take_between_marks(
+        &mut self,
+        text: &str,
+        start: usize,
+        letters: usize,
+        before: u8,
+        exceptions: &Exceptions,
+    ) -> Option<usize> {
+        let bytes = text.as_bytes();
+        let opens = letters == start && matches!(bytes[start], b'(' | b'[' | b'{' | b'"');
+        let first = start + usize::from(opens);
+        let last = if opens {
+            letters_end(bytes, first)
+        } else {
+            letters
+        };
+        if last == first {
+            return None;
+        }
+        let end = (last..last + 3).find(|&at| is_end(bytes, at))?;
+        let comes_off = match &bytes[last..end] {
+            [] => true,
+            [_] => comes_off(bytes, first, last, exceptions),
+            [b')' | b']' | b'}' | b'"', outer] => match outer {
+                b',' | b';' | b':' | b'!' | b'?' => true,
+                b'.' => CLASSES.ascii()[usize::from(bytes[last])] & class::BEFORE_STOP != 0,
+                _ => false,
+            },
+            _ => false,
+        };
+        // Such are "(o:" and what is left of others without the mark in front.
+        let is_exception = |start: usize| exceptions.number_of(&text[start..end]).is_some();
+        if !comes_off || is_exception(start) || (end > last + 1 && is_exception(first)) {
+            return None;
+        }
+        let mut after = before;
+        if opens {
+            self.push_mark(text, start, before, exceptions);
+            after = 0;
+        }
+        self.take_letters(text, first, last, after, exceptions);
+        for mark in last..end {
+            self.push_mark(text, mark, 0, exceptions);
+        }
+        Some(end)
+    }
+
+    /// Adds a token of one ASCII character.
+    #[inline(always)]
+    fn push_mark(&mut self, text: &str, start: usize, before: u8, exceptions: &Exceptions) {
+        let byte = usize::from(text.as_bytes()[start]);
+        let Some(&(hash, facts)) = exceptions.ascii.get(byte) else {
+            return;
+        };
         self.push(
             Token {
-                hash: hash_of_mark,
-                start: mark as u32,
+                hash,
+                start: start as u32,
                 length: 1,
                 characters: 1,
-                facts: facts | after,
+                facts: facts | before,
                 stop_word: 0,
             },
             exceptions,
         );
-        true
     }
 
     /// Takes letters that no rule cuts.
@@ -475,6 +523,28 @@ impl Tokenizer {
         }
         self.spare.extend_from_slice(&self.tokens[kept..]);
         std::mem::swap(&mut self.tokens, &mut self.spare);
+    }
+}
+
+/// Whether white space of ASCII stands at `at`, or the text ends there.
+#[inline(always)]
+fn is_end(bytes: &[u8], at: usize) -> bool {
+    let next = bytes.get(at);
+    next.is_none_or(|&next| byte::FLAGS[usize::from(next)] & byte::SPACE != 0)
+}
+
+/// Whether the mark behind the letters from `start` on comes off, and they are no exception with it.
+#[inline(always)]
+fn comes_off(bytes: &[u8], start: usize, mark: usize, exceptions: &Exceptions) -> bool {
+    match bytes[mark] {
+        b',' | b';' | b':' | b'!' | b'?' | b')' | b']' | b'}' | b'"' | b'>' => true,
+        b'.' => {
+            let last = bytes[mark - 1];
+            let cut = last.is_ascii_lowercase()
+                || (mark > start + 1 && bytes[mark - 2].is_ascii_uppercase());
+            cut && exceptions.number(hash(bytes, start, mark + 1)).is_none()
+        }
+        _ => false,
     }
 }
 
