@@ -72,6 +72,7 @@ pub(super) struct TokenScratch {
     /// How many 2-, 3- and 4-grams fell into each cell, and into which that of each token did.
     counts: Vec<[u32; CELLS]>,
     cells: Vec<[u16; 3]>,
+    pair_cells: Vec<u16>,
     /// For [`BEGINNING`] bytes from each token on.
     keys: Vec<u64>,
     starts: Vec<(u32, u32)>,
@@ -231,6 +232,10 @@ impl TokenScratch {
             let whole = characters;
             Fraction { part, whole }.value() > limit
         };
+        let most = self.most_pairs();
+        if !limits.iter().any(|&limit| above(most, limit)) {
+            return None;
+        }
         let bounds = self.most_top();
         let mut all = None;
         for (at, (most, &limit)) in bounds.into_iter().zip(limits).enumerate() {
@@ -299,6 +304,33 @@ impl TokenScratch {
             return Some(0);
         }
         (most > others).then_some(if above(part) { part } else { 0 })
+    }
+
+    /// No fewer characters than [`Self::top_ngrams`] has of any n: an n-gram occurs no more often than the 2-gram that it
+    /// begins with, and that no more often than 2-grams fell into its cell.
+    fn most_pairs(&mut self) -> u64 {
+        let tokens = &self.tokenizer.tokens;
+        self.counts.resize(3, [0; CELLS]);
+        let counts = &mut self.counts[0];
+        counts.fill(0);
+        self.pair_cells.clear();
+        self.pair_cells.extend(tokens.windows(2).map(|pair| {
+            let cell = cell_of(joined(pair[0].hash, pair[1].hash));
+            let count = &mut counts[usize::from(cell) % CELLS];
+            *count = count.wrapping_add(1);
+            cell
+        }));
+        let bound = |cell: u16, start: u32, end: u32| {
+            let count = u64::from(counts[usize::from(cell) % CELLS]);
+            count.wrapping_mul(u64::from(end.wrapping_sub(start)).wrapping_add(3))
+        };
+        let fours = self.pair_cells.iter().zip(self.characters.windows(5));
+        let most = fours.map(|(&cell, four)| bound(cell, four[0], four[4]));
+        // The last tokens begin shorter ones alone.
+        let end = self.characters.last().copied().unwrap_or_default();
+        let shorter = self.pair_cells.iter().zip(&self.characters).rev().take(2);
+        let last = shorter.map(|(&cell, &start)| bound(cell, start, end));
+        most.chain(last).max().unwrap_or_default()
     }
 
     /// No fewer characters than [`Self::top_ngrams`] has: an n-gram occurs no more often than n-grams fell into its cell.
