@@ -17,7 +17,7 @@ use super::characters::is_space;
 use super::english::{Tokenizer, count_sentences, fact};
 use super::repetition::Tally;
 
-use self::seen::{Cover, Seen, key};
+use self::seen::{Cover, Seen, key, long_key};
 
 mod seen;
 
@@ -418,7 +418,11 @@ impl TokenScratch {
                 break;
             };
             let (from, to) = (self.offsets[start] as usize, to as usize);
-            let key = key(&self.squeezed, from, to);
+            let key = if to - from < BEGINNING {
+                key(&self.squeezed, from, to)
+            } else {
+                long_key(self.keys[start], &self.squeezed, from, to)
+            };
             cover.put(&self.characters, start, start + n, seen.see(key));
         }
         self.seen = seen;

@@ -71,6 +71,13 @@ pub(super) fn key(bytes: &[u8], from: usize, to: usize) -> u64 {
     )
 }
 
+/// The same of sixteen bytes or more, whose first sixteen have the number `first`.
+#[inline(always)]
+pub(super) fn long_key(first: u64, bytes: &[u8], from: usize, to: usize) -> u64 {
+    let last = sixteen(bytes, to - 16);
+    super::joined(first, super::joined(last[0], last[1]) ^ (to - from) as u64)
+}
+
 /// Characters under n-grams that are put down from left to right, those under several once.
 #[derive(Debug, Default)]
 pub(super) struct Cover {
