@@ -572,6 +572,10 @@ struct StopWords {
     numbers: [u8; 32],
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "places are below 32, numbers below 9"
+)]
 static STOP_WORDS: StopWords = {
     const WORDS: [&[u8]; 8] = [
         b"the", b"be", b"to", b"of", b"and", b"that", b"have", b"with",
@@ -609,6 +613,7 @@ static STOP_WORDS: StopWords = {
 };
 
 /// The number of the stop word with this hash, or 0.
+#[expect(clippy::cast_possible_truncation, reason = "places are below 32")]
 #[inline(always)]
 fn stop_word(hash: u64) -> u8 {
     let place = (hash >> STOP_WORDS.shift) as usize % 32;
