@@ -40,6 +40,7 @@ check: ## formatting, lints, documentation, licences and advisories
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- --deny warnings
 	$(CARGO) clippy --release --package andromeda-pipeline --features object-store -- --deny warnings
+	$(CARGO) clippy --release --package andromeda-pipeline --features tables --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --release --workspace --no-deps
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; else echo "cargo-deny is not installed: licences and advisories were not checked"; fi
 

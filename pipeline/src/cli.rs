@@ -243,6 +243,20 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Ask a build in SQL: its documents, duplicates, rejects, datasets, funnel and shards are tables
+    #[cfg(feature = "tables")]
+    Sql {
+        /// The build's folder, or its name
+        build: Option<PathBuf>,
+        /// The query, such as "select reason, count(*) from documents group by reason"; the tables when absent
+        query: Option<String>,
+        /// Where things are.
+        #[command(flatten)]
+        place: Place,
+        /// How the answer is printed
+        #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
+        form: SqlForm,
+    },
     /// List builds, finished and begun, and who is building now
     Status {
         /// Where things are.
@@ -343,6 +357,18 @@ pub struct TuneArgs {
     /// Characters of each to show
     #[arg(long, default_value_t = 300, value_name = "N")]
     pub characters: usize,
+}
+
+/// How an answer is printed.
+#[cfg(feature = "tables")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SqlForm {
+    /// Columns; long texts are cut
+    Table,
+    /// Comma-separated values
+    Csv,
+    /// One JSON object a line
+    Json,
 }
 
 /// How the duplicates among files are found.

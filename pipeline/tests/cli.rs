@@ -511,3 +511,105 @@ fn fields_that_a_manifest_keeps_are_in_the_table_and_in_a_documents_life() {
         Value::Null
     );
 }
+
+#[cfg(feature = "tables")]
+#[test]
+fn a_build_answers_in_sql() {
+    let folder = corpus();
+    let (stdout, _) = run(&folder, &format!("{BUILD} --json"), 0);
+    let result: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    let build = fs::read_dir(folder.path().join("shards"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    let build = build.file_name().into_string().unwrap();
+    let ask = |query: &str, code: i32| {
+        let output = command(&folder, &format!("sql {build} --form json"))
+            .arg(query)
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{query}\n{stdout}\n{stderr}"
+        );
+        let rows = stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
+        (rows.collect::<Vec<Value>>(), stderr)
+    };
+    // What the table of documents says is what the funnel counts.
+    let (rows, _) = ask(
+        "select verdict, reason, count(*) as documents, sum(bytes) as bytes from documents group by verdict, reason order by verdict, reason",
+        0,
+    );
+    let kept = rows.iter().find(|row| row["verdict"] == "kept").unwrap();
+    assert_eq!(kept["documents"], result["funnel"]["kept"]["documents"]);
+    assert_eq!(kept["bytes"], result["funnel"]["kept"]["bytes"]);
+    assert_eq!(kept["reason"], Value::Null);
+    let short = rows
+        .iter()
+        .find(|row| row["reason"] == "too-short")
+        .unwrap();
+    assert_eq!(
+        short["documents"],
+        result["funnel"]["dropped"]["too-short"]["documents"]
+    );
+    // Tables join: by row, and by what the manifest says.
+    let (rows, _) = ask(
+        "select d.id, k.id as kept, d.similarity from documents d join documents k on d.kept = k.row where d.reason = 'exact'",
+        0,
+    );
+    assert_eq!(
+        rows,
+        [json!({ "id": "own/x.jsonl#41", "kept": "own/x.jsonl#3", "similarity": 1.0 })]
+    );
+    let (rows, _) = ask("select licence, kept, tokens from datasets", 0);
+    assert_eq!(
+        (&rows[0]["licence"], &rows[0]["kept"]),
+        (&json!("CC0-1.0"), &json!(40))
+    );
+    let (rows, _) = ask("select sum(tokens) as tokens from shards", 0);
+    assert!(rows[0]["tokens"].as_u64() > Some(1000), "{rows:?}");
+    let (rows, _) = ask(
+        "select dataset, reason, documents from funnel where verdict = 'quarantined' order by reason",
+        0,
+    );
+    assert_eq!(rows.len(), 2);
+    let (rows, _) = ask(
+        "select reason, text from rejects where reason = 'too-short'",
+        0,
+    );
+    assert_eq!(
+        rows,
+        [json!({ "reason": "too-short", "text": "too short" })]
+    );
+    // What is wrong is said, with its name; nothing is printed on stdout.
+    for (query, words) in [
+        ("select nothing from documents", "nothing"),
+        ("select * from document", "document"),
+        ("selekt", "sql"),
+    ] {
+        let (rows, stderr) = ask(query, 2);
+        assert!(
+            rows.is_empty() && stderr.to_lowercase().contains(words),
+            "{query}: {stderr}"
+        );
+    }
+    let (stdout, _) = run(&folder, &format!("sql {build}"), 0);
+    assert!(
+        stdout.contains("documents: a document that was read") && stdout.contains("similarity f32"),
+        "{stdout}"
+    );
+    let csv = command(&folder, &format!("sql {build} --form csv"))
+        .arg("select id, bytes from documents limit 1")
+        .output()
+        .unwrap();
+    assert!(
+        csv.stdout.starts_with(b"id,bytes\nown/x.jsonl#0,"),
+        "{csv:?}"
+    );
+}

@@ -13,6 +13,8 @@ mod quality;
 mod report;
 mod side_by_side;
 mod signals;
+#[cfg(feature = "tables")]
+mod sql;
 mod status;
 mod texts;
 mod tokenizer;
@@ -159,6 +161,13 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             options,
             json,
         } => signals::tune(&build_folder(build, &place)?, &place.work, &options, json),
+        #[cfg(feature = "tables")]
+        Command::Sql {
+            build,
+            query,
+            place,
+            form,
+        } => sql::run(&build_folder(build, &place)?, query.as_deref(), form),
         Command::Status { place, json } => status::run(&place, json),
         Command::Gc {
             place,

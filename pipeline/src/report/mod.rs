@@ -8,6 +8,8 @@ pub mod diff;
 pub mod page;
 pub mod rejects;
 pub mod signals;
+#[cfg(feature = "tables")]
+pub mod sql;
 pub mod summary;
 pub mod taken;
 pub mod tune;
