@@ -102,7 +102,7 @@ fn run(documents: u64, memory: u64) -> anyhow::Result<()> {
         recipe_name: "bench".to_owned(),
         text: "text".to_owned(),
         url: None,
-        by_content: false,
+        known_again: false,
     })?;
     let options = FilesToFiles {
         out: out.clone(),

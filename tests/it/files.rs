@@ -370,6 +370,14 @@ fn a_killed_run_goes_on_to_the_same_files() {
 }
 
 #[test]
+fn files_that_were_written_a_moment_before_are_the_same_files_later() {
+    let made = made();
+    made.run("dedup in --out out").with(0, &[]);
+    std::thread::sleep(Duration::from_millis(3000));
+    made.run("dedup in --out out").with(0, &["nothing to do"]);
+}
+
+#[test]
 fn what_cannot_be_done_is_told_before_anything_is_written() {
     let made = made();
     let root = made.root.path();

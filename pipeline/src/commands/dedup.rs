@@ -49,7 +49,7 @@ pub(super) fn run(
         recipe_name: "the command line".to_owned(),
         text: args.text,
         url: args.url,
-        by_content: false,
+        known_again: true,
     })?;
     let options = FilesToFiles {
         out,

@@ -43,7 +43,7 @@ pub(super) fn each(
         recipe_name: "the command line".to_owned(),
         text: fields.text.to_owned(),
         url: None,
-        by_content: false,
+        known_again: false,
     })?;
     let mut without = 0u64;
     for dataset in &plan.datasets {

@@ -1,6 +1,7 @@
 //! A plan of files that are given by name: for the search for duplicates on its own.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::{Plan, PlanError, PlannedDataset, units};
 use crate::catalogue::{Kind, Tier};
@@ -15,6 +16,9 @@ use crate::written::{Problem, Problems};
 /// A row may have this many bytes: one is held at a time, and a document of 50 MB is nothing unusual.
 const MAX_ROW_BYTES: usize = 1 << 30;
 
+/// Longer than a file that nobody writes to takes to be at rest.
+const MOST_WAIT: Duration = Duration::from_millis(3500);
+
 /// Files and folders that are given, and how their rows are read.
 #[derive(Debug, Clone)]
 pub struct FilesOptions {
@@ -28,13 +32,13 @@ pub struct FilesOptions {
     pub text: String,
     /// The field with the address, if addresses count.
     pub url: Option<String>,
-    /// Whether the files' content is hashed, so that equal files elsewhere are the same work; by default a file is what its
-    /// path, size and times say, as long as it is at rest.
-    pub by_content: bool,
+    /// Whether what is made of the files is to be known again: a file is what its path, size and times say, so those that were
+    /// written to a moment ago are waited for, as their times do not tell the next write yet.
+    pub known_again: bool,
 }
 
 /// Plans the files of `options`, in the order of the names that they have below what was given. Reads none of them but those
-/// that were written to a moment ago.
+/// that are still being written to.
 pub fn of_files(options: &FilesOptions) -> Result<Plan, PlanError> {
     let found = find(&options.inputs)?;
     let mut files = Vec::with_capacity(found.len());
@@ -45,8 +49,13 @@ pub fn of_files(options: &FilesOptions) -> Result<Plan, PlanError> {
                 error,
             })
         };
-        let stamp = Stamp::of(&local).map_err(io)?;
-        let digest = if options.by_content || !stamp.at_rest() {
+        let mut stamp = Stamp::of(&local).map_err(io)?;
+        let waits_until = Instant::now() + MOST_WAIT;
+        while options.known_again && !stamp.at_rest() && Instant::now() < waits_until {
+            std::thread::sleep(Duration::from_millis(20));
+            stamp = Stamp::of(&local).map_err(io)?;
+        }
+        let digest = if options.known_again && !stamp.at_rest() {
             format!("sha256:{}", Digest::of_file(&local).map_err(io)?)
         } else {
             let place = fs_err::canonicalize(&local).map_err(io)?;
