@@ -28,7 +28,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::dedup::words::{HIGH_BITS, letter_bits};
 
 pub(crate) use self::characters::{
-    ALPHANUMERICS, DECIMALS, LETTERS, count_characters, is_space, strip,
+    ALPHANUMERICS, DECIMALS, LETTERS, count_characters, has_words, is_blank, is_space, strip,
+    strip_end, strip_start,
 };
 use self::characters::{byte, is_line_break};
 pub use self::dolma::Dolma;

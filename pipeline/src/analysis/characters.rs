@@ -58,14 +58,68 @@ pub(crate) fn is_line_break(character: char) -> bool {
 /// `str.strip`.
 #[inline]
 pub(crate) fn strip(text: &str) -> &str {
-    text.trim_matches(is_space)
+    strip_start(strip_end(text))
+}
+
+/// `str.lstrip`.
+#[inline]
+pub(crate) fn strip_start(text: &str) -> &str {
+    match text.as_bytes().first() {
+        Some(b'!'..0x80) => text,
+        _ => text.trim_start_matches(is_space),
+    }
+}
+
+/// `str.rstrip`.
+#[inline]
+pub(crate) fn strip_end(text: &str) -> &str {
+    match text.as_bytes().last() {
+        Some(b'!'..0x80) => text,
+        _ => text.trim_end_matches(is_space),
+    }
+}
+
+/// Whether there is nothing but space, or nothing.
+#[inline]
+pub(crate) fn is_blank(text: &str) -> bool {
+    strip_start(text).is_empty()
+}
+
+/// Whether `str.split` makes at least so many words of a line, looking no further.
+pub(crate) fn has_words(line: &str, least: usize) -> bool {
+    let mut words = 0;
+    let mut parted = true;
+    for (at, &byte) in line.as_bytes().iter().enumerate() {
+        if words >= least {
+            return true;
+        }
+        if !byte.is_ascii() {
+            let rest = line[at..].split(is_space);
+            let ends = usize::from(parted);
+            // What stands before the first space goes on with the word that was counted last.
+            let more = rest
+                .enumerate()
+                .filter(|(i, word)| !word.is_empty() && i + ends > 0);
+            return words + more.take(least - words).count() >= least;
+        }
+        let space = byte::FLAGS[usize::from(byte)] & byte::SPACE != 0;
+        words += usize::from(parted && !space);
+        parted = space;
+    }
+    words >= least
 }
 
 /// Unicode scalars, which is what Python counts.
 #[inline]
 pub(crate) fn count_characters(text: &str) -> u64 {
-    // The standard library's count takes eight bytes at once.
-    text.chars().count() as u64
+    // A byte a lane, and no more than a lane holds.
+    const GROUP: usize = 128;
+    let starts = |bytes: &[u8]| {
+        let ones = bytes.iter().map(|&byte| u8::from(byte & 0xc0 != 0x80));
+        u64::from(ones.fold(0, u8::wrapping_add))
+    };
+    let (groups, rest) = text.as_bytes().as_chunks::<GROUP>();
+    groups.iter().map(|group| starts(group)).sum::<u64>() + starts(rest)
 }
 
 /// What an ASCII byte is, in bits; one load a byte in the loops over words.
@@ -93,6 +147,8 @@ pub(crate) mod byte {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -150,6 +206,26 @@ mod tests {
             breaks,
             [0xa, 0xb, 0xc, 0xd, 0x1c, 0x1d, 0x1e, 0x85, 0x2028, 0x2029]
         );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn ends_words_and_characters_are_those_of_the_obvious_way(
+            text in "[ab\t \u{1c}\u{7f}\u{85}\u{a0}\u{e9}\u{3000}\u{4f60}\u{1f600}]{0,20}",
+            times in 1_usize..30,
+            least in 0_usize..6,
+        ) {
+            prop_assert_eq!(strip_start(&text), text.trim_start_matches(is_space));
+            prop_assert_eq!(strip_end(&text), text.trim_end_matches(is_space));
+            prop_assert_eq!(strip(&text), text.trim_matches(is_space));
+            prop_assert_eq!(is_blank(&text), text.chars().all(is_space));
+            let words = text.split(is_space).filter(|word| !word.is_empty()).count();
+            prop_assert_eq!(has_words(&text, least), words >= least);
+            let long = text.repeat(times);
+            prop_assert_eq!(count_characters(&long), long.chars().count() as u64);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use memchr::{memchr, memchr_iter, memchr3, memmem};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::characters::{count_characters, is_space, strip};
+use super::characters::{count_characters, is_blank, strip, strip_end, strip_start};
 use super::english::ends_terminal;
 use super::repetition::Tally;
 use super::{Fraction, for_each_line};
@@ -95,7 +95,7 @@ pub(super) fn lines_of(text: &str, tally: &mut Tally) -> Lines {
         lines.lines.count += 1;
         lines.lines.repeats += repeated;
         lines.lines.characters += repeated * characters;
-        if !line.chars().all(is_space) {
+        if !is_blank(line) {
             lines.page.count += 1;
             lines.page.terminal += u64::from(ends_terminal(line));
             lines.page.short += u64::from(characters <= SHORT_LINE_CHARACTERS);
@@ -142,9 +142,9 @@ fn paragraphs_of(text: &str, tally: &mut Tally) -> Repeats {
 impl Lines {
     fn take_split(&mut self, line: &str) {
         self.split += 1;
-        let start = line.trim_start_matches(is_space);
+        let start = strip_start(line);
         self.bullets += u64::from(start.starts_with(['•', '-']));
-        let end = line.trim_end_matches(is_space);
+        let end = strip_end(line);
         self.ellipses += u64::from(end.ends_with("...") || end.ends_with('…'));
     }
 }
@@ -163,6 +163,6 @@ pub(super) fn has_other_breaks(text: &str) -> bool {
 /// Lines that are not blank of up to so many characters.
 pub(super) fn short_lines(text: &str, characters: u64) -> u64 {
     text.split('\n')
-        .filter(|line| !line.chars().all(is_space) && count_characters(line) <= characters)
+        .filter(|line| !is_blank(line) && count_characters(line) <= characters)
         .count() as u64
 }

@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use super::verdict::{above, below, beyond};
 use super::{Edit, Edited, FilterError, Reason};
-use crate::analysis::{Analysis, DECIMALS, count_characters, is_space, strip};
+use crate::analysis::{
+    Analysis, DECIMALS, count_characters, has_words, is_space, strip, strip_end, strip_start,
+};
 
 /// The switches of `c4`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,7 +218,7 @@ impl Edit for C4 {
         let mut kept = String::with_capacity(text.len());
         let (mut tokens, mut sentences) = (0, 0);
         for (at, line) in document.split_lines() {
-            let start = at + (line.len() - line.trim_start_matches(is_space).len());
+            let start = at + (line.len() - strip_start(line).len());
             let stripped = strip(line);
             match self.judge(document, stripped, start, &hits, kelvin, citations)? {
                 Line::Goes => {}
@@ -230,9 +232,9 @@ impl Edit for C4 {
         }
         let min = options.min_sentences as f64;
         below("c4-few-sentences", "c4-sentences", sentences as f64, min).map_or(Ok(()), Err)?;
-        let end = kept.trim_end_matches(is_space).len();
+        let end = strip_end(&kept).len();
         kept.truncate(end);
-        let lead = kept.len() - kept.trim_start_matches(is_space).len();
+        let lead = kept.len() - strip_start(&kept).len();
         kept.drain(..lead);
         Ok((kept != text).then_some(Edited {
             text: kept,
@@ -315,15 +317,6 @@ impl C4 {
         };
         Ok(Line::Stays(line, tokens, sentences))
     }
-}
-
-/// Whether a line has at least so many words between white space.
-fn has_words(line: &str, min: usize) -> bool {
-    line.split(is_space)
-        .filter(|word| !word.is_empty())
-        .take(min)
-        .count()
-        >= min
 }
 
 /// A line without `[12]`, `[]`, `[edit]` and `[citation needed]`.

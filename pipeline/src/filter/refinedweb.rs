@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::verdict::{above, beyond};
 use super::{Edit, Edited, FilterError, Reason, check_thresholds};
-use crate::analysis::{ALPHANUMERICS, Analysis, DECIMALS, count_characters, is_space, tokens_of};
+use crate::analysis::{
+    ALPHANUMERICS, Analysis, DECIMALS, count_characters, has_words, is_blank, is_space, strip_end,
+    strip_start, tokens_of,
+};
 
 /// Thresholds of the line rules. A value on a threshold passes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,7 +162,7 @@ impl<'t> Page<'t> {
                 line.now = Cow::Owned(left);
                 *changed = true;
             }
-            let stays = !line.now.chars().all(is_space);
+            let stays = !is_blank(&line.now);
             if !stays {
                 *removed += tokens_of(line.was);
                 *changed = true;
@@ -170,9 +173,8 @@ impl<'t> Page<'t> {
 
     /// `str.strip` of the text: blank lines at its ends go, and blank ends of what is then first and last.
     fn strip(&mut self) -> Result<(), Reason> {
-        let is_blank = |line: &Line<'_>| line.now.chars().all(is_space);
-        let first = self.lines.iter().position(|line| !is_blank(line));
-        let last = self.lines.iter().rposition(|line| !is_blank(line));
+        let first = self.lines.iter().position(|line| !is_blank(&line.now));
+        let last = self.lines.iter().rposition(|line| !is_blank(&line.now));
         let (Some(first), Some(last)) = (first, last) else {
             return Err(REMOVED);
         };
@@ -182,10 +184,10 @@ impl<'t> Page<'t> {
         self.lines.truncate(last + 1);
         self.lines.drain(..first);
         if let Some(line) = self.lines.first_mut() {
-            self.changed |= trim(line, |text| text.trim_start_matches(is_space));
+            self.changed |= trim(line, strip_start);
         }
         if let Some(line) = self.lines.last_mut() {
-            self.changed |= trim(line, |text| text.trim_end_matches(is_space));
+            self.changed |= trim(line, strip_end);
         }
         Ok(())
     }
@@ -228,19 +230,15 @@ fn trim(line: &mut Line<'_>, trimmed: impl Fn(&str) -> &str) -> bool {
 }
 
 /// Characters of a kind, of all of a line that is not empty.
-fn share(line: &str, of_ascii: fn(&u8) -> bool, of_all: fn(char) -> bool) -> f64 {
-    let found = if line.is_ascii() {
-        line.bytes().filter(of_ascii).count()
+fn share(line: &str, of_ascii: impl Fn(&u8) -> bool, of_all: impl Fn(char) -> bool) -> f64 {
+    let (found, all) = if line.is_ascii() {
+        let found = line.as_bytes().iter().filter(|byte| of_ascii(byte));
+        (found.count(), line.len() as u64)
     } else {
-        line.chars().filter(|&character| of_all(character)).count()
+        let found = line.chars().filter(|&character| of_all(character));
+        (found.count(), count_characters(line))
     };
-    found as f64 / count_characters(line) as f64
-}
-
-/// Whether a line has at least so many words, looking no further.
-fn has_words(line: &str, least: usize) -> bool {
-    let words = line.split(is_space).filter(|word| !word.is_empty());
-    words.take(least).count() == least
+    found as f64 / all as f64
 }
 
 /// Python's `isdigit`: decimals, and the small, raised, circled and other digits.
