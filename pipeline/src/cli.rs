@@ -482,7 +482,8 @@ pub enum LanguageCommand {
         /// Which fields hold what.
         #[command(flatten)]
         fields: FieldArgs,
-        /// A fastText model, such as lid.176.ftz, or one that `train` made, instead of the one in the program
+        /// A fastText model, such as lid.176.ftz, or one that `train` made, instead of the one in the program: a file, or
+        /// `hf://owner/name/path`
         #[arg(long, value_name = "FILE")]
         model: Option<PathBuf>,
     },
@@ -559,7 +560,7 @@ pub enum QualityCommand {
         /// Which fields hold what.
         #[command(flatten)]
         fields: FieldArgs,
-        /// A supervised fastText model
+        /// A supervised fastText model: a file, or `hf://owner/name/path`
         #[arg(long, value_name = "FILE")]
         model: PathBuf,
         /// The label whose probability is the score

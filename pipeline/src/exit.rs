@@ -42,6 +42,13 @@ pub fn code(error: &anyhow::Error) -> u8 {
         {
             return USAGE;
         }
+        if let Some(error) = cause.downcast_ref::<crate::fetch::FetchError>() {
+            return if error.is_written() {
+                USAGE
+            } else {
+                of_fetch(error)
+            };
+        }
         if cause.downcast_ref::<std::io::Error>().is_some() {
             return RETRIABLE;
         }
@@ -65,7 +72,9 @@ fn of_plan(error: &PlanError) -> u8 {
         | PlanError::Source(
             SourceError::Written(_) | SourceError::Unmatched { .. } | SourceError::NoFiles { .. },
         ) => USAGE,
-        PlanError::Source(SourceError::Fetch { error, .. }) => of_fetch(error),
+        PlanError::Source(SourceError::Fetch { error, .. }) | PlanError::HubFile { error, .. } => {
+            of_fetch(error)
+        }
         PlanError::Unavailable { .. } => PERMANENT,
         PlanError::Source(SourceError::Io { .. })
         | PlanError::Lock { .. }

@@ -9,6 +9,7 @@ mod benchmarks;
 mod choose;
 mod estimate;
 mod files;
+pub(crate) mod hub_files;
 mod lists;
 mod look;
 mod units;
@@ -21,9 +22,10 @@ use serde::Serialize;
 
 use crate::catalogue::{Catalogue, Chosen, Kind, Part, Selection, Tier, patterns};
 use crate::digest::{Digest, Remembered};
-use crate::fetch::{FetchError, Hub, Web};
+use crate::fetch::{FetchError, Hub, HubFile, Web};
 use crate::filter::FilterOptions;
 use crate::lock::Lock;
+use crate::progress::{Progress, Silent};
 use crate::read::{Compression, FileFormat, ReadOptions, Share};
 use crate::recipe::Recipe;
 use crate::render::RenderOptions;
@@ -31,6 +33,8 @@ use crate::source::{self, Context, Location, PlannedFile, SourceError};
 use crate::written::{self, Problem, Problems};
 
 pub use against::Against;
+use hub_files::HubFiles;
+
 pub use benchmarks::Benchmark;
 pub use estimate::{Contents, Estimate, StageTime};
 pub use files::{FilesOptions, of_files};
@@ -220,6 +224,16 @@ pub enum PlanError {
     /// Something outside did not work.
     #[error(transparent)]
     Source(SourceError),
+    /// A model or a tokenizer of the hub could not be had.
+    #[error("{file} names {name}: {error}")]
+    HubFile {
+        /// The recipe.
+        file: String,
+        /// As written there.
+        name: String,
+        /// Why.
+        error: FetchError,
+    },
     /// The lock file could not be written.
     #[error("the lock file {file} could not be written: {error}")]
     Lock {
@@ -267,8 +281,20 @@ fn unavailable(datasets: &[Unavailable], others: bool) -> String {
     lines.join("\n")
 }
 
-/// Resolves a selection and a recipe. Writes nothing but the lock file and the work folder's memory of digests.
+/// As [`plan_with`], telling nobody.
+///
+/// # Errors
+/// As [`plan_with`].
 pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
+    plan_with(options, &Silent)
+}
+
+/// Resolves a selection and a recipe. Writes nothing but the lock file and the work folder's memory of digests; models and
+/// tokenizers of the hub come to its cache, with events of [`Stage::Fetch`](crate::progress::Stage).
+///
+/// # Errors
+/// What is written and cannot be meant, what is not there or cannot be had.
+pub fn plan_with(options: &PlanOptions, progress: &dyn Progress) -> Result<Plan, PlanError> {
     let catalogue = match &options.selection {
         Selection::File(_) => Catalogue::default(),
         _ => Catalogue::load(&options.manifests.join("datasets"))?,
@@ -276,7 +302,48 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
     let selected = catalogue.select(&options.selection, options.with_benchmarks)?;
     let recipe_file = recipe_file(options)?;
     let mut recipe = Recipe::load(&recipe_file)?;
-    recipe.read_models(&options.manifests, &recipe_file)?;
+    let mut lock = Lock::open(&options.lock, &options.work.join("listings"))?;
+    let mut hub: Option<Hub> = None;
+    let mut hub_files = HubFiles {
+        lock: Some(&mut lock),
+        hub: &mut hub,
+        progress,
+    };
+    let mut failed = None;
+    let mut find = |name: &str, default: Option<&str>| {
+        if !HubFile::is_written(name) {
+            return Ok((options.manifests.join(name), name.to_owned()));
+        }
+        hub_files.find(name, default).map_err(|error| {
+            let said = error.to_string();
+            if !error.is_written() {
+                failed.get_or_insert((name.to_owned(), error));
+            }
+            said
+        })
+    };
+    let models = recipe.read_models(
+        &mut |name| find(name, None).map(|(path, _)| path),
+        &recipe_file,
+    );
+    let named = &recipe.tokenize.tokenizer;
+    let tokenizer = if options.needs_tokenizer {
+        find(named, Some("tokenizer.json")).and_then(|(path, pinned)| {
+            let digest = Digest::of_file(&path).map_err(|error| error.to_string())?;
+            Ok((path, digest, pinned))
+        })
+    } else {
+        Ok((
+            options.manifests.join(named),
+            Digest::of(b""),
+            named.clone(),
+        ))
+    };
+    if let Some((name, error)) = failed {
+        let file = recipe_file.display().to_string();
+        return Err(PlanError::HubFile { file, name, error });
+    }
+    models?;
     recipe.dedup.against.extend(options.against.iter().cloned());
     let against = against::resolve(&recipe, &options.shards, &recipe_file)?;
     // A build is called the same wherever it lies.
@@ -286,13 +353,7 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
-    let tokenizer = options.manifests.join(&recipe.tokenize.tokenizer);
-    let tokenizer_digest = if options.needs_tokenizer {
-        Digest::of_file(&tokenizer)
-    } else {
-        Ok(Digest::of(b""))
-    };
-    let tokenizer_digest = tokenizer_digest.map_err(|error| {
+    let (tokenizer, tokenizer_digest, pinned) = tokenizer.map_err(|error| {
         let problem = match fs_err::read_to_string(&recipe_file) {
             Ok(text) => Problem::at(
                 &recipe_file,
@@ -307,9 +368,11 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
             ),
         };
         Problems(vec![problem.hint(
-            "name a tokenizer.json; `andromeda tokenizer train` makes one",
+            "name a tokenizer.json, or hf://owner/name of one on the hub; `andromeda tokenizer train` makes one",
         )])
     })?;
+
+    recipe.tokenize.tokenizer = pinned;
 
     let mut problems = unknown_profiles(&selected.chosen, &recipe, &recipe_name);
     if !problems.is_empty() {
@@ -317,8 +380,6 @@ pub fn plan(options: &PlanOptions) -> Result<Plan, PlanError> {
     }
 
     let mut remembered = Remembered::open(&options.work.join("digests.json"));
-    let mut lock = Lock::open(&options.lock, &options.work.join("listings"))?;
-    let mut hub: Option<Hub> = None;
     let mut web: Option<Web> = None;
     let downloads = source::downloads(&options.work);
     let mut datasets = Vec::new();

@@ -211,7 +211,8 @@ pub struct TrimSpans {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct TokenizeOptions {
-    /// A `tokenizer.json`: absolute, or relative to the manifests' folder.
+    /// A `tokenizer.json`: absolute, or relative to the manifests' folder; or `hf://owner/name`, `hf://owner/name@revision` or
+    /// `hf://owner/name@revision/path` of one on the hub, pinned in the lock file.
     pub tokenizer: String,
     /// The token that ends a document; found in the file when absent.
     pub end_of_text: Option<String>,

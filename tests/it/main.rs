@@ -16,6 +16,7 @@ mod faults;
 mod files;
 mod hostile;
 mod hub;
+mod hub_files;
 mod loss;
 mod models;
 mod options;

@@ -369,9 +369,17 @@ impl State {
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let (is_api, rest) = match parts.as_slice() {
             ["api", "datasets", rest @ ..] => (true, rest),
+            ["api", rest @ ..] => (true, rest),
             ["datasets", rest @ ..] => (false, rest),
-            _ => return refusal(404, "", "not found"),
+            // Models stand at the hub's root.
+            rest => (false, rest),
         };
+        let of_model: Vec<&str> = match rest {
+            ["models", ..] => rest.to_vec(),
+            _ => ["models"].into_iter().chain(rest.iter().copied()).collect(),
+        };
+        let is_of_dataset = matches!(parts.as_slice(), ["api", "datasets", ..] | ["datasets", ..]);
+        let rest = if is_of_dataset { rest } else { &of_model };
         let repositories = lock(&self.repositories);
         let by_id = |parts: usize| {
             let id = rest.get(..parts)?.join("/");
@@ -379,7 +387,11 @@ impl State {
                 .get(&id)
                 .map(|commits| (commits, &rest[parts..]))
         };
-        let Some((commits, rest)) = by_id(2).or_else(|| by_id(1)) else {
+        let found = match is_of_dataset {
+            true => by_id(2).or_else(|| by_id(1)),
+            false => by_id(3),
+        };
+        let Some((commits, rest)) = found else {
             // The real hub does not tell strangers which private repositories exist.
             let status = if request.header("authorization").is_some() {
                 404

@@ -1,4 +1,4 @@
-//! A dataset repository as the hub sees it: paths, contents and the ids that git and LFS give them.
+//! A repository as the hub sees it: paths, contents and the ids that git and LFS give them.
 
 use fs_err as fs;
 use sha1::Sha1;
@@ -102,7 +102,7 @@ impl RemoteEntry {
 /// One commit of a repository. The commit's id is derived from the files' paths and contents.
 #[derive(Clone, Debug)]
 pub struct Repository {
-    /// `owner/name`.
+    /// `owner/name`, or `models/owner/name` of a model.
     pub id: String,
     /// Commit, 40 hexadecimal digits.
     pub commit: String,
@@ -153,7 +153,7 @@ impl Repository {
         Ok(Self::from_entries(id, files))
     }
 
-    /// Every `<owner>/<name>` below a folder, by id.
+    /// Every `<owner>/<name>` below a folder, and every `models/<owner>/<name>`, by id.
     ///
     /// # Errors
     /// As [`Repository::open`].
@@ -172,7 +172,13 @@ impl Repository {
         let mut all = Vec::new();
         for (owner, folder) in folders(root)? {
             for (name, folder) in folders(&folder)? {
-                all.push(Self::open(&format!("{owner}/{name}"), &folder)?);
+                if owner != "models" {
+                    all.push(Self::open(&format!("{owner}/{name}"), &folder)?);
+                    continue;
+                }
+                for (model, folder) in folders(&folder)? {
+                    all.push(Self::open(&format!("models/{name}/{model}"), &folder)?);
+                }
             }
         }
         Ok(all)

@@ -18,7 +18,7 @@ pub mod train;
 mod write;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::de::IntoDeserializer as _;
@@ -236,7 +236,9 @@ impl Classifier {
     }
 }
 
-/// A model that a recipe names: `path`, or `path@sha256:hex` to take no other. Relative paths are relative to the manifests' folder.
+/// A model that a recipe names: `path`, or `path@sha256:hex` to take no other. Relative paths are relative to the manifests'
+/// folder; `hf://owner/name/path` and `hf://owner/name@revision/path` are files of model repositories on the hub, pinned in
+/// the lock file.
 ///
 /// A plan resolves it: from then on it is written as `file name@sha256:hex`, so that keys, fingerprint and the build's manifest
 /// depend on what the model is and not on where it lies.
@@ -261,16 +263,16 @@ impl ModelFile {
         }
     }
 
-    /// Finds the file below `folder`, hashes and reads it; `known` are models that were read before.
+    /// Hashes and reads the file, for which `find` has the place on this machine; `known` are models that were read before.
     ///
     /// # Errors
-    /// If it cannot be read, is another one than was pinned, or no model.
+    /// If it cannot be found or read, is another one than was pinned, or no model.
     pub fn resolve(
         &mut self,
-        folder: &Path,
+        find: &mut dyn FnMut(&str) -> Result<PathBuf, String>,
         known: &mut BTreeMap<Digest, Arc<Classifier>>,
     ) -> Result<Arc<Classifier>, String> {
-        let place = folder.join(&self.path);
+        let place = find(&self.path)?;
         let digest = Digest::of_file(&place)
             .map_err(|error| format!("the model cannot be read: {error}"))?;
         if let Some(pinned) = self.sha256.filter(|pinned| *pinned != digest) {

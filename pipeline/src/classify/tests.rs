@@ -193,18 +193,19 @@ fn a_model_by_path_is_written_as_what_it_is_and_a_pin_is_held() {
     let mut known = std::collections::BTreeMap::new();
     let mut file = ModelFile::new("models/tree.bin");
     assert_eq!(serde_json::to_value(&file).unwrap(), "models/tree.bin");
-    let model = file.resolve(folder.path(), &mut known).unwrap();
+    let mut find = |path: &str| Ok(folder.path().join(path));
+    let model = file.resolve(&mut find, &mut known).unwrap();
     assert_eq!(model.labels().len(), 5);
     let written = serde_json::to_value(&file).unwrap();
     assert_eq!(written, format!("tree.bin@sha256:{digest}"));
     let pinned: ModelFile =
         serde_json::from_value(format!("models/tree.bin@sha256:{digest}").into()).unwrap();
-    assert!(pinned.clone().resolve(folder.path(), &mut known).is_ok());
+    assert!(pinned.clone().resolve(&mut find, &mut known).is_ok());
     fs_err::write(folder.path().join("models/tree.bin"), MODELS[3].1).unwrap();
-    let error = { pinned }.resolve(folder.path(), &mut known).unwrap_err();
+    let error = { pinned }.resolve(&mut find, &mut known).unwrap_err();
     assert!(error.contains("and the recipe pins"), "{error}");
     let error = ModelFile::new("none.bin")
-        .resolve(folder.path(), &mut known)
+        .resolve(&mut find, &mut known)
         .unwrap_err();
     assert!(error.contains("none.bin"), "{error}");
     assert!(serde_json::from_value::<ModelFile>("x@sha256:12".into()).is_err());

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::cli::{Limits, Place, What};
 use crate::execute::{self, BuildError, BuildOptions, Built, Rate};
+use crate::progress::Progress;
 use crate::screen::{JsonLines, Screen, safe};
 
 pub(super) fn run(
@@ -17,7 +18,10 @@ pub(super) fn run(
     as_json: bool,
 ) -> anyhow::Result<()> {
     let options = plan_options(what, place);
-    let plan = crate::plan::plan(&options)?;
+    let screen = Screen::new();
+    let progress: &dyn Progress = if as_json { &JsonLines } else { &screen };
+    let plan = crate::plan::plan_with(&options, progress)?;
+    screen.clear();
     let options = BuildOptions {
         work: place.work.clone(),
         shards: place.shards.clone(),
@@ -31,14 +35,8 @@ pub(super) fn run(
         plan.must_fit(options.threads, options.memory_bytes, &place.work)?;
     }
     let interruption = Interruption::listen()?;
-    let built = if as_json {
-        execute::build(&plan, &options, &JsonLines, &interruption.stop)
-    } else {
-        let screen = Screen::new();
-        let built = execute::build(&plan, &options, &screen, &interruption.stop);
-        screen.clear();
-        built
-    };
+    let built = execute::build(&plan, &options, progress, &interruption.stop);
+    screen.clear();
     let built = match built {
         Err(BuildError::BadFiles(faults)) => {
             for fault in &faults {

@@ -24,6 +24,7 @@ impl Model {
         let Some(file) = file else {
             return Ok(Self::Own(Box::new(Identifier::embedded().clone())));
         };
+        let file = &super::local(file, None)?;
         let bytes = fs_err::read(file)?;
         Ok(match Identifier::read(&bytes) {
             Ok(own) => Self::Own(Box::new(own)),

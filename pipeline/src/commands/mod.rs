@@ -37,8 +37,11 @@ use crate::cli::{
 };
 use crate::execute::BuildError;
 use crate::exit::{Interrupted, Usage};
+use crate::fetch::HubFile;
 use crate::plan::PlanOptions;
+use crate::plan::hub_files::HubFiles;
 use crate::report::summary::SummaryOptions;
+use crate::screen::Screen;
 
 /// Runs a command.
 pub fn run(command: Command) -> anyhow::Result<()> {
@@ -309,6 +312,24 @@ fn plan_options(what: &What, place: &Place) -> PlanOptions {
         against: what.against.clone(),
         needs_tokenizer: true,
     }
+}
+
+/// The file that is meant: as it is, or brought from the hub where it is `hf://...`, and `default` there where that names a
+/// repository only.
+fn local(named: &Path, default: Option<&str>) -> anyhow::Result<PathBuf> {
+    let written = named.to_string_lossy();
+    if !HubFile::is_written(&written) {
+        return Ok(named.to_path_buf());
+    }
+    let screen = Screen::new();
+    let mut files = HubFiles {
+        lock: None,
+        hub: &mut None,
+        progress: &screen,
+    };
+    let found = files.find(&written, default);
+    screen.clear();
+    Ok(found?.0)
 }
 
 fn threads(limits: &Limits) -> usize {

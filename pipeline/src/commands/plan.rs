@@ -12,6 +12,7 @@ use crate::dedup::repeat::{self, Unit};
 use crate::dedup::signature::s_curve;
 use crate::plan::Plan;
 use crate::recipe::TrimOptions;
+use crate::screen::Screen;
 
 pub(super) fn run(
     what: &What,
@@ -19,7 +20,9 @@ pub(super) fn run(
     limits: &Limits,
     as_json: bool,
 ) -> anyhow::Result<()> {
-    let plan = crate::plan::plan(&plan_options(what, place))?;
+    let screen = Screen::new();
+    let plan = crate::plan::plan_with(&plan_options(what, place), &screen)?;
+    screen.clear();
     if as_json {
         print_json(&value(&plan, limits))?;
     } else {

@@ -92,7 +92,7 @@ pub(super) fn score(
     model: &Path,
     label: &str,
 ) -> anyhow::Result<()> {
-    let model = Classifier::open(model)?;
+    let model = Classifier::open(&super::local(model, None)?)?;
     let label = model.label(label)?;
     let mut scratch = Scratch::default();
     let fields = Fields {

@@ -206,7 +206,9 @@ mod tests {
     fn what_is_said_of_rows_is_read_by_row_and_rows_without_a_text_have_nothing() {
         let mut model = ModelFile::new("tests/fasttext/tree.bin");
         let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-        model.resolve(here, &mut BTreeMap::new()).unwrap();
+        model
+            .resolve(&mut |path| Ok(here.join(path)), &mut BTreeMap::new())
+            .unwrap();
         let judge = Judge::new(&FilterOptions {
             language: Some(LanguageOptions {
                 allowed: vec!["en".to_owned()],

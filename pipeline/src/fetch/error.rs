@@ -51,8 +51,10 @@ pub enum FetchError {
         reason: String,
     },
     /// The repository asks its readers to accept terms.
-    #[error("dataset `{repo}` is gated: open {page}, accept its terms, then {remedy}")]
+    #[error("{holds} `{repo}` is gated: open {page}, accept its terms, then {remedy}")]
     Gated {
+        /// A dataset or a model.
+        holds: &'static str,
         /// The repository.
         repo: String,
         /// Page on which the terms are accepted.
@@ -81,6 +83,28 @@ pub enum FetchError {
         what: String,
         /// What to check.
         remedy: &'static str,
+    },
+    /// An address of a file on the hub that cannot be meant.
+    #[error(
+        "`{address}` is not an address of a file on the hub: {reason}; write hf://owner/name/path, or hf://owner/name@revision/path"
+    )]
+    HubAddress {
+        /// The address as it was given.
+        address: String,
+        /// The rule it breaks.
+        reason: &'static str,
+    },
+    /// A repository does not hold the file that was named.
+    #[error("`{repo}` has no file `{path}` at commit {commit}{like}")]
+    NoFile {
+        /// The repository.
+        repo: String,
+        /// The file.
+        path: String,
+        /// The commit.
+        commit: String,
+        /// The names that are most like it, or nothing.
+        like: String,
     },
     /// A server that is no hub refuses an address of a manifest, or does not know it.
     #[error("{url} (HTTP {status}): {remedy}")]
@@ -217,6 +241,19 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// True where what is written can not be meant: an id, a revision, an address, a path.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        matches!(
+            self,
+            Self::RepoId { .. }
+                | Self::Revision { .. }
+                | Self::FileName { .. }
+                | Self::HubAddress { .. }
+                | Self::NoFile { .. }
+        )
+    }
+
     /// True where the same call may succeed later without any change: networks come back, disks get space.
     #[must_use]
     pub fn is_retriable(&self) -> bool {

@@ -311,8 +311,8 @@ impl Client {
             url: hop.url.shown(),
             reason: format!("HTTP {status}"),
         };
-        let repo = match subject.place {
-            Place::Hub(repo) => repo.to_string(),
+        let (repo, holds, place) = match subject.place {
+            Place::Hub(repo) => (repo.to_string(), repo.holds(), repo.on_hub()),
             Place::Web => {
                 let remedy = match status {
                     401 | 403 => {
@@ -340,7 +340,8 @@ impl Client {
                 .is_some_and(|endpoint| !self.may_carry_token(endpoint));
         Failure::Stop(match status {
             401 | 403 if gated => FetchError::Gated {
-                page: self.address(&format!("datasets/{repo}"), None).shown(),
+                page: self.address(&place, None).shown(),
+                holds,
                 repo,
                 remedy: match (token_sent, insecure) {
                     (true, _) => {
@@ -372,9 +373,7 @@ impl Client {
                 repo,
                 what,
                 remedy: match text("x-error-code") {
-                    "RepoNotFound" => {
-                        "check the owner and name of the dataset; if it is private, set HF_TOKEN"
-                    }
+                    "RepoNotFound" => "check the owner and name; if it is private, set HF_TOKEN",
                     "RevisionNotFound" => {
                         "check the revision; branches and tags are listed on its page"
                     }

@@ -5,7 +5,8 @@
 //! also in another process; nothing is published under its name before its size and hash are those that the repository lists;
 //! the token reaches the endpoint's own origin and nothing else; and no name from a server leaves its folder. The protocol is
 //! that of the hub's REST API (`/api/datasets/{id}/revision/{rev}`, `/api/datasets/{id}/tree/{commit}`,
-//! `/datasets/{id}/resolve/{commit}/{path}`); the cache is the one all its clients share.
+//! `/datasets/{id}/resolve/{commit}/{path}`, and for models `/api/models/{id}/...` and `/{id}/resolve/...`); the cache is
+//! the one all its clients share.
 //!
 //! The order of calls is resolve, list, fetch: a branch is resolved once, and all that follows names the commit.
 //!
@@ -35,6 +36,7 @@ mod name;
 mod options;
 mod parts;
 mod pieces;
+mod reference;
 mod store;
 mod url;
 mod web;
@@ -46,6 +48,7 @@ pub use name::{Commit, RepoId, check_path, check_revision};
 pub(crate) use name::{is_hex, path_problem};
 pub use options::{HubOptions, Token};
 pub use parts::Parts;
+pub use reference::HubFile;
 pub use store::Store;
 pub use web::{Pin, Web, check_address};
 
@@ -244,7 +247,7 @@ impl Hub {
                 .ok_or_else(|| self.offline(repo, what));
         }
         let url = self.client.address(
-            &format!("api/datasets/{repo}/revision/{}", escape(revision)),
+            &format!("api/{}/revision/{}", repo.in_api(), escape(revision)),
             None,
         );
         let (answer, _): (RevisionAnswer, _) = self.ask(
@@ -291,7 +294,7 @@ impl Hub {
         while let Some(page) = query {
             let url = self
                 .client
-                .address(&format!("api/datasets/{repo}/tree/{commit}"), Some(page));
+                .address(&format!("api/{}/tree/{commit}", repo.in_api()), Some(page));
             let (entries, next): (Vec<TreeEntry>, _) = self.ask(&url, subject)?;
             for entry in entries.into_iter().filter(|entry| entry.kind == "file") {
                 let (bytes, sha256) = entry
@@ -433,7 +436,7 @@ impl Hub {
 
     fn file_address(&self, repo: &RepoId, commit: &Commit, path: &str) -> Url {
         self.client.address(
-            &format!("datasets/{repo}/resolve/{commit}/{}", escape_path(path)),
+            &format!("{}/resolve/{commit}/{}", repo.on_hub(), escape_path(path)),
             None,
         )
     }

@@ -8,7 +8,8 @@ use std::str::FromStr;
 
 use super::FetchError;
 
-/// A dataset repository's id: `owner/name`, or `name` alone for the hub's oldest datasets.
+/// A repository's id: `owner/name` of a dataset, `name` alone for the hub's oldest ones, and `models/owner/name` of a
+/// model, as the hub's API has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RepoId(String);
@@ -20,12 +21,52 @@ impl RepoId {
         &self.0
     }
 
+    /// The repository of a model, by `owner/name`.
+    ///
+    /// # Errors
+    /// [`FetchError::RepoId`] with the rule that it breaks.
+    pub fn model(id: &str) -> Result<Self, FetchError> {
+        format!("{MODELS}{id}").parse()
+    }
+
+    /// The owner and name of a model; nothing of a dataset.
+    fn of_model(&self) -> Option<&str> {
+        let rest = self.0.strip_prefix(MODELS)?;
+        // A dataset's owner may be called so.
+        rest.contains('/').then_some(rest)
+    }
+
+    /// What it holds, for messages.
+    #[must_use]
+    pub fn holds(&self) -> &'static str {
+        self.of_model().map_or("dataset", |_| "model")
+    }
+
     /// Name of the repository's folder in the cache, as every client of the hub names it.
     #[must_use]
     pub fn folder(&self) -> String {
-        format!("datasets--{}", self.0.replace('/', "--"))
+        self.in_api().replace('/', "--")
+    }
+
+    /// Its place below the hub's API.
+    pub(super) fn in_api(&self) -> String {
+        match self.of_model() {
+            Some(_) => self.0.clone(),
+            None => format!("datasets/{}", self.0),
+        }
+    }
+
+    /// Its place below the hub itself, where its page and its files are.
+    pub(super) fn on_hub(&self) -> String {
+        match self.of_model() {
+            Some(id) => id.to_owned(),
+            None => format!("datasets/{}", self.0),
+        }
     }
 }
+
+/// What stands before the owner of a model.
+const MODELS: &str = "models/";
 
 impl FromStr for RepoId {
     type Err = FetchError;
@@ -55,7 +96,7 @@ impl FromStr for RepoId {
                 return refuse("a part begins or ends with `-` or `.`");
             }
         }
-        if parts > 2 {
+        if parts > 2 && !(parts == 3 && id.starts_with(MODELS)) {
             return refuse("it has more than two parts");
         }
         // Two dashes separate owner and name in the cache; two dots mean the folder above.
@@ -427,6 +468,13 @@ mod tests {
             "allenai/c4".parse::<RepoId>().unwrap().folder(),
             "datasets--allenai--c4"
         );
+        let model = RepoId::model("EleutherAI/gpt-neox-20b").unwrap();
+        assert_eq!(model.as_str(), "models/EleutherAI/gpt-neox-20b");
+        assert_eq!(model.folder(), "models--EleutherAI--gpt-neox-20b");
+        assert_eq!(model.on_hub(), "EleutherAI/gpt-neox-20b");
+        let dataset: RepoId = "models/c4".parse().unwrap();
+        assert_eq!(dataset.folder(), "datasets--models--c4");
+        assert!(RepoId::model("a/b/c").is_err() && RepoId::model("../x").is_err());
         let long = format!("o/{}", "x".repeat(97));
         for bad in [
             "",

@@ -1,7 +1,7 @@
 //! The models that profiles name: checked when a recipe is read, and read when a build is planned.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Recipe;
 use crate::filter::FilterOptions;
@@ -24,11 +24,16 @@ pub(super) fn embedded(filter: &FilterOptions) -> Option<String> {
 }
 
 impl Recipe {
-    /// Finds and reads the models of all profiles, so that a run that lacks one stops before it begins.
+    /// Reads the models of all profiles, so that a run that lacks one stops before it begins; `find` has the place on this
+    /// machine of what the recipe names.
     ///
     /// # Errors
-    /// Models that cannot be read or that lack a label, all of them, where the recipe names them.
-    pub fn read_models(&mut self, manifests: &Path, file: &Path) -> Result<(), Problems> {
+    /// Models that cannot be found or read or that lack a label, all of them, where the recipe names them.
+    pub fn read_models(
+        &mut self,
+        find: &mut dyn FnMut(&str) -> Result<PathBuf, String>,
+        file: &Path,
+    ) -> Result<(), Problems> {
         let mut known = BTreeMap::new();
         let mut problems = Vec::new();
         let mut wrong = |profile: &str, table: &str, key: &str, message: String| {
@@ -43,7 +48,7 @@ impl Recipe {
             if let Some(options) = &mut filter.language
                 && let Some(file) = &mut options.model
             {
-                match file.resolve(manifests, &mut known) {
+                match file.resolve(find, &mut known) {
                     Err(error) => wrong(name, "language", "model", error),
                     Ok(model) => {
                         for language in &options.allowed {
@@ -55,7 +60,7 @@ impl Recipe {
                 }
             }
             if let Some(options) = &mut filter.quality {
-                match options.model.resolve(manifests, &mut known) {
+                match options.model.resolve(find, &mut known) {
                     Err(error) => wrong(name, "quality", "model", error),
                     Ok(model) => {
                         if let Err(error) = model.label(&options.label) {
