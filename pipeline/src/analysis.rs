@@ -169,6 +169,7 @@ pub struct Analysis<'a> {
     ngrams: OnceCell<Ngrams>,
     character_count: OnceCell<u64>,
     lines: OnceCell<Lines>,
+    other_breaks: OnceCell<bool>,
     dolma: OnceCell<Dolma>,
     tokens: [OnceCell<Tokens>; 2],
     token_count: [OnceCell<u64>; 2],
@@ -192,6 +193,7 @@ impl<'a> Analysis<'a> {
             ngrams: OnceCell::new(),
             character_count: OnceCell::new(),
             lines: OnceCell::new(),
+            other_breaks: OnceCell::new(),
             dolma: OnceCell::new(),
             tokens: Default::default(),
             token_count: Default::default(),
@@ -280,9 +282,20 @@ impl<'a> Analysis<'a> {
     /// Lines and paragraphs as datatrove makes them.
     #[must_use]
     pub fn lines(&self) -> Lines {
+        *self.lines.get_or_init(|| {
+            let other_breaks = self.has_other_breaks();
+            lines::lines_of(
+                self.text,
+                other_breaks,
+                &mut self.scratch.borrow_mut().tally,
+            )
+        })
+    }
+
+    fn has_other_breaks(&self) -> bool {
         *self
-            .lines
-            .get_or_init(|| lines::lines_of(self.text, &mut self.scratch.borrow_mut().tally))
+            .other_breaks
+            .get_or_init(|| lines::has_other_breaks(self.text))
     }
 
     /// Lines of up to so many characters that are not blank, between `\n`.
@@ -406,9 +419,18 @@ impl<'a> Analysis<'a> {
         }
     }
 
+    /// Whether one of `phrases`, ASCII in small letters, stands in `text` in any case of ASCII.
+    pub(crate) fn holds_any(&self, text: &str, phrases: &[&str]) -> bool {
+        let lower = &mut self.scratch.borrow_mut().lower;
+        lower.clear();
+        lower.extend(text.bytes().map(|byte| byte.to_ascii_lowercase()));
+        let mut phrases = phrases.iter();
+        phrases.any(|phrase| memmem::find(lower, phrase.as_bytes()).is_some())
+    }
+
     /// The lines of Python's `splitlines`, each with its place.
     pub(crate) fn split_lines(&self) -> SplitLines<'a> {
-        SplitLines::new(self.text)
+        SplitLines::new(self.text, self.has_other_breaks())
     }
 }
 
@@ -422,11 +444,11 @@ pub(crate) struct SplitLines<'a> {
 }
 
 impl<'a> SplitLines<'a> {
-    fn new(text: &'a str) -> Self {
+    fn new(text: &'a str, other_breaks: bool) -> Self {
         Self {
             text,
             at: 0,
-            other_breaks: lines::has_other_breaks(text),
+            other_breaks,
         }
     }
 }
@@ -458,7 +480,8 @@ impl<'a> Iterator for SplitLines<'a> {
 
 /// Calls `found` with the place and text of each line that Python's `splitlines` makes.
 fn for_each_line<'a>(text: &'a str, mut found: impl FnMut(usize, &'a str)) {
-    SplitLines::new(text).for_each(|(at, line)| found(at, line));
+    let other_breaks = lines::has_other_breaks(text);
+    SplitLines::new(text, other_breaks).for_each(|(at, line)| found(at, line));
 }
 
 fn characters_of(text: &str) -> Characters {

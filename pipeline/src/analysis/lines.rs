@@ -1,10 +1,12 @@
 //! Lines and paragraphs as datatrove's rules cut them, each rule its own way (`huggingface/datatrove` 0.10,
 //! `gopher_repetition_filter.py`, `gopher_quality_filter.py`, `fineweb_quality_filter.py`), in one walk.
 
+use std::ops::Range;
+
 use memchr::{memchr, memchr_iter, memchr3, memmem};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::characters::{count_characters, is_blank, strip, strip_end, strip_start};
+use super::characters::{count_characters, is_blank, strip_end, strip_start};
 use super::english::ends_terminal;
 use super::repetition::Tally;
 use super::{Fraction, for_each_line};
@@ -66,23 +68,25 @@ pub struct Lines {
 /// Lines up to this are short in [`PageLines::short`].
 pub const SHORT_LINE_CHARACTERS: u64 = 30;
 
-pub(super) fn lines_of(text: &str, tally: &mut Tally) -> Lines {
+pub(super) fn lines_of(text: &str, other_breaks: bool, tally: &mut Tally) -> Lines {
     let bytes = text.as_bytes();
     let mut lines = Lines::default();
-    let other_breaks = has_other_breaks(text);
     let ascii = text.is_ascii();
     let breaks = memchr_iter(b'\n', bytes).count();
     lines.page.breaks = breaks as u64;
     tally.begin(breaks + 1);
+    let mut paragraphs = Paragraphs::of(text);
     let mut rest = Some(text);
     while let Some(unread) = rest {
         let end = memchr(b'\n', unread.as_bytes());
         let line = &unread[..end.unwrap_or(unread.len())];
+        let start = text.len() - unread.len();
         rest = end.map(|end| &unread[end + 1..]);
         if !other_breaks && (end.is_some() || !line.is_empty()) {
             lines.take_split(line);
         }
         if line.is_empty() {
+            paragraphs.end();
             continue;
         }
         let characters = if ascii {
@@ -90,7 +94,9 @@ pub(super) fn lines_of(text: &str, tally: &mut Tally) -> Lines {
         } else {
             count_characters(line)
         };
-        let slot = tally_slot(tally, line);
+        let hash = xxh3_64(line.as_bytes());
+        paragraphs.take(text, start, line.len(), hash, characters);
+        let slot = tally.add(hash);
         let repeated = u64::from(tally.count(slot) > 1);
         lines.lines.count += 1;
         lines.lines.repeats += repeated;
@@ -109,35 +115,81 @@ pub(super) fn lines_of(text: &str, tally: &mut Tally) -> Lines {
     let ends = u64::from(text.starts_with('\n')) + u64::from(text.ends_with('\n'));
     lines.lines.count += ends + empty;
     lines.lines.repeats += u64::from(ends == 2);
-    lines.paragraphs = paragraphs_of(strip(text), tally);
+    lines.paragraphs = paragraphs.count(tally);
     lines
 }
 
-fn tally_slot(tally: &mut Tally, piece: &str) -> u32 {
-    tally.add(xxh3_64(piece.as_bytes()))
+/// The paragraphs of a stripped text, told apart by the hashes of their lines.
+struct Paragraphs {
+    /// Where the stripped text stands.
+    text: Range<usize>,
+    /// Hash and characters, of those that are over.
+    over: Vec<(u64, u64)>,
+    /// The same of the one that goes on, if one does.
+    now: Option<(u64, u64)>,
 }
 
-fn paragraphs_of(text: &str, tally: &mut Tally) -> Repeats {
-    let finder = memmem::Finder::new(b"\n\n");
-    let mut paragraphs = Repeats::default();
-    tally.begin(finder.find_iter(text.as_bytes()).count() + 1);
-    let mut rest = Some(text);
-    while let Some(unread) = rest {
-        let end = finder.find(unread.as_bytes());
-        let paragraph = &unread[..end.unwrap_or(unread.len())];
-        rest = end.map(|end| unread[end..].trim_start_matches('\n'));
-        paragraphs.count += 1;
-        // Most texts have one, which is long.
-        if rest.is_some() || paragraphs.count > 1 {
-            let slot = tally_slot(tally, paragraph);
-            if tally.count(slot) > 1 {
-                paragraphs.repeats += 1;
-                paragraphs.characters += count_characters(paragraph);
-            }
+impl Paragraphs {
+    fn of(text: &str) -> Self {
+        let start = text.len() - strip_start(text).len();
+        Self {
+            text: start..strip_end(text).len().max(start),
+            over: Vec::new(),
+            now: None,
         }
     }
-    paragraphs
+
+    /// Takes the next line that is not empty, of which `text` is the whole.
+    #[inline]
+    fn take(&mut self, text: &str, start: usize, length: usize, hash: u64, characters: u64) {
+        let end = start + length;
+        let (mut hash, mut characters) = (hash, characters);
+        if start < self.text.start || end > self.text.end {
+            let line = start.max(self.text.start)..end.min(self.text.end);
+            if line.is_empty() {
+                return;
+            }
+            hash = xxh3_64(&text.as_bytes()[line.clone()]);
+            characters = count_characters(&text[line]);
+        }
+        self.now = Some(match self.now {
+            None => (hash, characters),
+            // A break between them. Places matter, so equal lines do not cancel out.
+            Some((before, so_far)) => (
+                before.rotate_left(23).wrapping_mul(MULTIPLIER) ^ hash,
+                so_far + characters + 1,
+            ),
+        });
+    }
+
+    /// Takes an empty line.
+    #[inline]
+    fn end(&mut self) {
+        self.over.extend(self.now.take());
+    }
+
+    fn count(mut self, tally: &mut Tally) -> Repeats {
+        self.end();
+        let mut paragraphs = Repeats {
+            // Of nothing, Python's `split` makes one piece.
+            count: self.over.len().max(1) as u64,
+            ..Repeats::default()
+        };
+        if self.over.len() > 1 {
+            tally.begin(self.over.len());
+            for (hash, characters) in self.over {
+                let slot = tally.add(hash);
+                if tally.count(slot) > 1 {
+                    paragraphs.repeats += 1;
+                    paragraphs.characters += characters;
+                }
+            }
+        }
+        paragraphs
+    }
 }
+
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Lines {
     fn take_split(&mut self, line: &str) {
@@ -165,4 +217,68 @@ pub(super) fn short_lines(text: &str, characters: u64) -> u64 {
     text.split('\n')
         .filter(|line| !is_blank(line) && count_characters(line) <= characters)
         .count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::analysis::characters::{is_line_break, is_space};
+    use crate::analysis::tests::any_text;
+    use crate::analysis::{Analysis, Scratch};
+
+    fn slow_repeats(pieces: &[&str]) -> Repeats {
+        let before = |at: usize| pieces[..at].contains(&pieces[at]);
+        let repeated = (0..pieces.len()).filter(|&at| before(at));
+        Repeats {
+            count: pieces.len() as u64,
+            repeats: repeated.clone().count() as u64,
+            characters: repeated.map(|at| pieces[at].chars().count() as u64).sum(),
+        }
+    }
+
+    /// Python's `re.split` at runs of `\n` of a length or more.
+    fn split_at_runs(text: &str, least: usize) -> Vec<&str> {
+        let mut pieces = Vec::new();
+        let (mut start, mut at) = (0, 0);
+        while let Some(found) = text[at..].find('\n') {
+            let first = at + found;
+            let run = text[first..]
+                .bytes()
+                .take_while(|&byte| byte == b'\n')
+                .count();
+            at = first + run;
+            if run >= least {
+                pieces.push(&text[start..first]);
+                start = at;
+            }
+        }
+        pieces.push(&text[start..]);
+        pieces
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn lines_and_paragraphs_equal_those_of_the_obvious_way(text in any_text()) {
+            let mut scratch = Scratch::default();
+            let lines = Analysis::new(&text, &mut scratch).unwrap().lines();
+            prop_assert_eq!(lines.lines, slow_repeats(&split_at_runs(&text, 1)));
+            let stripped = text.trim_matches(is_space);
+            prop_assert_eq!(lines.paragraphs, slow_repeats(&split_at_runs(stripped, 2)));
+            let joined = text.replace("\r\n", "\n");
+            let mut split: Vec<&str> = joined.split(is_line_break).collect();
+            if split.last() == Some(&"") {
+                split.pop();
+            }
+            prop_assert_eq!(lines.split, split.len() as u64);
+            let bullets = split.iter().filter(|line| line.trim_start_matches(is_space).starts_with(['•', '-']));
+            prop_assert_eq!(lines.bullets, bullets.count() as u64);
+            let page: Vec<&str> = text.split('\n').filter(|line| !line.chars().all(is_space)).collect();
+            prop_assert_eq!(lines.page.count, page.len() as u64);
+            prop_assert_eq!(lines.page.repeated_characters, slow_repeats(&page).characters);
+        }
+    }
 }

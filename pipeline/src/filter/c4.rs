@@ -201,35 +201,21 @@ impl Edit for C4 {
             let characters = document.character_count() as f64;
             above("c4-too-long", "characters", characters, max as f64).map_or(Ok(()), Err)?;
         }
-        let mut hits: Vec<(usize, usize)> = Vec::new();
-        document.for_each_phrase(&ENDS, |at, number| {
-            let end = at + ENDS[number].len();
-            for (number, phrase) in PHRASES.iter().enumerate() {
-                let start = end.checked_sub(phrase.len());
-                let stretch = start.and_then(|start| text.as_bytes().get(start..end));
-                if stretch.is_some_and(|found| found.eq_ignore_ascii_case(phrase.as_bytes())) {
-                    hits.push((end - phrase.len(), number));
-                }
-            }
-        });
         // The one character whose small letter is ASCII in one of the phrases, the sign for kelvin.
         let kelvin = text.contains('\u{212a}');
-        let citations = options.remove_citations && memchr(b'[', text.as_bytes()).is_some();
-        let mut kept = String::with_capacity(text.len());
-        let (mut tokens, mut sentences) = (0, 0);
-        for (at, line) in document.split_lines() {
-            let start = at + (line.len() - strip_start(line).len());
-            let stripped = strip(line);
-            match self.judge(document, stripped, start, &hits, kelvin, citations)? {
-                Line::Goes => {}
-                Line::Stays(line, its_tokens, its_sentences) => {
-                    tokens += its_tokens;
-                    sentences += its_sentences;
-                    kept.push_str(&line);
-                    kept.push('\n');
-                }
-            }
+        // Few pages hold a phrase, and those that do not are told by the lines that are left of them.
+        let mut page = self.page(document, &[], kelvin);
+        if document.holds_any(&page.asked, &ENDS) {
+            let hits = hits_of(document);
+            page = self.page(document, &hits, kelvin);
         }
+        let Page {
+            asked: mut kept,
+            tokens,
+            sentences,
+            reason,
+        } = page;
+        reason.map_or(Ok(()), Err)?;
         let min = options.min_sentences as f64;
         below("c4-few-sentences", "c4-sentences", sentences as f64, min).map_or(Ok(()), Err)?;
         let end = strip_end(&kept).len();
@@ -243,7 +229,64 @@ impl Edit for C4 {
     }
 }
 
+/// What is left of a page.
+#[derive(Default)]
+struct Page {
+    /// The lines that were asked for phrases, which are those that stay, and the one at which the page went.
+    asked: String,
+    tokens: u64,
+    sentences: u64,
+    /// Why the page goes, if it does for a line.
+    reason: Option<Reason>,
+}
+
+/// Where phrases stand in a text, and which.
+fn hits_of(document: &Analysis<'_>) -> Vec<(usize, usize)> {
+    let text = document.text().as_bytes();
+    let mut hits = Vec::new();
+    document.for_each_phrase(&ENDS, |at, number| {
+        let end = at + ENDS[number].len();
+        for (number, phrase) in PHRASES.iter().enumerate() {
+            let start = end.checked_sub(phrase.len());
+            let stretch = start.and_then(|start| text.get(start..end));
+            if stretch.is_some_and(|found| found.eq_ignore_ascii_case(phrase.as_bytes())) {
+                hits.push((end - phrase.len(), number));
+            }
+        }
+    });
+    hits
+}
+
 impl C4 {
+    /// Judges all lines, of which `hits` are the phrases.
+    fn page(&self, document: &Analysis<'_>, hits: &[(usize, usize)], kelvin: bool) -> Page {
+        let text = document.text();
+        let citations = self.options.remove_citations && memchr(b'[', text.as_bytes()).is_some();
+        let mut page = Page {
+            asked: String::with_capacity(text.len()),
+            ..Page::default()
+        };
+        for (at, line) in document.split_lines() {
+            let start = at + (line.len() - strip_start(line).len());
+            let stripped = strip(line);
+            match self.judge(document, stripped, start, hits, kelvin, citations) {
+                Ok(Line::Goes) => {}
+                Ok(Line::Stays(line, tokens, sentences)) => {
+                    page.tokens += tokens;
+                    page.sentences += sentences;
+                    page.asked.push_str(&line);
+                    page.asked.push('\n');
+                }
+                Err(reason) => {
+                    page.asked.push_str(stripped);
+                    page.reason = Some(reason);
+                    break;
+                }
+            }
+        }
+        page
+    }
+
     fn judge<'t>(
         &self,
         document: &Analysis<'_>,
