@@ -1,5 +1,5 @@
 # An index of verbs; each is one plain line. `make help` lists them.
-.PHONY: help shards inspect report card verify train test check bench bench-text bench-dedup bench-quality bench-language hub clean
+.PHONY: help shards inspect report card verify train test check bench bench-text bench-dedup bench-quality bench-language bench-tokenize exact hub clean
 
 CARGO ?= cargo
 PRIORITY ?= sample
@@ -59,6 +59,12 @@ bench-quality: ## rules beside datatrove's, which is installed under target/benc
 
 bench-language: ## language identification beside other tools, on texts out of packages; LENGTH=400 PEERS=no MODEL=lid.176.ftz
 	@python3 bench/language/run.py
+
+bench-tokenize: ## tokenizers beside ours: rates, memory, ids beside tokenizers 0.23; CORPUS=file.jsonl[,...] RUNS=3 TOKENIZER= PEERS=no
+	@python3 bench/tokenize/run.py
+
+exact: ## whether ids equal those of tokenizers 0.23: TOKENIZER=tokenizer.json CORPUS=file.jsonl WHAT="text SKIP_MB MB" or "mutated SEED COUNT"
+	$(CARGO) bench --profile release --quiet --package andromeda-pipeline --bench exact -- $(TOKENIZER) $(word 1,$(WHAT)) $(CORPUS) $(wordlist 2,3,$(WHAT))
 
 hub: ## a hub on this machine that serves ROOT=folder/owner/name/... in the hub's own protocol; prints the variables to set
 	$(CARGO) run --release --quiet --bin andromeda-hub -- --root $(ROOT) $(ARGS)

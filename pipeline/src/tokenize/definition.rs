@@ -9,6 +9,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::TokenizeError;
+use super::bpe::Split;
 
 /// Largest `tokenizer.json` that is read, in bytes. The largest published ones have some 35 MB.
 pub(super) const MAX_DEFINITION_BYTES: u64 = 256 << 20;
@@ -43,6 +44,9 @@ pub(super) const KNOWN_SPLITS: [&str; 5] = [
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 ];
 
+/// The last member of Falcon's sequence.
+const THREE_DIGITS: &str = "[0-9][0-9][0-9]";
+
 /// A checked `tokenizer.json`.
 pub(super) struct Definition {
     /// The file with the end-of-text token made special; what both engines load.
@@ -55,7 +59,9 @@ pub(super) struct Definition {
     pub(super) end_of_text: (u32, String),
     /// Whether a long text may be cut between an ASCII letter and a space without any effect on the ids.
     pub(super) cuttable: bool,
-    /// Why the fast encoder must not be used, if it must not.
+    /// The pre-tokenizer, if all of the file is of the kinds that our own encoder knows.
+    pub(super) own: Option<Split>,
+    /// Why the library's fast encoder must not be used, if it must not.
     pub(super) only_reference: Option<String>,
 }
 
@@ -115,9 +121,10 @@ impl Definition {
             }
         };
 
-        let unusual = unusual_model(model, byte_level)
-            .or_else(|| unusual_normalizer(root.get("normalizer")))
-            .or_else(|| unusual_split(root.get("pre_tokenizer")));
+        let unusual =
+            unusual_model(model, byte_level).or_else(|| unusual_normalizer(root.get("normalizer")));
+        let own = own_split(root.get("pre_tokenizer")).filter(|_| unusual.is_none());
+        let unusual = unusual.or_else(|| unusual_split(root.get("pre_tokenizer")));
 
         let chosen = choose_end_of_text(root, path, end_of_text)?;
         let added = added_tokens(root);
@@ -139,6 +146,7 @@ impl Definition {
             added,
             end_of_text: chosen,
             cuttable,
+            own,
             only_reference: unusual,
         })
     }
@@ -217,15 +225,39 @@ fn plain_byte_level(member: &Value) -> Option<bool> {
         .then(|| flag("use_regex"))
 }
 
-fn is_known_split(member: &Value) -> bool {
-    type_of(Some(member)) == Some("Split")
+/// The expression of a `Split` whose matches are pieces of their own.
+fn isolated(member: &Value) -> Option<&str> {
+    let isolates = type_of(Some(member)) == Some("Split")
         && member.get("behavior").and_then(Value::as_str) == Some("Isolated")
-        && member.get("invert").and_then(Value::as_bool) == Some(false)
-        && member
-            .get("pattern")
-            .and_then(|pattern| pattern.get("Regex"))
-            .and_then(Value::as_str)
-            .is_some_and(|pattern| KNOWN_SPLITS.contains(&pattern))
+        && member.get("invert").and_then(Value::as_bool) == Some(false);
+    let pattern = member.get("pattern")?.get("Regex")?.as_str()?;
+    isolates.then_some(pattern)
+}
+
+fn is_known_split(member: &Value) -> bool {
+    isolated(member).is_some_and(|pattern| KNOWN_SPLITS.contains(&pattern))
+}
+
+/// The pre-tokenizers that our own encoder knows.
+fn own_split(pre_tokenizer: Option<&Value>) -> Option<Split> {
+    let says = |member: &Value, kind: &str, key: &str, value: Value| {
+        type_of(Some(member)) == Some(kind) && member.get(key) == Some(&value)
+    };
+    match members(pre_tokenizer) {
+        [only] if plain_byte_level(only) == Some(true) => Some(Split::Gpt2),
+        [split, last] if isolated(split) == Some(GPT2) && plain_byte_level(last) == Some(false) => {
+            Some(Split::Gpt2)
+        }
+        [punctuation, byte_level, digits, threes]
+            if says(punctuation, "Punctuation", "behavior", "Contiguous".into())
+                && plain_byte_level(byte_level) == Some(true)
+                && says(digits, "Digits", "individual_digits", false.into())
+                && isolated(threes) == Some(THREE_DIGITS) =>
+        {
+            Some(Split::Falcon)
+        }
+        _ => None,
+    }
 }
 
 /// A character that stands for a byte in the alphabet of GPT-2's `bytes_to_unicode`.
@@ -294,8 +326,7 @@ fn splits_before_space(pre_tokenizer: Option<&Value>) -> bool {
     let mut splits = false;
     for member in members(pre_tokenizer) {
         // Falcon's other members only cut further, at characters that are neither letters nor spaces.
-        let digits =
-            member.pointer("/pattern/Regex").and_then(Value::as_str) == Some("[0-9][0-9][0-9]");
+        let digits = member.pointer("/pattern/Regex").and_then(Value::as_str) == Some(THREE_DIGITS);
         match plain_byte_level(member) {
             Some(regex) => splits |= regex,
             None if is_known_split(member) => splits = true,

@@ -1,11 +1,13 @@
 //! Documents become token ids.
 //!
-//! The principal type is [`Tokenizer`]: any `tokenizer.json`, loaded once, shared by all threads. Two engines stand
-//! behind it. `tokenizers` 0.23 reads everything and gives the ids that models were published with; `tokenizers` 1.0
-//! (release candidate) gives the same ids for byte-level BPE some thirty times faster. Which one runs is decided at load
-//! time: by the shape of the file, then by comparing both on texts that are known to be difficult. A document can not
+//! The principal type is [`Tokenizer`]: any `tokenizer.json`, loaded once, shared by all threads. Three engines stand
+//! behind it. `tokenizers` 0.23 reads everything and gives the ids that models were published with. Our own encoder gives
+//! the same ids for byte-level BPE with the splits of GPT-2, GPT-NeoX and Falcon, and `tokenizers` 1.0 (release candidate)
+//! for those of Llama 3, Qwen and others, both some thirty times faster. Which one runs is decided at load time: by the
+//! shape of the file, then by comparing with the first on texts that are known to be difficult. A document can not
 //! forge its own end: special tokens inside text are text, and ids that contain the end of text are refused.
 
+mod bpe;
 mod byte_level;
 mod definition;
 mod newer_unicode;
@@ -13,6 +15,8 @@ mod probes;
 mod reference;
 mod train;
 
+#[cfg(test)]
+mod mutate;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use bpe::Bpe;
 use byte_level::ByteLevel;
 use definition::{Definition, MAX_DEFINITION_BYTES};
 use reference::Reference;
@@ -375,17 +380,28 @@ struct Choice {
     sentence: String,
 }
 
-/// The fast encoder where the file allows it and both engines agree on every probe, else the reference.
+/// The fastest encoder that knows the file's parts and agrees with the reference on every probe, else the reference.
 fn choose(definition: &Definition, reference: Reference) -> Choice {
+    let equal = |name: &str, probes: usize| {
+        format!(
+            "{name}: byte-level BPE, and its ids equal those of {} on {probes} difficult texts",
+            reference::NAME
+        )
+    };
+    if let Some(split) = definition.own
+        && let Ok((own, probes)) = try_own(definition, split, &reference)
+    {
+        return Choice {
+            encoder: Box::new(own),
+            unsettled: None,
+            sentence: equal(bpe::NAME, probes),
+        };
+    }
     match try_fast(definition, &reference) {
         Ok((fast, probes)) => Choice {
             encoder: Box::new(fast),
             unsettled: Some(reference),
-            sentence: format!(
-                "{}: byte-level BPE, and its ids equal those of {} on {probes} difficult texts",
-                byte_level::NAME,
-                reference::NAME,
-            ),
+            sentence: equal(byte_level::NAME, probes),
         },
         Err(why) => Choice {
             encoder: Box::new(reference),
@@ -393,6 +409,17 @@ fn choose(definition: &Definition, reference: Reference) -> Choice {
             sentence: format!("{}: {why}", reference::NAME),
         },
     }
+}
+
+/// Our own encoder and the number of texts it was compared on, or why it does not do.
+fn try_own(
+    definition: &Definition,
+    split: bpe::Split,
+    reference: &Reference,
+) -> Result<(Bpe, usize), String> {
+    let own = guarded(|| Bpe::load(&definition.json, split)).and_then(|loaded| loaded)?;
+    let probes = compared(definition, &own, reference)?;
+    Ok((own, probes))
 }
 
 /// The fast encoder and the number of texts it was compared on, or why the reference must do the work.
@@ -403,10 +430,20 @@ fn try_fast(definition: &Definition, reference: &Reference) -> Result<(ByteLevel
     let fast = guarded(|| ByteLevel::load(&definition.json))
         .and_then(|loaded| loaded)
         .map_err(|why| format!("{} cannot load this file ({why})", byte_level::NAME))?;
+    let probes = compared(definition, &fast, reference)?;
+    Ok((fast, probes))
+}
+
+/// How many texts two encoders give the same ids for, or the first for which they do not.
+fn compared(
+    definition: &Definition,
+    encoder: &dyn Encoder,
+    reference: &Reference,
+) -> Result<usize, String> {
     let probes = probes::texts(&definition.added);
-    match first_difference(&fast, reference, &probes) {
-        Some(text) => Err(format!("{} gives other ids for {text:?}", byte_level::NAME)),
-        None => Ok((fast, probes.len())),
+    match first_difference(encoder, reference, &probes) {
+        Some(text) => Err(format!("{} gives other ids for {text:?}", encoder.name())),
+        None => Ok(probes.len()),
     }
 }
 
