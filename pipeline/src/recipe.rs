@@ -19,6 +19,7 @@ use crate::dedup::signature::{MinHashOptions, MinHasher};
 use crate::digest::Digest;
 use crate::filter::{FilterOptions, Filters, rules};
 use crate::normalize::Normalize;
+use crate::render::ChatFormat;
 use crate::written::{self, Problem, Problems};
 
 /// A whole recipe, as in `manifests/recipes/<name>.toml`.
@@ -37,6 +38,9 @@ pub struct Recipe {
     /// Evaluation sets whose items are taken out of the documents; none where the table does not stand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decontaminate: Option<DecontaminateOptions>,
+    /// How dialogues are written down.
+    #[serde(skip_serializing_if = "ChatOptions::is_default")]
+    pub chat: ChatOptions,
     /// The tokenizer.
     pub tokenize: TokenizeOptions,
     /// Validation and test shares.
@@ -205,6 +209,21 @@ pub struct TrimSpans {
     pub scope: repeat::Scope,
     /// Words from which on a run of words is a copy.
     pub words: u32,
+}
+
+/// How dialogues are written down.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct ChatOptions {
+    /// `human-assistant`, `alpaca` or `llama-2`.
+    pub format: ChatFormat,
+}
+
+impl ChatOptions {
+    /// Whether nothing was said.
+    pub fn is_default(&self) -> bool {
+        self.format.is_default()
+    }
 }
 
 /// The tokenizer.
@@ -418,6 +437,9 @@ pub struct ExtractOptions<'a> {
     /// What the lists hold that the profile names, which the plan knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lists: Option<Digest>,
+    /// How dialogues are written down, of datasets that have some.
+    #[serde(skip_serializing_if = "ChatFormat::is_default")]
+    pub(crate) chat: ChatFormat,
 }
 
 /// What the resolve stage depends on besides the extracted documents.
@@ -626,6 +648,7 @@ impl Recipe {
             decontaminate: self.decontaminate.as_ref(),
             benchmarks: None,
             lists: None,
+            chat: ChatFormat::default(),
         }
     }
 

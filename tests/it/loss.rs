@@ -16,7 +16,32 @@ const SHARD_TOKENS: u64 = 4096;
 
 #[test]
 fn of_a_dialogue_only_the_answers_and_their_ends_are_trained() {
+    trained_in("", " ", |said, _| {
+        format!("\n\nHuman: {said}\n\nAssistant:")
+    });
+}
+
+#[test]
+fn so_it_is_with_other_marks() {
+    trained_in("[chat]\nformat = \"llama-2\"\n", " ", |said, _| {
+        format!("[INST] {said} [/INST]")
+    });
+    trained_in("[chat]\nformat = \"alpaca\"\n", "", |said, first| {
+        let before = if first {
+            "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+        } else {
+            ""
+        };
+        format!("{before}\n\n### Instruction:\n{said}\n\n### Response:\n")
+    });
+}
+
+/// Builds dialogues with more in the recipe; questions are written as `asked` says, answers begin with `begins`.
+fn trained_in(recipe: &str, begins: &str, asked: impl Fn(&str, bool) -> String) {
     let folder = own("");
+    let file = folder.path().join("manifests/recipes/planted.toml");
+    let planted = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{planted}\n{recipe}")).unwrap();
     let manifest = folder.path().join("manifests/datasets/own.toml");
     let written = fs::read_to_string(&manifest).unwrap();
     let chat = written
@@ -98,10 +123,9 @@ fn of_a_dialogue_only_the_answers_and_their_ends_are_trained() {
                 if *trained {
                     let (last, answer) = run.split_last().unwrap();
                     assert_eq!(*last, end_of_text, "{}", document.id);
-                    assert_eq!(tokenizer.decode(answer), format!(" {said}"));
+                    assert_eq!(tokenizer.decode(answer), format!("{begins}{said}"));
                 } else {
-                    let prompt = format!("\n\nHuman: {said}\n\nAssistant:");
-                    assert_eq!(tokenizer.decode(run), prompt);
+                    assert_eq!(tokenizer.decode(run), asked(said, at == 0));
                 }
             }
         }

@@ -12,7 +12,8 @@ use andromeda_pipeline::filter::rules::RULES;
 use andromeda_pipeline::read::{Compression, FileFormat, ReadOptions};
 use andromeda_pipeline::recipe::{Recipe, TrimLines, TrimOptions, TrimParagraphs, TrimSpans};
 use andromeda_pipeline::render::{
-    Exchange, Instruction, Preference, Process, RenderOptions, Transcript, Tree, TreePaths, Turns,
+    ChatFormat, Exchange, Instruction, Preference, Process, RenderOptions, Transcript, Tree,
+    TreePaths, Turns,
 };
 use andromeda_tests::corpus::{
     RECIPE, Random, json_line, lengthened, shortened, text, write_manifest, write_recipe,
@@ -234,6 +235,8 @@ fn recipe_options() -> Vec<(&'static str, Option<toml::Value>, &'static [&'stati
             Some(vec![toml::Value::from("characters")].into()),
             &["extract", "resolve", "tokenize"],
         ),
+        // The corpus has no dialogues: see `loss`.
+        ("chat.format", Some("alpaca".into()), NONE),
         ("normalize.nfc", Some(false.into()), ALL),
         ("normalize.line-ends", Some(false.into()), ALL),
         ("normalize.byte-order-marks", Some(false.into()), ALL),
@@ -414,6 +417,7 @@ fn every_option_of_a_recipe_is_in_the_list() {
         ..TrimOptions::default()
     });
     recipe.signals.columns = vec!["characters".to_owned()];
+    recipe.chat.format = ChatFormat::Alpaca;
     recipe.decontaminate = Some(DecontaminateOptions::default());
     let written = serde_json::to_value(recipe).unwrap();
     let options: BTreeSet<String> = leaves(&written)

@@ -23,7 +23,7 @@ use crate::filter::{Filters, Measured, Outcome, Verdict};
 use crate::normalize::Normalize;
 use crate::recipe::RejectOptions;
 use crate::redact::Redactor;
-use crate::render::{Content, FactFields, Facts};
+use crate::render::{ChatFormat, Content, FactFields, Facts};
 
 /// Where a segment of a document ends, whether it is trained on, and whether an end of text follows it.
 pub(super) type SegmentEnd = (u64, bool, bool);
@@ -60,6 +60,8 @@ pub(super) struct BlockCounters {
 /// What every document of a block goes through.
 pub(super) struct Stages<'a> {
     pub(super) normalize: Normalize,
+    /// How dialogues are written down.
+    pub(super) chat: ChatFormat,
     pub(super) filters: Filters,
     /// The rules that ask for more than the text.
     pub(super) beside: Option<&'a BesideFilters>,
@@ -205,7 +207,7 @@ impl Output {
                     },
                     other => {
                         let mut text = String::new();
-                        for segment in other.segments() {
+                        for segment in other.segments_as(stages.chat) {
                             text.push_str(&stages.normalize.normalize(&segment.text));
                             ends.push((text.len() as u64, segment.trained, segment.end_of_text));
                         }

@@ -16,6 +16,7 @@ use super::judge::Judge;
 use super::prepared::Prepared;
 use super::store::{Receipt, SectionFile, Store, StoreError};
 use crate::analysis::Scratch;
+use crate::catalogue::Kind;
 use crate::dedup::signature::MinHasher;
 use crate::digest::{Digest, Stamp};
 use crate::filter::Filters;
@@ -23,7 +24,7 @@ use crate::filter::beside::About;
 use crate::plan::{BYTES_VERSION, Plan, PlannedDataset, Unit};
 use crate::progress::{Event, Progress, Stage};
 use crate::read::{self, Block, BlockSource, ReadError, ReadOptions};
-use crate::render::{Content, Facts, Render, RenderFault};
+use crate::render::{ChatFormat, Content, Facts, Render, RenderFault};
 use crate::source::{Location, PlannedFile};
 
 /// Why a row is no document whose part of the file is damaged.
@@ -203,6 +204,7 @@ impl Job<'_> {
         let mut options = recipe.extract_options(&self.dataset.profile, &self.dataset.filter);
         options.benchmarks = self.plan.benchmarks_digest();
         options.lists = self.plan.lists_digest(&self.dataset.filter);
+        options.chat = chat_format(self.plan, self.dataset);
         Digest::of_value(&(
             "extract",
             BYTES_VERSION,
@@ -354,6 +356,7 @@ impl Worker {
             rejects: plan.recipe.rejects,
             signals: plan.recipe.signals.signals(),
             normalize: plan.recipe.normalize,
+            chat: chat_format(plan, job.dataset),
             index: job.prepared.index(plan, job.all_places)?,
             beside: job.prepared.beside(plan, &job.dataset.profile)?,
             redactor: job.prepared.redactor(plan, &job.dataset.profile),
@@ -682,6 +685,14 @@ fn push(
         });
     }
     weight
+}
+
+/// How a dataset's dialogues are written down, if it has some.
+fn chat_format(plan: &Plan, dataset: &PlannedDataset) -> ChatFormat {
+    match dataset.kind {
+        Kind::Chat => plan.recipe.chat.format,
+        Kind::Text | Kind::Preference | Kind::Process => ChatFormat::default(),
+    }
 }
 
 /// Bytes of a document, near enough to cut batches by.

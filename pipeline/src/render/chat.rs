@@ -18,7 +18,7 @@ use crate::read::Row;
 /// `tatsu-lab/stanford_alpaca`, `train.py`, `PROMPT_DICT`; the answer follows on a line of its own, as in the published `text` column.
 const ALPACA_INPUT: &str = "Below is an instruction that describes a task, paired with an input that provides further \
     context. Write a response that appropriately completes the request.\n\n### Instruction:\n";
-const ALPACA_PLAIN: &str = "Below is an instruction that describes a task. Write a response that appropriately \
+pub(super) const ALPACA_PLAIN: &str = "Below is an instruction that describes a task. Write a response that appropriately \
     completes the request.\n\n### Instruction:\n";
 
 pub(super) fn bad(problem: impl Into<String>) -> RenderFault {

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::marks::ChatFormat;
+
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -101,9 +103,15 @@ impl Content {
     /// without loss, so that the first of them is known to be wrong.
     #[must_use]
     pub fn segments(&self) -> Vec<Segment<'_>> {
+        self.segments_as(ChatFormat::default())
+    }
+
+    /// The same with dialogues written down in another way; preferences and processes have their marks as published.
+    #[must_use]
+    pub fn segments_as(&self, format: ChatFormat) -> Vec<Segment<'_>> {
         match self {
             Self::Text(text) => vec![trained(Cow::Borrowed(text))],
-            Self::Chat(turns) => chat(turns),
+            Self::Chat(turns) => chat(turns, format),
             Self::Preference {
                 prompt,
                 chosen,
@@ -164,30 +172,35 @@ fn untrained(text: Cow<'_, str>) -> Segment<'_> {
     }
 }
 
-fn chat(turns: &[Turn]) -> Vec<Segment<'_>> {
+fn chat(turns: &[Turn], format: ChatFormat) -> Vec<Segment<'_>> {
     let mut segments = Vec::new();
     let mut before = String::new();
     let mut own_marks = false;
+    let mut system = None;
+    let mut asked = false;
     for turn in turns {
-        let text = &turn.text;
+        let text = turn.text.as_str();
         match turn.role {
-            Role::System => before.push_str(text),
+            Role::System => system = Some(text),
             Role::Prompt => {
+                before.push_str(system.take().unwrap_or_default());
                 before.push_str(text);
                 own_marks = true;
             }
             Role::User => {
-                before.extend([HUMAN, " ", text]);
+                format.ask(system.take(), !asked, text, &mut before);
+                asked = true;
                 own_marks = false;
             }
             Role::Assistant => {
-                let answer = if own_marks {
-                    Cow::Borrowed(text.as_str())
+                before.push_str(system.take().unwrap_or_default());
+                let answer = if own_marks || format.begins().is_empty() {
+                    Cow::Borrowed(text)
                 } else {
-                    Cow::Owned(format!(" {text}"))
+                    Cow::Owned(format!("{}{text}", format.begins()))
                 };
                 if !own_marks {
-                    before.push_str(ASSISTANT);
+                    before.push_str(format.answers());
                 }
                 if !before.is_empty() {
                     segments.push(untrained(Cow::Owned(std::mem::take(&mut before))));
@@ -196,6 +209,7 @@ fn chat(turns: &[Turn]) -> Vec<Segment<'_>> {
             }
         }
     }
+    before.push_str(system.unwrap_or_default());
     if !before.is_empty() {
         segments.push(untrained(Cow::Owned(before)));
     }
@@ -243,6 +257,65 @@ mod tests {
         ];
         let expected = expected.map(|(text, trained, end)| (text.to_owned(), trained, end));
         assert_eq!(spans(&Content::Chat(turns.to_vec())), expected);
+    }
+
+    /// Texts by hand, after the files that `ChatFormat` names.
+    #[test]
+    fn dialogues_are_written_down_as_asked() {
+        let turns = |system: bool| {
+            let all = [
+                turn(Role::System, "Be brief."),
+                turn(Role::User, "Hi"),
+                turn(Role::Assistant, "Hello"),
+                turn(Role::User, "Bye"),
+                turn(Role::Assistant, "Bye."),
+            ];
+            Content::Chat(all[usize::from(!system)..].to_vec())
+        };
+        let expect = |content: &Content, format: ChatFormat, expected: [&str; 4]| {
+            let segments = content.segments_as(format);
+            let told: Vec<&str> = segments.iter().map(|one| one.text.as_ref()).collect();
+            assert_eq!(told, expected);
+            let trained: Vec<_> = segments
+                .iter()
+                .map(|one| (one.trained, one.end_of_text))
+                .collect();
+            assert_eq!(
+                trained,
+                [(false, false), (true, true), (false, false), (true, true)]
+            );
+        };
+        let preamble = "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n";
+        let first = format!("{preamble}### Instruction:\nHi\n\n### Response:\n");
+        let later = "\n\n### Instruction:\nBye\n\n### Response:\n";
+        expect(
+            &turns(false),
+            ChatFormat::Alpaca,
+            [&first, "Hello", later, "Bye."],
+        );
+        let first = "Be brief.\n\n### Instruction:\nHi\n\n### Response:\n";
+        expect(
+            &turns(true),
+            ChatFormat::Alpaca,
+            [first, "Hello", later, "Bye."],
+        );
+        let later = "[INST] Bye [/INST]";
+        expect(
+            &turns(false),
+            ChatFormat::Llama2,
+            ["[INST] Hi [/INST]", " Hello", later, " Bye."],
+        );
+        let first = "[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHi [/INST]";
+        expect(
+            &turns(true),
+            ChatFormat::Llama2,
+            [first, " Hello", later, " Bye."],
+        );
+        let own = Content::Chat(vec![
+            turn(Role::Prompt, "### X:\n"),
+            turn(Role::Assistant, "42"),
+        ]);
+        assert_eq!(own.segments_as(ChatFormat::Llama2), own.segments());
     }
 
     #[test]

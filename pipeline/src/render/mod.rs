@@ -11,6 +11,7 @@ mod content;
 mod facts;
 mod field;
 mod html;
+mod marks;
 mod options;
 mod preference;
 mod process;
@@ -26,6 +27,7 @@ use serde_json::Value;
 
 pub use content::{Content, Role, Segment, Step, Turn};
 pub use facts::{FactFields, Facts};
+pub use marks::ChatFormat;
 pub use options::{
     Exchange, Instruction, Preference, Process, RenderOptions, Roles, Transcript, Tree, TreePaths,
     Turns, default_roles,
