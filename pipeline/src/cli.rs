@@ -1,10 +1,14 @@
 //! The command line of `andromeda`.
 
+mod tokenizer;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::classify::train::TrainOptions;
+
+pub use tokenizer::{TokenizeArgs, TokenizerCommand, WhichTokenizer};
 
 /// From prioritized datasets to deduplicated, filtered, tokenized shards.
 #[derive(Debug, Parser)]
@@ -79,6 +83,24 @@ pub enum Command {
         /// Take the rows of files that cannot be read to their end as far as they go
         #[arg(long)]
         skip_bad_files: bool,
+        /// Print progress and result as JSON lines on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tokenize files, and nothing else: a build of all of their documents, or their ids as lines of JSON
+    Tokenize {
+        /// Files and folders: .jsonl, .json (one object a line), plain, .gz or .zst, and .parquet
+        #[arg(required = true, value_name = "IN")]
+        inputs: Vec<PathBuf>,
+        /// How.
+        #[command(flatten)]
+        options: TokenizeArgs,
+        /// What the run may use.
+        #[command(flatten)]
+        limits: Limits,
+        /// Where tokenizers are, and intermediates.
+        #[command(flatten)]
+        place: Place,
         /// Print progress and result as JSON lines on stdout
         #[arg(long)]
         json: bool,
@@ -611,29 +633,6 @@ impl From<QualityTrainArgs> for TrainOptions {
             seed: args.seed,
         }
     }
-}
-
-/// Verbs for tokenizers.
-#[derive(Debug, Subcommand)]
-pub enum TokenizerCommand {
-    /// Train a byte-level BPE on the documents that a plan keeps before duplicates are looked for
-    Train {
-        /// What is built.
-        #[command(flatten)]
-        what: What,
-        /// Where things are.
-        #[command(flatten)]
-        place: Place,
-        /// Ids of the vocabulary, special tokens included
-        #[arg(long, default_value_t = 16_384, value_name = "N")]
-        vocab_size: u32,
-        /// Bytes of text to train on at most, spread over the documents
-        #[arg(long, default_value = "64M", value_name = "BYTES", value_parser = bytes)]
-        text: u64,
-        /// The tokenizer.json to write
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-    },
 }
 
 /// What is built.

@@ -49,6 +49,9 @@ pub fn code(error: &anyhow::Error) -> u8 {
                 of_fetch(error)
             };
         }
+        if cause.downcast_ref::<Mismatch>().is_some() {
+            return INTEGRITY;
+        }
         if cause.downcast_ref::<std::io::Error>().is_some() {
             return RETRIABLE;
         }
@@ -65,6 +68,11 @@ pub struct Interrupted(pub u8);
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
+
+/// Two things that should belong together do not.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Mismatch(pub String);
 
 fn of_plan(error: &PlanError) -> u8 {
     match error {

@@ -37,7 +37,7 @@ use hub_files::HubFiles;
 
 pub use benchmarks::Benchmark;
 pub use estimate::{Contents, Estimate, StageTime};
-pub use files::{FilesOptions, of_files};
+pub use files::{FilesOptions, ToTokens, of_files, to_tokens};
 pub use lists::List;
 pub use look::first_rows;
 

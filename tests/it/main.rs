@@ -26,6 +26,7 @@ mod resume;
 mod signals;
 #[cfg(feature = "object-store")]
 mod store;
+mod tokenize;
 mod trim;
 mod web;
 

@@ -17,6 +17,7 @@ mod signals;
 mod sql;
 mod status;
 mod texts;
+mod tokenize;
 mod tokenizer;
 mod verify;
 mod why;
@@ -33,13 +34,14 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use crate::catalogue::{Selection, Tier};
 use crate::cli::{
     Budget, Command, DatasetsCommand, LanguageCommand, Limits, Place, Priority, ProfilesCommand,
-    QualityCommand, TokenizerCommand, What,
+    QualityCommand, What,
 };
 use crate::execute::BuildError;
 use crate::exit::{Interrupted, Usage};
 use crate::fetch::HubFile;
-use crate::plan::PlanOptions;
+use crate::lock::Lock;
 use crate::plan::hub_files::HubFiles;
+use crate::plan::{PlanError, PlanOptions};
 use crate::report::summary::SummaryOptions;
 use crate::screen::Screen;
 
@@ -68,6 +70,13 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             skip_bad_files,
             json,
         } => dedup::run(inputs, out, options, &limits, work, skip_bad_files, json),
+        Command::Tokenize {
+            inputs,
+            options,
+            limits,
+            place,
+            json,
+        } => tokenize::run(inputs, options, &limits, &place, json),
         Command::Inspect {
             build,
             place,
@@ -239,13 +248,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             model,
             label,
         }) => quality::score(&inputs, &fields.id, &fields.text, &model, &label),
-        Command::Tokenizer(TokenizerCommand::Train {
-            what,
-            place,
-            vocab_size,
-            text,
-            out,
-        }) => tokenizer::train(&what, &place, vocab_size, text, &out),
+        Command::Tokenizer(command) => tokenizer::run(command),
     }
 }
 
@@ -330,6 +333,41 @@ fn local(named: &Path, default: Option<&str>) -> anyhow::Result<PathBuf> {
     let found = files.find(&written, default);
     screen.clear();
     Ok(found?.0)
+}
+
+/// The file of a tokenizer, which is named by a path, here or in the manifests' folder, or by its address on the hub, pinned in the
+/// lock file; and that name, of one on the hub with its commit.
+fn find_tokenizer(name: &str, place: &Place) -> anyhow::Result<(PathBuf, String)> {
+    if !HubFile::is_written(name) {
+        let here = PathBuf::from(name);
+        let file = match here.is_file() {
+            true => here,
+            false => place.manifests.join(name),
+        };
+        return Ok((file, name.to_owned()));
+    }
+    let file = place.manifests.join("datasets.lock");
+    let mut lock = Lock::open(&file, &place.work.join("listings"))?;
+    let screen = Screen::new();
+    let mut files = HubFiles {
+        lock: Some(&mut lock),
+        hub: &mut None,
+        progress: &screen,
+    };
+    let found = files.find(name, Some("tokenizer.json"));
+    screen.clear();
+    let found = found.map_err(|error| match error.is_written() {
+        true => anyhow::Error::from(error),
+        false => PlanError::HubFile {
+            file: "the command line".to_owned(),
+            name: name.to_owned(),
+            error,
+        }
+        .into(),
+    })?;
+    lock.save()
+        .map_err(|error| PlanError::Lock { file, error })?;
+    Ok(found)
 }
 
 fn threads(limits: &Limits) -> usize {

@@ -1,15 +1,58 @@
 //! `andromeda tokenizer`.
 
+mod check;
+mod code;
+mod documents;
+mod show;
+
 use std::path::Path;
 
-use super::{Interruption, grouped, memory, plan_options, print, say, threads};
-use crate::cli::{Limits, Place, What};
+use super::{Interruption, find_tokenizer, grouped, memory, plan_options, print, say, threads};
+use crate::cli::{Limits, Place, TokenizerCommand, What, WhichTokenizer};
 use crate::execute::{self, BuildOptions};
 use crate::screen::Screen;
-use crate::tokenize::{self, TrainOptions};
+use crate::tokenize::{self, Tokenizer, TrainOptions};
+
+pub(super) fn run(command: TokenizerCommand) -> anyhow::Result<()> {
+    match command {
+        TokenizerCommand::Train {
+            what,
+            place,
+            vocab_size,
+            text,
+            out,
+        } => train(&what, &place, vocab_size, text, &out),
+        TokenizerCommand::Show {
+            which,
+            on,
+            text,
+            language,
+            documents,
+            json,
+        } => show::run(&which, &on, &text, &language, documents, json),
+        TokenizerCommand::Check {
+            which,
+            build,
+            documents,
+            json,
+        } => check::run(&which, build, documents, json),
+        TokenizerCommand::Encode { which, lines, json } => code::encode(&which, lines, json),
+        TokenizerCommand::Decode { which, json } => code::decode(&which, json),
+    }
+}
+
+/// A tokenizer of the command line, and what it is called with its commit.
+fn open(which: &WhichTokenizer) -> anyhow::Result<(Tokenizer, String)> {
+    let in_build = Path::new(&which.tokenizer).join("tokenizer.json");
+    let (file, name) = match in_build.is_file() {
+        true => (in_build.clone(), in_build.display().to_string()),
+        false => find_tokenizer(&which.tokenizer, &which.place)?,
+    };
+    Ok((Tokenizer::load(&file, which.end_of_text.as_deref())?, name))
+}
 
 /// Trains on the documents that a build of `what` would keep.
-pub(super) fn train(
+fn train(
     what: &What,
     place: &Place,
     vocab_size: u32,

@@ -1,11 +1,11 @@
-//! A plan of files that are given by name: for the search for duplicates on its own.
+//! A plan of files that are given by name: for the search for duplicates, and for tokenizing, on their own.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Plan, PlanError, PlannedDataset, units};
 use crate::catalogue::{Kind, Tier};
-use crate::digest::{Digest, Stamp};
+use crate::digest::{Digest, Remembered, Stamp};
 use crate::filter::FilterOptions;
 use crate::read::{FileFormat, ReadOptions};
 use crate::recipe::Recipe;
@@ -24,7 +24,7 @@ const MOST_WAIT: Duration = Duration::from_millis(3500);
 pub struct FilesOptions {
     /// Files, and folders whose files are all taken that have a name of the format.
     pub inputs: Vec<PathBuf>,
-    /// What is done with them; profiles, tokenizer and shards count for nothing.
+    /// What is done with them; profiles count for nothing.
     pub recipe: Recipe,
     /// What the recipe is called.
     pub recipe_name: String,
@@ -37,18 +37,25 @@ pub struct FilesOptions {
     pub known_again: bool,
 }
 
+/// What becomes of the files' documents when they are tokenized and nothing else.
+#[derive(Debug, Clone)]
+pub struct ToTokens {
+    /// The tokenizer's file.
+    pub tokenizer: PathBuf,
+    /// Name of the folder that the build is.
+    pub name: String,
+    /// What the files together are called: their dataset in the build.
+    pub dataset: String,
+    /// The work folder's memory of digests.
+    pub digests: PathBuf,
+}
+
 /// Plans the files of `options`, in the order of the names that they have below what was given. Reads none of them but those
 /// that are still being written to.
 pub fn of_files(options: &FilesOptions) -> Result<Plan, PlanError> {
-    let found = find(&options.inputs)?;
-    let mut files = Vec::with_capacity(found.len());
-    for (path, local) in found {
-        let io = |error| {
-            PlanError::Source(SourceError::Io {
-                dataset: path.clone(),
-                error,
-            })
-        };
+    let mut files = Vec::new();
+    for (path, local) in find(&options.inputs)? {
+        let io = |error| unreadable(&path, error);
         let mut stamp = Stamp::of(&local).map_err(io)?;
         let waits_until = Instant::now() + MOST_WAIT;
         while options.known_again && !stamp.at_rest() && Instant::now() < waits_until {
@@ -61,13 +68,77 @@ pub fn of_files(options: &FilesOptions) -> Result<Plan, PlanError> {
             let place = fs_err::canonicalize(&local).map_err(io)?;
             format!("stamp:{}", Digest::of_value(&(place, stamp)))
         };
-        files.push(PlannedFile {
-            bytes: stamp.bytes(),
-            digest,
-            location: Location::Local { path: local, stamp },
-            path,
-        });
+        files.push(planned(path, local, stamp, digest));
     }
+    let dataset = dataset(options, "files", files);
+    let mut recipe = options.recipe.clone();
+    recipe.dedup.index = false;
+    let plan = assemble(options, recipe, dataset, PathBuf::new(), Digest::of(b""));
+    Ok(Plan {
+        name: format!("dedup-{}", &plan.fingerprint.hex()[..8]),
+        ..plan
+    })
+}
+
+/// Plans a build of the files of `options`: a build is known by its contents, so each file is what it holds, and is read for that once.
+pub fn to_tokens(options: &FilesOptions, to: &ToTokens) -> Result<Plan, PlanError> {
+    let found = find(&options.inputs)?;
+    let places: Vec<PathBuf> = found.iter().map(|(_, local)| local.clone()).collect();
+    let mut remembered = Remembered::open(&to.digests);
+    let digests = remembered
+        .digest_all(&places)
+        .map_err(|error| unreadable(&to.dataset, error))?;
+    if to
+        .digests
+        .parent()
+        .is_some_and(|work| fs_err::create_dir_all(work).is_ok())
+    {
+        remembered.save();
+    }
+    let files = found
+        .into_iter()
+        .zip(digests)
+        .map(|((path, local), (stamp, digest))| {
+            planned(path, local, stamp, format!("sha256:{digest}"))
+        })
+        .collect();
+    let tokenizer_digest = Digest::of_file(&to.tokenizer).map_err(|error| {
+        let problem = Problem::of_file(&to.tokenizer, format!("the tokenizer cannot be read: {error}"), None);
+        Problems(vec![problem.hint("name a tokenizer.json, a file of it in the manifests' folder, or one on the hub as hf://owner/name")])
+    })?;
+    let dataset = dataset(options, &to.dataset, files);
+    let plan = assemble(
+        options,
+        options.recipe.clone(),
+        dataset,
+        to.tokenizer.clone(),
+        tokenizer_digest,
+    );
+    Ok(Plan {
+        name: to.name.clone(),
+        keep_texts: true,
+        ..plan
+    })
+}
+
+fn unreadable(path: &str, error: std::io::Error) -> PlanError {
+    PlanError::Source(SourceError::Io {
+        dataset: path.to_owned(),
+        error,
+    })
+}
+
+fn planned(path: String, local: PathBuf, stamp: Stamp, digest: String) -> PlannedFile {
+    PlannedFile {
+        bytes: stamp.bytes(),
+        digest,
+        location: Location::Local { path: local, stamp },
+        path,
+    }
+}
+
+/// The files as one dataset whose rows are texts that nothing judges.
+fn dataset(options: &FilesOptions, name: &str, files: Vec<PlannedFile>) -> PlannedDataset {
     let read = ReadOptions {
         max_row_bytes: MAX_ROW_BYTES,
         ..ReadOptions::default()
@@ -79,10 +150,8 @@ pub fn of_files(options: &FilesOptions) -> Result<Plan, PlanError> {
             unit.format = FileFormat::Jsonl;
         }
     }
-    let mut recipe = options.recipe.clone();
-    recipe.dedup.index = false;
-    let dataset = PlannedDataset {
-        name: "files".to_owned(),
+    PlannedDataset {
+        name: name.to_owned(),
         file: PathBuf::new(),
         tier: Tier::High,
         kind: Kind::Text,
@@ -107,16 +176,24 @@ pub fn of_files(options: &FilesOptions) -> Result<Plan, PlanError> {
         left_out: (0, 0),
         missing_bytes: 0,
         notes: Vec::new(),
-    };
+    }
+}
+
+fn assemble(
+    options: &FilesOptions,
+    recipe: Recipe,
+    dataset: PlannedDataset,
+    tokenizer: PathBuf,
+    tokenizer_digest: Digest,
+) -> Plan {
     let datasets = vec![dataset];
-    let tokenizer_digest = Digest::of(b"");
     let fingerprint = super::fingerprint(&recipe, tokenizer_digest, &datasets, &[], &[], &[], &[]);
-    Ok(Plan {
-        name: format!("dedup-{}", &fingerprint.hex()[..8]),
+    Plan {
+        name: String::new(),
         fingerprint,
         recipe_name: options.recipe_name.clone(),
         recipe,
-        tokenizer: PathBuf::new(),
+        tokenizer,
         tokenizer_digest,
         datasets,
         keep_texts: false,
@@ -125,7 +202,7 @@ pub fn of_files(options: &FilesOptions) -> Result<Plan, PlanError> {
         lists: Vec::new(),
         contaminates: Vec::new(),
         left_out: Vec::new(),
-    })
+    }
 }
 
 /// The files, each with the name that it has below what was given, sorted by it.
