@@ -5,7 +5,8 @@
 
 A row is MB (10^6 bytes of UTF-8) of text per second of processor time, user and system, of encoding alone: a process of its own that has
 the first MEGABYTES of the field `text` in memory, document by document. `tokenizers` 0.23 gets the first SLOW_MB of them, and ids are
-compared on those. Engines take turns, RUNS times; the table has medians, then least and most.
+compared on those. Engines take turns, RUNS times; the table has medians, then least and most. ANDROMEDA=program measures another build of
+the pipeline's benchmark.
 """
 
 import json
@@ -45,7 +46,8 @@ def main():
     megabytes = float(os.environ.get("MEGABYTES") or 75)
     slow = min(megabytes, float(os.environ.get("SLOW_MB") or 5))
     WORK.mkdir(parents=True, exist_ok=True)
-    programs = {engine: own() for engine in OWN}
+    program = own()
+    programs = {engine: program for engine in OWN}
     if os.environ.get("PEERS") != "no":
         program = peers()
         programs |= {engine: program for engine in PEERS if program}
@@ -101,6 +103,8 @@ def table(corpus, tokenizer, rows, hashes):
 
 
 def own():
+    if os.environ.get("ANDROMEDA"):
+        return Path(os.environ["ANDROMEDA"])
     command = [CARGO, "bench", "--profile", "release", "--quiet", "--package", "andromeda-pipeline", "--bench", "tokenize", "--no-run", "--message-format", "json"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     for line in done.stdout.splitlines():

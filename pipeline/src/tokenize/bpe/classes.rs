@@ -11,9 +11,9 @@ use unicode_normalization_alignments::char::canonical_combining_class;
 use unicode_normalization_alignments::{IsNormalized, is_nfc_quick};
 
 /// `\p{L}`.
-pub(super) const LETTER: u8 = 1;
+const LETTER: u8 = 1;
 /// `\p{N}`.
-pub(super) const NUMBER: u8 = 2;
+const NUMBER: u8 = 2;
 /// `\s`.
 pub(super) const SPACE: u8 = 3;
 /// What Falcon's `Punctuation` takes out first.

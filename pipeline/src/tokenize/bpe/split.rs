@@ -3,7 +3,7 @@
 //! sequence (`tiiuae/falcon-40b`, `tokenizer.json`: punctuation apart, then the GPT-2 expression on what is between, then digits apart and
 //! in threes), and, where a vocabulary has tokens for runs of spaces (`EleutherAI/gpt-neox-20b`), take these out first.
 
-use super::classes::{Classes, LETTER, NUMBER, PUNCTUATION, SPACE};
+use super::classes::{Classes, PUNCTUATION, SPACE};
 
 /// A vocabulary's pre-tokenizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,6 +168,3 @@ pub(super) fn is_one_part(word: &[u8]) -> bool {
 fn is_numeric(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | 0xb2 | 0xb3 | 0xb9 | 0xbc..=0xbe)
 }
-
-// What begins with none of these is a class of its own.
-const _: () = assert!(LETTER != 0 && NUMBER != 0);
