@@ -6,13 +6,13 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
+use andromeda_trainer::config::RunConfig;
 use andromeda_trainer::config::{Derived, WrittenConfig};
-use andromeda_trainer::gradient::{Gradients, add_loss_and_gradients};
-use andromeda_trainer::loss::Targets;
-use andromeda_trainer::model::Model;
-use andromeda_trainer::optimizer::AdamW;
+use andromeda_trainer::device::{OnBackend, on_device};
+use andromeda_trainer::model::{Model, Sequences};
+use andromeda_trainer::ops::{Backend, Targets};
+use andromeda_trainer::optimizer::Optimizer;
 use andromeda_trainer::random::Stream;
-use candle_core::{DType, Device};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -24,53 +24,97 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let path = Path::new(path);
     let config = WrittenConfig::read(path, &[])?.resolve(vocabulary.parse()?, path)?;
-    let derived = Derived::new(&config, 1);
-    let (model, parameters) = Model::new(config.model, 1, DType::F32, &Device::Cpu)?;
-    let mut optimizer = AdamW::new(config.optimizer.clone(), &parameters);
-    let mut gradients = Gradients::new(&parameters);
-    let positions = model.positions(config.data.sequence_tokens);
-    let count = config.data.sequences_per_micro_batch * config.data.sequence_tokens;
-    let stream = Stream::new(1, "throughput");
-    let vocabulary = config.model.vocabulary as u64;
-    let mut ids = Vec::with_capacity(count + 1);
-    for index in 0..=count as u64 {
-        ids.push(u32::try_from(stream.bits(index) % vocabulary)?);
+    let steps = steps.parse()?;
+    let device = config.compute.device;
+    Ok(on_device(
+        device,
+        Measuring {
+            config: &config,
+            steps,
+        },
+    )?)
+}
+
+struct Measuring<'a> {
+    config: &'a RunConfig,
+    steps: u64,
+}
+
+impl OnBackend for Measuring<'_> {
+    type Output = ();
+
+    fn on<B: Backend>(self, backend: B) -> andromeda_trainer::error::Result<()> {
+        let config = self.config;
+        let derived = Derived::new(config, 1);
+        let mut model = Model::new(config.model, 1, backend)?;
+        let mut optimizer = Optimizer::new(config.optimizer.clone(), &model)?;
+        let mut gradients = model.store()?;
+        let length = model.length(config.data.sequence_tokens)?;
+        let count = config.data.sequences_per_micro_batch * config.data.sequence_tokens;
+        let stream = Stream::new(1, "throughput");
+        let vocabulary = config.model.vocabulary as u64;
+        let ids: Vec<u32> = (0..=count as u64)
+            .map(|index| u32::try_from(stream.bits(index) % vocabulary).unwrap_or(0))
+            .collect();
+        let trained = vec![true; count];
+        let targets = Targets {
+            ids: &ids[1..],
+            trained: &trained,
+        };
+        let sequences = Sequences {
+            ids: &ids[..count],
+            starts: None,
+        };
+        let mut best = (f64::INFINITY, f64::INFINITY);
+        for step in 0..self.steps {
+            let (start, processor) = (Instant::now(), processor_seconds());
+            model.backend.clear(&mut gradients)?;
+            let options = config.loss.scaled(count as u64);
+            let keep = config.compute.keep();
+            let losses =
+                model.add_gradients(sequences, targets, &length, options, keep, &mut gradients)?;
+            let backward = start.elapsed();
+            let norm = model.backend.squares(&gradients)?.sqrt();
+            optimizer.step(
+                &mut model,
+                &gradients,
+                1e-3,
+                config.optimizer.clip_factor(norm),
+            )?;
+            let seconds = start.elapsed().as_secs_f64();
+            let processor = processor_seconds() - processor;
+            if step > 0 {
+                best = (best.0.min(seconds), best.1.min(processor));
+            }
+            println!(
+                "{seconds:.3} s, {processor:.3} CPU-s, {backward:.1?} before the optimizer, loss {:.4}",
+                losses.nats * options.scale
+            );
+        }
+        let tokens = count as f64;
+        let gigaflops = derived.flops_per_token as f64 * tokens / 1e9;
+        println!(
+            "{} parameters, best {:.0} tokens/s, {:.0} tokens/CPU-s, {:.0} GFLOP/s, {:.0} GFLOP/CPU-s, peak {} MB",
+            derived.parameters,
+            tokens / best.0,
+            tokens / best.1,
+            gigaflops / best.0,
+            gigaflops / best.1,
+            peak_megabytes(),
+        );
+        Ok(())
     }
-    let targets = Targets {
-        ids: &ids[1..],
-        trained: &vec![true; count],
-    };
-    let mut best = f64::INFINITY;
-    for _ in 0..steps.parse::<u64>()? {
-        let start = Instant::now();
-        gradients.clear();
-        let scale = 1.0 / count as f64;
-        add_loss_and_gradients(
-            &model,
-            &parameters,
-            &positions,
-            &ids[..count],
-            targets,
-            scale,
-            &mut gradients,
-        )?;
-        let backward = start.elapsed();
-        optimizer.step(
-            &parameters,
-            &gradients,
-            1e-3,
-            config.optimizer.clip_factor(gradients.norm()),
-        )?;
-        let seconds = start.elapsed().as_secs_f64();
-        best = best.min(seconds);
-        let rate = count as f64 / seconds;
-        println!("{rate:8.0} tokens/s, {backward:.1?} of {seconds:.3} s before the optimizer");
-    }
-    let gigaflops = derived.flops_per_token as f64 * count as f64 / best / 1e9;
-    println!(
-        "{} parameters, best {:.0} tokens/s, {gigaflops:.0} GFLOP/s",
-        derived.parameters,
-        count as f64 / best
-    );
-    Ok(())
+}
+
+fn processor_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// The most memory that the process has had, from the system's own account.
+fn peak_megabytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+    kilobytes.unwrap_or(0_u64) / 1024
 }

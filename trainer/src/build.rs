@@ -157,6 +157,8 @@ impl Stored {
         row.ids.clone_from(&self.sequence.ids);
         row.trained.clone_from(&self.sequence.loss);
         row.documents.clone_from(&self.sequence.rows);
+        row.document_starts
+            .clone_from(&self.sequence.document_starts);
     }
 }
 

@@ -3,22 +3,23 @@
 //! number is used. Equal states have equal bytes: the files carry no metadata, whose order safetensors does not fix.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::model::Parameter;
-use crate::ops::Numbers;
-use crate::optimizer::AdamW;
+use crate::model::Model;
+use crate::ops::Backend;
+use crate::optimizer::Optimizer;
 
-const FORMAT: u32 = 1;
+/// 2: the axes of the model, the loss and the rule of the optimizer are in the configuration.
+const FORMAT: u32 = 2;
 const STATE: &str = "state.json";
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -142,11 +143,14 @@ pub fn remove_partial(run: &Path) -> Result<()> {
 }
 
 /// Saves a checkpoint and returns its folder. `state` receives the entries of the files and the digest.
-pub fn save(
+///
+/// # Errors
+/// The disk failed; nothing is published then.
+pub fn save<B: Backend>(
     run: &Path,
     state: &mut State,
-    parameters: &[Parameter],
-    optimizer: &AdamW,
+    model: &Model<B>,
+    optimizer: &Optimizer<B>,
 ) -> Result<PathBuf> {
     let published = folder(run, state.step);
     let partial = run.join(format!(".step-{:08}.partial", state.step));
@@ -154,43 +158,33 @@ pub fn save(
         fs_err::remove_dir_all(&partial).map_err(Error::io("removing an unfinished checkpoint"))?;
     }
     fs_err::create_dir(&partial).map_err(Error::io("saving a checkpoint"))?;
-    let values: Vec<Numbers<'_>> = parameters
-        .iter()
-        .map(|parameter| Numbers::of(parameter.variable.as_tensor()))
-        .collect::<Result<_, _>>()?;
-    let mut model = Vec::new();
+    // A device that fails while a tensor is written cannot say so to the writer; it is remembered here.
+    let failed = RefCell::new(None);
+    let of = |store, index: usize| Floats {
+        backend: &model.backend,
+        store,
+        index,
+        shape: &model.shapes[index].shape,
+        failed: &failed,
+    };
+    let mut parameters = Vec::new();
     let mut moments = Vec::new();
-    for ((parameter, values), of) in parameters.iter().zip(&values).zip(optimizer.moments()) {
-        let shape = parameter.of.shape.as_slice();
-        model.push((
-            parameter.of.name.clone(),
-            Floats {
-                shape,
-                numbers: values.slice()?,
-            },
-        ));
-        moments.push((
-            format!("{}.first", parameter.of.name),
-            Floats {
-                shape,
-                numbers: &of.first,
-            },
-        ));
-        moments.push((
-            format!("{}.second", parameter.of.name),
-            Floats {
-                shape,
-                numbers: &of.second,
-            },
-        ));
+    for (index, shape) in model.shapes.iter().enumerate() {
+        parameters.push((shape.name.clone(), of(&model.parameters, index)));
+        for (name, store) in optimizer.names().iter().zip(optimizer.moments()) {
+            moments.push((format!("{}.{name}", shape.name), of(store, index)));
+        }
     }
     state.files.clear();
-    for (name, tensors) in [(MODEL, model), (OPTIMIZER, moments)] {
+    for (name, tensors) in [(MODEL, parameters), (OPTIMIZER, moments)] {
         let path = partial.join(name);
         safetensors::serialize_to_file(tensors, None, &path).map_err(|error| Error::Io {
             what: format!("writing {}", path.display()),
             source: std::io::Error::other(error),
         })?;
+        if let Some(error) = failed.borrow_mut().take() {
+            return Err(error);
+        }
         // Read back from the file, so that the hash is of what was stored.
         state.files.insert(name.to_owned(), entry_of(&path)?);
     }
@@ -314,51 +308,44 @@ pub fn read_state(checkpoint: &Path) -> Result<State> {
 }
 
 /// Loads the parameters of a checkpoint.
-pub fn load_model(checkpoint: &Path, state: &State, parameters: &[Parameter]) -> Result<()> {
+///
+/// # Errors
+/// The file is not what was saved, or of another model.
+pub fn load_model<B: Backend>(
+    checkpoint: &Path,
+    state: &State,
+    model: &mut Model<B>,
+) -> Result<()> {
     let (path, bytes) = read_verified(checkpoint, MODEL, state)?;
-    let tensors = parse(&path, &bytes, parameters.len())?;
-    for parameter in parameters {
-        let mut numbers = vec![0f32; parameter.count()];
-        read_floats(
-            &path,
-            &tensors,
-            &parameter.of.name,
-            &parameter.of.shape,
-            &mut numbers,
-        )?;
-        let values = Tensor::from_vec(numbers, parameter.of.shape.as_slice(), &Device::Cpu)?;
-        parameter
-            .variable
-            .set(&values.to_device(parameter.variable.device())?)?;
+    let tensors = parse(&path, &bytes, model.shapes.len())?;
+    for (index, of) in model.shapes.iter().enumerate() {
+        let numbers = read_floats(&path, &tensors, &of.name, &of.shape)?;
+        model
+            .backend
+            .write(&mut model.parameters, index, &numbers)?;
     }
     Ok(())
 }
 
 /// Loads the moments of a checkpoint.
-pub fn load_optimizer(
+///
+/// # Errors
+/// The file is not what was saved, or of another model or optimizer.
+pub fn load_optimizer<B: Backend>(
     checkpoint: &Path,
     state: &State,
-    parameters: &[Parameter],
-    optimizer: &mut AdamW,
+    model: &Model<B>,
+    optimizer: &mut Optimizer<B>,
 ) -> Result<()> {
     let (path, bytes) = read_verified(checkpoint, OPTIMIZER, state)?;
-    let tensors = parse(&path, &bytes, 2 * parameters.len())?;
-    for (parameter, moments) in parameters.iter().zip(optimizer.moments_mut()) {
-        let (name, shape) = (&parameter.of.name, &parameter.of.shape);
-        read_floats(
-            &path,
-            &tensors,
-            &format!("{name}.first"),
-            shape,
-            &mut moments.first,
-        )?;
-        read_floats(
-            &path,
-            &tensors,
-            &format!("{name}.second"),
-            shape,
-            &mut moments.second,
-        )?;
+    let names = optimizer.names();
+    let tensors = parse(&path, &bytes, names.len() * model.shapes.len())?;
+    for (name, store) in names.iter().zip(optimizer.moments_mut()) {
+        for (index, of) in model.shapes.iter().enumerate() {
+            let name = format!("{}.{name}", of.name);
+            let numbers = read_floats(&path, &tensors, &name, &of.shape)?;
+            model.backend.write(store, index, &numbers)?;
+        }
     }
     optimizer.set_updates(state.step);
     Ok(())
@@ -403,8 +390,7 @@ fn read_floats(
     tensors: &SafeTensors<'_>,
     name: &str,
     shape: &[usize],
-    numbers: &mut [f32],
-) -> Result<()> {
+) -> Result<Vec<f32>> {
     let view: TensorView<'_> = tensors
         .tensor(name)
         .map_err(|error| integrity(path, &format!("tensor {name}: {error}")))?;
@@ -417,10 +403,7 @@ fn read_floats(
         return Err(integrity(path, &problem));
     }
     let (words, _) = view.data().as_chunks::<4>();
-    for (number, word) in numbers.iter_mut().zip(words) {
-        *number = f32::from_le_bytes(*word);
-    }
-    Ok(())
+    Ok(words.iter().map(|word| f32::from_le_bytes(*word)).collect())
 }
 
 fn entry_of(path: &Path) -> Result<FileEntry> {
@@ -453,13 +436,17 @@ fn integrity(path: &Path, problem: &str) -> Error {
     }
 }
 
-/// A slice as safetensors wants to see it.
-struct Floats<'a> {
+/// A parameter of a store as safetensors wants to see it, fetched when it is written: a copy of all of them would not fit beside
+/// a large model.
+struct Floats<'a, B: Backend> {
+    backend: &'a B,
+    store: &'a B::Store,
+    index: usize,
     shape: &'a [usize],
-    numbers: &'a [f32],
+    failed: &'a RefCell<Option<Error>>,
 }
 
-impl View for Floats<'_> {
+impl<B: Backend> View for Floats<'_, B> {
     fn dtype(&self) -> Dtype {
         Dtype::F32
     }
@@ -469,47 +456,51 @@ impl View for Floats<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
+        let numbers = self.backend.read(self.store, self.index);
+        let numbers = numbers.unwrap_or_else(|error| {
+            self.failed.borrow_mut().get_or_insert(error);
+            vec![0.0; self.shape.iter().product()]
+        });
         let mut bytes = Vec::with_capacity(self.data_len());
-        for number in self.numbers {
+        for number in numbers {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         Cow::Owned(bytes)
     }
 
     fn data_len(&self) -> usize {
-        4 * self.numbers.len()
+        4 * self.shape.iter().product::<usize>()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::DType;
-
     use super::*;
     use crate::config::WrittenConfig;
-    use crate::gradient::Gradients;
-    use crate::model::Model;
+    use crate::ops::Fused;
 
     struct Trained {
         run: tempfile::TempDir,
         state: State,
-        parameters: Vec<Parameter>,
-        optimizer: AdamW,
+        model: Model<Fused<f32>>,
+        optimizer: Optimizer<Fused<f32>>,
     }
 
     fn trained(seed: u64) -> Trained {
         let text = "[model]\nwidth = 8\nlayers = 1\nheads = 2\nhead-size = 4";
         let written: WrittenConfig = toml::from_str(text).unwrap();
         let config = written.resolve(16, Path::new("test")).unwrap();
-        let (_, parameters) = Model::new(config.model, seed, DType::F32, &Device::Cpu).unwrap();
-        let mut optimizer = AdamW::new(config.optimizer.clone(), &parameters);
-        optimizer
-            .step(&parameters, &Gradients::new(&parameters), 0.1, 1.0)
-            .unwrap();
-        for (index, moments) in optimizer.moments_mut().iter_mut().enumerate() {
-            moments.first.fill(index as f32 + 0.25);
-            moments.second.fill(index as f32 + 0.5);
+        let mut model = Model::new(config.model, seed, Fused::default()).unwrap();
+        let mut optimizer = Optimizer::new(config.optimizer.clone(), &model).unwrap();
+        let mut gradients = model.store().unwrap();
+        for index in 0..model.shapes.len() {
+            let made_up = vec![index as f32 + seed as f32; model.shapes[index].count()];
+            model
+                .backend
+                .write(&mut gradients, index, &made_up)
+                .unwrap();
         }
+        optimizer.step(&mut model, &gradients, 0.1, 1.0).unwrap();
         let state = State {
             step: 1,
             ..State::new(config, "root".to_owned(), 0)
@@ -517,7 +508,7 @@ mod tests {
         Trained {
             run: tempfile::tempdir().unwrap(),
             state,
-            parameters,
+            model,
             optimizer,
         }
     }
@@ -527,7 +518,7 @@ mod tests {
         save(
             trained.run.path(),
             &mut trained.state,
-            &trained.parameters,
+            &trained.model,
             &trained.optimizer,
         )
         .unwrap()
@@ -547,12 +538,9 @@ mod tests {
         let mut into = trained(2);
         let state = verify(&saved).unwrap();
         assert_eq!(state, from.state);
-        load_model(&saved, &state, &into.parameters).unwrap();
-        load_optimizer(&saved, &state, &into.parameters, &mut into.optimizer).unwrap();
-        assert_eq!(
-            (into.optimizer.updates(), into.optimizer.moments()),
-            (7, from.optimizer.moments())
-        );
+        load_model(&saved, &state, &mut into.model).unwrap();
+        load_optimizer(&saved, &state, &into.model, &mut into.optimizer).unwrap();
+        assert_eq!(into.optimizer.updates(), 7);
         into.state = state;
         assert_eq!(
             bytes(&save_at(&mut into, 7)),
@@ -666,8 +654,8 @@ mod tests {
             width: 16,
             ..from.state.config.model
         };
-        let (_, parameters) = Model::new(config, 1, DType::F32, &Device::Cpu).unwrap();
-        let error = load_model(&saved, &from.state, &parameters).unwrap_err();
+        let mut model = Model::new(config, 1, Fused::<f32>::default()).unwrap();
+        let error = load_model(&saved, &from.state, &mut model).unwrap_err();
         assert!(error.to_string().contains("embedding.weight"), "{error}");
     }
 }

@@ -6,123 +6,193 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::model::ModelConfig;
-use crate::optimizer::AdamWOptions;
+use crate::model::{Block, Family, Initial, Keep, ModelConfig, PRESETS, Positions, Preset};
+use crate::ops::fused::chunk_rows;
+use crate::ops::{Activation, LossOptions, Norm};
+use crate::optimizer::OptimizerOptions;
 use crate::sample::SampleOptions;
 use crate::schedule::Schedule;
 
 /// The vocabulary of a model is the tokenizer's rounded up to a multiple of this.
 const VOCABULARY_MULTIPLE: usize = 64;
 
-/// Sizes of a model under a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Preset {
-    /// The name.
-    pub name: &'static str,
-    width: usize,
-    layers: usize,
-    heads: usize,
-    head_size: usize,
-}
-
-/// All presets. `palm-*` are the sizes of conceftofmind/PaLM; `andromeda-*` are the same block near 100M, 500M and 1B parameters at
-/// vocabulary 50,304, with as many head dimensions as the width has (d = H n).
-pub const PRESETS: [Preset; 8] = [
-    Preset {
-        name: "palm-tiny",
-        width: 128,
-        layers: 4,
-        heads: 4,
-        head_size: 32,
-    },
-    Preset {
-        name: "palm-150m",
-        width: 768,
-        layers: 12,
-        heads: 8,
-        head_size: 128,
-    },
-    Preset {
-        name: "palm-410m",
-        width: 1024,
-        layers: 24,
-        heads: 8,
-        head_size: 128,
-    },
-    Preset {
-        name: "palm-1b",
-        width: 2048,
-        layers: 16,
-        heads: 8,
-        head_size: 128,
-    },
-    Preset {
-        name: "palm-2b",
-        width: 2560,
-        layers: 24,
-        heads: 8,
-        head_size: 128,
-    },
-    Preset {
-        name: "andromeda-100m",
-        width: 640,
-        layers: 12,
-        heads: 5,
-        head_size: 128,
-    },
-    Preset {
-        name: "andromeda-500m",
-        width: 1152,
-        layers: 24,
-        heads: 9,
-        head_size: 128,
-    },
-    Preset {
-        name: "andromeda-1b",
-        width: 1792,
-        layers: 20,
-        heads: 14,
-        head_size: 128,
-    },
-];
-
-impl Preset {
-    /// The model of this preset.
-    pub fn model(&self, vocabulary: usize, xpos: bool) -> ModelConfig {
-        let Self {
-            width,
-            layers,
-            heads,
-            head_size,
-            ..
-        } = *self;
-        ModelConfig {
-            vocabulary,
-            width,
-            layers,
-            heads,
-            head_size,
-            xpos,
-        }
-    }
-}
-
-/// `[model]`: a preset, or sizes, or a preset with some sizes changed.
+/// `[model]`: a preset, or a family and sizes, or either with some axes changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ModelOptions {
     /// Name of a preset.
     pub preset: Option<String>,
+    /// What sizes without a preset are those of; `palm` where nothing is said.
+    pub family: Option<Family>,
     /// d.
     pub width: Option<usize>,
     /// Blocks.
     pub layers: Option<usize>,
     /// Query heads.
     pub heads: Option<usize>,
+    /// Key and value heads.
+    pub key_heads: Option<usize>,
     /// Numbers of a head.
     pub head_size: Option<usize>,
-    /// The xPos scale on rotary positions.
-    pub xpos: bool,
+    /// Numbers between the two maps of the feed-forward part; four times the width where nothing is said.
+    pub feed_forward: Option<usize>,
+    /// How attention and feed-forward stand in a block.
+    pub block: Option<Block>,
+    /// How a position is told.
+    pub positions: Option<Positions>,
+    /// How rows are normalized.
+    pub norm: Option<Norm>,
+    /// What stands between the two maps of the feed-forward part.
+    pub activation: Option<Activation>,
+    /// The first values.
+    pub initial: Option<Initial>,
+}
+
+impl ModelOptions {
+    /// The model for a tokenizer of `vocabulary` tokens.
+    fn resolved(&self, vocabulary: usize) -> Result<ModelConfig, Vec<String>> {
+        let preset = match &self.preset {
+            None => None,
+            Some(name) => match Preset::named(name) {
+                None => {
+                    let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
+                    let names = names.join(", ");
+                    return Err(vec![format!("model.preset {name:?} is none of {names}")]);
+                }
+                found => found,
+            },
+        };
+        if preset.is_some() && self.family.is_some() {
+            return Err(vec![
+                "model.family is that of the preset: leave one of the two out".to_owned(),
+            ]);
+        }
+        let vocabulary = vocabulary.next_multiple_of(VOCABULARY_MULTIPLE);
+        let mut problems = Vec::new();
+        let base = match preset {
+            Some(preset) => preset.model(vocabulary),
+            None => {
+                let mut size = |name: &str, written: Option<usize>| {
+                    written.unwrap_or_else(|| {
+                        problems.push(format!(
+                            "model.{name} is missing: give a preset or all of width, layers, heads, head-size"
+                        ));
+                        1
+                    })
+                };
+                let [width, layers, heads, head_size] = [
+                    size("width", self.width),
+                    size("layers", self.layers),
+                    size("heads", self.heads),
+                    size("head-size", self.head_size),
+                ];
+                let family = self.family.unwrap_or(Family::Palm);
+                family.model(vocabulary, width, layers, heads, head_size)
+            }
+        };
+        let width = self.width.unwrap_or(base.width);
+        let heads = self.heads.unwrap_or(base.heads);
+        let all_heads = base.key_heads == base.heads && base.heads > 1;
+        let model = ModelConfig {
+            vocabulary,
+            width,
+            layers: self.layers.unwrap_or(base.layers),
+            heads,
+            key_heads: self
+                .key_heads
+                .unwrap_or(if all_heads { heads } else { base.key_heads }),
+            head_size: self.head_size.unwrap_or(base.head_size),
+            feed_forward: self.feed_forward.unwrap_or(4 * width),
+            block: self.block.unwrap_or(base.block),
+            positions: self.positions.unwrap_or(base.positions),
+            norm: self.norm.unwrap_or(base.norm),
+            activation: self.activation.unwrap_or(base.activation),
+            initial: self.initial.unwrap_or(base.initial),
+        };
+        if problems.is_empty() {
+            problems.extend(model.problems());
+        }
+        if problems.is_empty() {
+            Ok(model)
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+/// `[loss]`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct LossConfig {
+    /// Weight of the square of the logarithm of the sum of exponentials; 1e-4 in `PaLM`.
+    pub z_loss: f64,
+    /// The part of a target's probability that is spread over the vocabulary.
+    pub label_smoothing: f64,
+}
+
+impl LossConfig {
+    /// The losses of a batch of so many trained tokens.
+    pub fn scaled(&self, trained_tokens: u64) -> LossOptions {
+        LossOptions {
+            scale: 1.0 / trained_tokens.max(1) as f64,
+            z_loss: self.z_loss,
+            smoothing: self.label_smoothing,
+        }
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !(self.z_loss.is_finite() && self.z_loss >= 0.0) {
+            problems.push(format!(
+                "loss.z-loss must not be negative, not {}",
+                self.z_loss
+            ));
+        }
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            problems.push(format!(
+                "loss.label-smoothing must be at least 0 and below 1, not {}",
+                self.label_smoothing
+            ));
+        }
+        problems
+    }
+}
+
+/// Where a run computes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceName {
+    /// The processor, with kernels of its own.
+    #[default]
+    Cpu,
+    /// The processor, with candle's operations: slow, and what runs on other devices.
+    Portable,
+    /// The first NVIDIA GPU, in a program built with the feature `cuda`.
+    Cuda,
+    /// Apple's GPU, in a program built with the feature `metal`.
+    Metal,
+}
+
+/// `[compute]`: what may change from one start of a run to the next.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct ComputeOptions {
+    /// Where to compute.
+    pub device: DeviceName,
+    /// Whether blocks are computed again in the backward instead of kept: about a fifth of the memory of activations, for a sixth of
+    /// the time. Changes no bit.
+    pub recompute: bool,
+}
+
+impl ComputeOptions {
+    /// What a forward pass keeps.
+    pub const fn keep(&self) -> Keep {
+        if self.recompute {
+            Keep::Inputs
+        } else {
+            Keep::All
+        }
+    }
 }
 
 /// `[data]`.
@@ -137,6 +207,8 @@ pub struct DataOptions {
     pub micro_batches_per_step: usize,
     /// Seed of the order of sequences.
     pub order_seed: u64,
+    /// Whether attention stays within a document, so that the documents of a sequence do not see each other.
+    pub stay_in_documents: bool,
 }
 
 impl Default for DataOptions {
@@ -146,6 +218,7 @@ impl Default for DataOptions {
             sequences_per_micro_batch: 8,
             micro_batches_per_step: 1,
             order_seed: 0,
+            stay_in_documents: false,
         }
     }
 }
@@ -234,14 +307,18 @@ pub struct WrittenConfig {
     pub model: ModelOptions,
     /// The batches.
     pub data: DataOptions,
+    /// The loss.
+    pub loss: LossConfig,
     /// The optimizer.
-    pub optimizer: AdamWOptions,
+    pub optimizer: OptimizerOptions,
     /// The learning rate.
     pub schedule: Schedule,
     /// The run itself.
     pub run: RunOptions,
     /// The text printed at the end.
     pub sample: SampleOptions,
+    /// Where and how to compute.
+    pub compute: ComputeOptions,
 }
 
 /// A configuration as meant for one build.
@@ -252,14 +329,18 @@ pub struct RunConfig {
     pub model: ModelConfig,
     /// The batches.
     pub data: DataOptions,
+    /// The loss.
+    pub loss: LossConfig,
     /// The optimizer.
-    pub optimizer: AdamWOptions,
+    pub optimizer: OptimizerOptions,
     /// The learning rate.
     pub schedule: Schedule,
     /// The run itself.
     pub run: RunOptions,
     /// The text printed at the end.
     pub sample: SampleOptions,
+    /// Where and how to compute.
+    pub compute: ComputeOptions,
 }
 
 impl WrittenConfig {
@@ -309,53 +390,28 @@ impl WrittenConfig {
     }
 
     fn resolved(&self, vocabulary: usize) -> Result<RunConfig, Vec<String>> {
-        let written = &self.model;
-        let preset = match &written.preset {
-            None => None,
-            Some(name) => match PRESETS.iter().find(|preset| preset.name == name) {
-                None => {
-                    let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
-                    return Err(vec![format!(
-                        "model.preset {name:?} is none of {}",
-                        names.join(", ")
-                    )]);
-                }
-                found => found,
-            },
+        let (model, mut problems) = match self.model.resolved(vocabulary) {
+            Ok(model) => (Some(model), Vec::new()),
+            Err(problems) => (None, problems),
         };
-        let mut problems = Vec::new();
-        let mut size = |name: &str, written: Option<usize>, preset: Option<usize>| {
-            written.or(preset).unwrap_or_else(|| {
-                problems.push(format!("model.{name} is missing: give a preset or all of width, layers, heads, head-size"));
-                1
-            })
-        };
-        let model = ModelConfig {
-            vocabulary: vocabulary.next_multiple_of(VOCABULARY_MULTIPLE),
-            width: size("width", written.width, preset.map(|p| p.width)),
-            layers: size("layers", written.layers, preset.map(|p| p.layers)),
-            heads: size("heads", written.heads, preset.map(|p| p.heads)),
-            head_size: size("head-size", written.head_size, preset.map(|p| p.head_size)),
-            xpos: written.xpos,
-        };
-        if problems.is_empty() {
-            problems.extend(model.problems());
-        }
         problems.extend(self.data.problems());
+        problems.extend(self.loss.problems());
         problems.extend(self.optimizer.problems());
         problems.extend(self.schedule.problems());
         problems.extend(self.run.problems());
         problems.extend(self.sample.problems());
-        if !problems.is_empty() {
+        let Some(model) = model.filter(|_| problems.is_empty()) else {
             return Err(problems);
-        }
+        };
         Ok(RunConfig {
             model,
             data: self.data.clone(),
+            loss: self.loss.clone(),
             optimizer: self.optimizer.clone(),
             schedule: self.schedule.clone(),
             run: self.run.clone(),
             sample: self.sample.clone(),
+            compute: self.compute.clone(),
         })
     }
 }
@@ -367,7 +423,7 @@ impl RunConfig {
             .map_err(|error| Error::Usage(format!("the configuration cannot be written: {error}")))
     }
 
-    /// Names of the keys in which two configurations differ, as `section.key`.
+    /// Names of the keys in which two configurations differ, as `section.key`, but for `[compute]`.
     pub fn differences(&self, other: &Self) -> Result<Vec<String>> {
         let table = |config: &Self| -> Result<toml::Table> {
             toml::Table::try_from(config).map_err(|error| {
@@ -376,7 +432,7 @@ impl RunConfig {
         };
         let (left, right) = (table(self)?, table(other)?);
         let mut keys = Vec::new();
-        for (section, values) in &left {
+        for (section, values) in left.iter().filter(|(section, _)| *section != "compute") {
             let (Some(values), Some(others)) = (
                 values.as_table(),
                 right.get(section).and_then(|v| v.as_table()),
@@ -415,8 +471,7 @@ pub struct Derived {
     pub flops_per_token: u64,
     /// Operations of the run.
     pub total_flops: f64,
-    /// Estimate of the memory in bytes: 16 a parameter, twice the gradients while they are made, activations and their
-    /// gradients, a chunk of logits.
+    /// Estimate of the memory in bytes: parameters, gradients and moments, activations, a chunk of logits.
     pub memory_bytes: u64,
 }
 
@@ -429,12 +484,13 @@ impl Derived {
         let flops_per_token = model.flops_per_token(data.sequence_tokens);
         let micro_batch_tokens =
             data.sequences_per_micro_batch as u64 * data.sequence_tokens as u64;
-        // Numbers a token keeps in a block until its backward: norm, query twice, key and value, attention, up and gate, SwiGLU, outputs.
-        let block =
-            (18 * model.width + 3 * model.heads * model.head_size + 4 * model.head_size) as u64;
-        let activations =
-            micro_batch_tokens * (model.layers as u64 * block + 4 * model.width as u64);
-        let logits = (micro_batch_tokens * model.vocabulary as u64).min(1 << 22);
+        let kept = match config.compute.keep() {
+            Keep::All => model.layers as u64 * model.kept_per_token(),
+            Keep::Inputs => model.layers as u64 * model.width as u64 + model.kept_per_token(),
+        };
+        let activations = micro_batch_tokens * (kept + model.work_per_token());
+        let logits =
+            micro_batch_tokens.min(chunk_rows(model.vocabulary) as u64) * model.vocabulary as u64;
         Self {
             parameters,
             sequences_per_step: data.sequences_per_step(),
@@ -446,7 +502,8 @@ impl Derived {
                 / sequences.max(1) as f64,
             flops_per_token,
             total_flops: flops_per_token as f64 * total_tokens as f64,
-            memory_bytes: 24 * parameters + 8 * activations + 4 * logits,
+            memory_bytes: 4 * (2 + config.optimizer.kind.moments()) * parameters
+                + 4 * (activations + logits),
         }
     }
 }
@@ -454,36 +511,6 @@ impl Derived {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn preset(name: &str) -> ModelConfig {
-        PRESETS
-            .iter()
-            .find(|preset| preset.name == name)
-            .unwrap()
-            .model(50_304, false)
-    }
-
-    #[test]
-    fn presets_have_the_published_numbers_of_parameters() {
-        // lucidrains' PaLM at vocabulary 50,304, counted from its state dictionary.
-        assert_eq!(preset("palm-150m").parameters(), 144_811_776);
-        assert_eq!(preset("palm-410m").parameters(), 410_149_888);
-        assert_eq!(preset("palm-1b").parameters(), 983_861_248);
-        assert_eq!(preset("palm-2b").parameters(), 2_157_836_800);
-        // By the formula of `ModelConfig::parameters`, worked out apart from it.
-        assert_eq!(preset("andromeda-100m").parameters(), 102_981_760);
-        assert_eq!(preset("andromeda-500m").parameters(), 510_963_840);
-        assert_eq!(preset("andromeda-1b").parameters(), 998_511_360);
-    }
-
-    #[test]
-    fn operations_a_token_are_those_of_the_formula() {
-        // 6 (144,811,776 - 13 x 768) + 6 x 12 x 1024 x 2048 = 1.020e9.
-        assert_eq!(
-            preset("palm-150m").flops_per_token(2048),
-            868_810_752 + 150_994_944
-        );
-    }
 
     #[test]
     fn every_preset_resolves_and_fits_its_own_bounds() {
@@ -493,12 +520,45 @@ mod tests {
                 .unwrap()
                 .resolved(50_257)
                 .unwrap();
-            assert_eq!(config.model, preset.model(50_304, false));
+            assert_eq!(config.model, preset.model(50_304));
             assert_eq!(
                 toml::from_str::<RunConfig>(&config.to_toml().unwrap()).unwrap(),
                 config
             );
         }
+    }
+
+    #[test]
+    fn axes_lie_over_a_preset_or_a_family() {
+        let model = |text: &str| {
+            let text = format!("[model]\n{text}");
+            WrittenConfig::parse(&text, &[])
+                .unwrap()
+                .resolved(100)
+                .map(|config| config.model)
+        };
+        let palm = model("preset = \"palm-tiny\"\npositions = \"xpos\"\nkey-heads = 2").unwrap();
+        assert_eq!(
+            (palm.positions, palm.key_heads, palm.block),
+            (Positions::Xpos, 2, Block::Parallel)
+        );
+        let mpt =
+            model("family = \"mpt\"\nwidth = 24\nlayers = 1\nheads = 3\nhead-size = 8").unwrap();
+        assert_eq!(
+            (mpt.key_heads, mpt.feed_forward, mpt.positions),
+            (3, 96, Positions::Alibi)
+        );
+        // As many key heads as heads stay so.
+        assert_eq!(
+            model("preset = \"mpt-tiny\"\nheads = 2").unwrap().key_heads,
+            2
+        );
+        assert!(
+            model("preset = \"mpt-tiny\"\nkey-heads = 3").unwrap_err()[0].contains("key-heads")
+        );
+        assert!(
+            model("preset = \"mpt-tiny\"\nfamily = \"mpt\"").unwrap_err()[0].contains("family")
+        );
     }
 
     #[test]
@@ -554,6 +614,7 @@ mod tests {
         let mut other = one.clone();
         other.schedule.steps += 1;
         other.model.width += 1;
+        other.compute.recompute = true;
         assert_eq!(
             one.differences(&other).unwrap(),
             ["model.width", "schedule.steps"]

@@ -19,6 +19,8 @@ pub struct Row {
     pub trained: Vec<bool>,
     /// Rows of the documents that have a token in it, in order.
     pub documents: Vec<u64>,
+    /// Places at which a document begins, ascending.
+    pub document_starts: Vec<u32>,
 }
 
 /// The sequences of a split, however they are stored.
@@ -52,6 +54,8 @@ pub struct MicroBatch {
     pub next: Vec<u32>,
     /// Whether each target carries loss.
     pub trained: Vec<bool>,
+    /// For each input the place in its sequence at which its document begins.
+    pub starts: Vec<u32>,
 }
 
 impl MicroBatch {
@@ -67,6 +71,14 @@ impl MicroBatch {
         self.ids.extend_from_slice(&row.ids[..length]);
         self.next.extend_from_slice(&row.ids[1..]);
         self.trained.extend_from_slice(&row.trained);
+        let mut begins = row.document_starts.iter().copied().peekable();
+        let mut start = 0;
+        self.starts.extend((0_u32..).take(length).map(|place| {
+            while let Some(begin) = begins.next_if(|&begin| begin <= place) {
+                start = begin;
+            }
+            start
+        }));
         Ok(())
     }
 
@@ -213,6 +225,7 @@ mod tests {
                 ids: (first..=first + 4).collect(),
                 trained: (first..first + 4).map(|i| i % 3 != 0).collect(),
                 documents: vec![u64::from(first) / 8, u64::from(first) / 8 + 1],
+                document_starts: vec![1, 3, 4],
             };
             Ok(())
         }
@@ -236,6 +249,7 @@ mod tests {
         sequences_per_micro_batch: 2,
         micro_batches_per_step: 3,
         order_seed: 0,
+        stay_in_documents: false,
     };
 
     #[test]
@@ -257,6 +271,7 @@ mod tests {
             first.trained_tokens,
             (24..48).filter(|i| i % 3 != 0).count() as u64
         );
+        assert_eq!(first.micro_batches[1].starts, [0, 1, 1, 3, 0, 1, 1, 3]);
         assert_eq!(first.rows(), "3, 4, 5, 6");
         assert_eq!(batches.next_batch().unwrap().position, 12);
     }

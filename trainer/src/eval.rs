@@ -3,11 +3,11 @@
 
 use serde::Serialize;
 
+use crate::config::DataOptions;
 use crate::data::{MicroBatch, Row, Source};
 use crate::error::Result;
-use crate::gradient::loss_only;
-use crate::loss::Targets;
-use crate::model::Model;
+use crate::model::{Model, Sequences};
+use crate::ops::{Backend, Targets};
 
 /// The result of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,20 +24,23 @@ pub struct Evaluation {
     pub whole_split: bool,
 }
 
-/// Evaluates on the first `most` sequences of `source`, `at_once` at a time.
-pub fn evaluate(
-    model: &Model,
+/// Evaluates on the first `most` sequences of `source`, a micro-batch at a time.
+///
+/// # Errors
+/// A sequence cannot be read, or the device failed.
+pub fn evaluate<B: Backend>(
+    model: &Model<B>,
     source: &mut Source,
     most: u64,
-    at_once: usize,
+    options: &DataOptions,
 ) -> Result<Evaluation> {
     let sequences = source.sequences.sequences().min(most);
-    let positions = model.positions(source.sequence_tokens);
+    let length = model.length(source.sequence_tokens)?;
     let (mut nats, mut trained_tokens) = (0.0, 0);
     let mut row = Row::default();
     let mut start = 0;
     while start < sequences {
-        let end = (start + at_once.max(1) as u64).min(sequences);
+        let end = (start + options.sequences_per_micro_batch.max(1) as u64).min(sequences);
         let mut batch = MicroBatch::default();
         for index in start..end {
             source.sequences.read_in_order(index, &mut row)?;
@@ -47,7 +50,11 @@ pub fn evaluate(
             ids: &batch.next,
             trained: &batch.trained,
         };
-        nats += loss_only(model, &positions, &batch.ids, targets)?;
+        let sequences = Sequences {
+            ids: &batch.ids,
+            starts: options.stay_in_documents.then_some(&batch.starts),
+        };
+        nats += model.losses(sequences, targets, &length)?.nats;
         trained_tokens += batch.trained_tokens();
         start = end;
     }

@@ -2,7 +2,8 @@
 //!
 //! The principal function is [`train::train`]: it takes a [`train::Job`] (a locked [`run::Run`], a [`config::RunConfig`], two
 //! [`data::Source`]s), resumes the newest valid [`checkpoint`], and reports [`progress::Event`]s. One step is: a [`data::Batch`],
-//! [`gradient::add_loss_and_gradients`] through [`model`], [`ops`] and [`loss`], then [`optimizer::AdamW`] at the rate of [`schedule`].
+//! [`model::Model::add_gradients`] over the operations of a backend ([`ops`], chosen by [`device`]), then [`optimizer::Optimizer`] at
+//! the rate of [`schedule`].
 //! The trainer never reads text but to print a sample.
 #![warn(missing_docs)]
 
@@ -10,10 +11,9 @@ pub mod build;
 pub mod checkpoint;
 pub mod config;
 pub mod data;
+pub mod device;
 pub mod error;
 pub mod eval;
-pub mod gradient;
-pub mod loss;
 pub mod metrics;
 pub mod model;
 pub mod ops;

@@ -1,19 +1,41 @@
-//! AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019) in PyTorch's form, in one pass and in place:
-//! p *= 1 - lr wd; m, v as in Adam; p -= lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + eps). candle's own keeps its moments
-//! private, so that a run could not be resumed, and decays norms and embedding too.
+//! Optimizers in place: `AdamW` (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019) in `PyTorch`'s form: p *= 1 - lr wd; m, v as
+//! in Adam; p -= lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + eps); and Lion (Chen et al., 2023). Matrices decay, norms and the
+//! embedding do not. candle's own keeps its moments private, so that a run could not be resumed.
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::gradient::Gradients;
-use crate::model::{Parameter, Role};
-use crate::ops::change_in_place;
+use crate::model::Model;
+use crate::ops::{Backend, Rule};
+
+/// The rule by which parameters move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OptimizerKind {
+    /// `AdamW` in `PyTorch`'s form.
+    #[serde(rename = "adamw")]
+    AdamW,
+    /// Lion: by the sign of the moment alone, with one moment instead of two; a rate some ten times lower and a decay as much
+    /// higher.
+    Lion,
+}
+
+impl OptimizerKind {
+    /// Moments a number.
+    pub const fn moments(self) -> u64 {
+        match self {
+            Self::AdamW => 2,
+            Self::Lion => 1,
+        }
+    }
+}
 
 /// `[optimizer]` of a run configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct AdamWOptions {
+pub struct OptimizerOptions {
+    /// The rule.
+    pub kind: OptimizerKind,
     /// Decay of the first moment.
     pub beta1: f64,
     /// Decay of the second moment.
@@ -26,10 +48,11 @@ pub struct AdamWOptions {
     pub clip_norm: f64,
 }
 
-impl Default for AdamWOptions {
+impl Default for OptimizerOptions {
     /// The settings of conceptofmind/PaLM.
     fn default() -> Self {
         Self {
+            kind: OptimizerKind::AdamW,
             beta1: 0.9,
             beta2: 0.95,
             epsilon: 1e-8,
@@ -39,7 +62,7 @@ impl Default for AdamWOptions {
     }
 }
 
-impl AdamWOptions {
+impl OptimizerOptions {
     /// Every problem of the options, as sentences.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -76,60 +99,45 @@ impl AdamWOptions {
     }
 }
 
-/// The moments of one parameter.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Moments {
-    /// Running mean of gradients.
-    pub first: Vec<f32>,
-    /// Running mean of their squares.
-    pub second: Vec<f32>,
-}
-
 /// The optimizer and its state, in the parameters' order.
 #[derive(Debug)]
-pub struct AdamW {
-    options: AdamWOptions,
-    moments: Vec<Moments>,
+pub struct Optimizer<B: Backend> {
+    options: OptimizerOptions,
+    moments: Vec<B::Store>,
     updates: u64,
 }
 
-/// Coefficients of one update, the same for all numbers of a parameter.
-struct Update {
-    keep: f32,
-    rate: f32,
-    beta1: f32,
-    new1: f32,
-    beta2: f32,
-    new2: f32,
-    inverse_root2: f32,
-    epsilon: f32,
-    factor: f32,
-}
-
-impl AdamW {
-    /// Zero moments for `parameters`.
-    pub fn new(options: AdamWOptions, parameters: &[Parameter]) -> Self {
-        let zeros = |parameter: &Parameter| {
-            let zeros = vec![0.0; parameter.count()];
-            Moments {
-                first: zeros.clone(),
-                second: zeros,
-            }
-        };
-        Self {
+impl<B: Backend> Optimizer<B> {
+    /// Zero moments for the parameters of `model`.
+    ///
+    /// # Errors
+    /// The device has not the memory.
+    pub fn new(options: OptimizerOptions, model: &Model<B>) -> Result<Self> {
+        let moments = (0..options.kind.moments())
+            .map(|_| model.store())
+            .collect::<Result<_>>()?;
+        Ok(Self {
             options,
-            moments: parameters.iter().map(zeros).collect(),
+            moments,
             updates: 0,
+        })
+    }
+
+    /// What its moments are called in a checkpoint, in their order.
+    pub const fn names(&self) -> &'static [&'static str] {
+        match self.options.kind {
+            OptimizerKind::AdamW => &["first", "second"],
+            OptimizerKind::Lion => &["first"],
         }
     }
 
-    /// The moments, in the parameters' order.
-    pub fn moments(&self) -> &[Moments] {
+    /// The moments, one store a name.
+    pub fn moments(&self) -> &[B::Store] {
         &self.moments
     }
 
-    /// For a checkpoint to fill: the moments, in the parameters' order.
-    pub fn moments_mut(&mut self) -> &mut [Moments] {
+    /// For a checkpoint to fill.
+    pub fn moments_mut(&mut self) -> &mut [B::Store] {
         &mut self.moments
     }
 
@@ -143,208 +151,182 @@ impl AdamW {
         self.updates = updates;
     }
 
-    /// Moves `parameters` against `gradients` times `factor`.
+    /// Moves the parameters of `model` against `gradients` times `factor`.
+    ///
+    /// # Errors
+    /// The device failed.
     pub fn step(
         &mut self,
-        parameters: &[Parameter],
-        gradients: &Gradients,
+        model: &mut Model<B>,
+        gradients: &B::Store,
         learning_rate: f64,
         factor: f64,
     ) -> Result<()> {
         self.updates += 1;
-        for (index, (parameter, moments)) in parameters.iter().zip(&mut self.moments).enumerate() {
-            let decay = if parameter.of.role == Role::Matrix {
-                self.options.weight_decay
-            } else {
-                0.0
-            };
-            let update = Update::new(&self.options, self.updates, learning_rate, decay, factor);
-            change_in_place::<f32>(&parameter.variable.as_detached_tensor(), |values| {
-                update.apply(
-                    values,
-                    gradients.of(index),
-                    &mut moments.first,
-                    &mut moments.second,
-                );
-                Ok(())
-            })?;
+        for index in 0..model.shapes.len() {
+            let decays = model.shapes[index].role.decays();
+            let rule = self.options.rule(self.updates, learning_rate, decays);
+            let (parameters, moments) = (&mut model.parameters, &mut self.moments);
+            model
+                .backend
+                .update(rule, parameters, gradients, factor, moments, index)?;
         }
         Ok(())
     }
 }
 
-impl Update {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "coefficients are rounded once to single precision"
-    )]
-    fn new(
-        options: &AdamWOptions,
-        updates: u64,
-        learning_rate: f64,
-        decay: f64,
-        factor: f64,
-    ) -> Self {
-        let correction = |beta: f64| 1.0 - beta.powf(updates as f64);
-        Self {
-            keep: (1.0 - learning_rate * decay) as f32,
-            rate: (learning_rate / correction(options.beta1)) as f32,
-            beta1: options.beta1 as f32,
-            new1: (1.0 - options.beta1) as f32,
-            beta2: options.beta2 as f32,
-            new2: (1.0 - options.beta2) as f32,
-            inverse_root2: correction(options.beta2).sqrt().recip() as f32,
-            epsilon: options.epsilon as f32,
-            factor: factor as f32,
-        }
-    }
-
-    fn apply(&self, values: &mut [f32], gradients: &[f32], first: &mut [f32], second: &mut [f32]) {
-        const CHUNK: usize = 1 << 14;
-        values
-            .par_chunks_mut(CHUNK)
-            .zip(gradients.par_chunks(CHUNK))
-            .zip(
-                first
-                    .par_chunks_mut(CHUNK)
-                    .zip(second.par_chunks_mut(CHUNK)),
-            )
-            .for_each(|((values, gradients), (first, second))| {
-                for (((p, &g), m), v) in values.iter_mut().zip(gradients).zip(first).zip(second) {
-                    let g = g * self.factor;
-                    *m = self.beta1 * *m + self.new1 * g;
-                    *v = self.beta2 * *v + self.new2 * g * g;
-                    *p = *p * self.keep
-                        - self.rate * *m / (v.sqrt() * self.inverse_root2 + self.epsilon);
+impl OptimizerOptions {
+    /// The step after which there were `updates`.
+    fn rule(&self, updates: u64, learning_rate: f64, decays: bool) -> Rule {
+        let decay = if decays { self.weight_decay } else { 0.0 };
+        let keep = 1.0 - learning_rate * decay;
+        let (beta1, beta2) = (self.beta1, self.beta2);
+        match self.kind {
+            OptimizerKind::AdamW => {
+                let correction = |beta: f64| 1.0 - beta.powf(updates as f64);
+                Rule::Adam {
+                    keep,
+                    rate: learning_rate / correction(beta1),
+                    beta1,
+                    beta2,
+                    root: correction(beta2).sqrt().recip(),
+                    epsilon: self.epsilon,
                 }
-            });
+            }
+            OptimizerKind::Lion => Rule::Lion {
+                keep,
+                rate: learning_rate,
+                beta1,
+                beta2,
+            },
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{DType, Device};
-
     use super::*;
-    use crate::gradient::add_loss_and_gradients;
-    use crate::loss::Targets;
-    use crate::model::{Model, ModelConfig};
+    use crate::model::{Family, Keep, Role, Sequences};
+    use crate::ops::{Fused, LossOptions, Place, Targets};
 
     #[test]
     fn updates_follow_the_formula_of_pytorch() {
         // torch.optim.AdamW, written out in double precision.
-        let options = AdamWOptions {
-            weight_decay: 0.1,
-            ..AdamWOptions::default()
+        let options = OptimizerOptions::default();
+        let backend = Fused::<f32>::default();
+        let place = [Place {
+            rows: 1,
+            columns: 1,
+        }];
+        let store = |value: f32| {
+            let mut store = backend.store(&place).unwrap();
+            backend.write(&mut store, 0, &[value]).unwrap();
+            store
         };
         let (mut p, mut m, mut v) = (0.5f64, 0.0f64, 0.0f64);
-        let (mut values, mut first, mut second) = ([0.5f32], [0f32], [0f32]);
+        let (mut values, mut moments) = (store(0.5), [store(0.0), store(0.0)]);
         for t in 1..=50i32 {
             let (lr, g) = (1e-2 / f64::from(t), (t as f32 * 0.7).sin());
-            Update::new(
-                &options,
-                t.unsigned_abs().into(),
-                lr,
-                options.weight_decay,
-                0.5,
-            )
-            .apply(&mut values, &[g], &mut first, &mut second);
+            let rule = options.rule(t.unsigned_abs().into(), lr, true);
+            backend
+                .update(rule, &mut values, &store(g), 0.5, &mut moments, 0)
+                .unwrap();
             let g = f64::from(g) * 0.5;
             p *= 1.0 - lr * 0.1;
             m = 0.9 * m + 0.1 * g;
             v = 0.95 * v + 0.05 * g * g;
             let denominator = v.sqrt() / (1.0 - 0.95f64.powi(t)).sqrt() + 1e-8;
             p -= lr / (1.0 - 0.9f64.powi(t)) * m / denominator;
-            assert!(
-                (f64::from(values[0]) - p).abs() < 1e-6,
-                "after {t}: {} is not {p}",
-                values[0]
-            );
+            let ours = f64::from(backend.read(&values, 0).unwrap()[0]);
+            assert!((ours - p).abs() < 1e-6, "after {t}: {ours} is not {p}");
         }
     }
 
     #[test]
     fn norms_and_embedding_do_not_decay() {
-        let config = ModelConfig {
-            vocabulary: 16,
-            width: 8,
-            layers: 1,
-            heads: 2,
-            head_size: 4,
-            xpos: false,
-        };
-        let (_, parameters) = Model::new(config, 1, DType::F32, &Device::Cpu).unwrap();
-        let numbers = |p: &Parameter| p.variable.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let before: Vec<Vec<f32>> = parameters.iter().map(numbers).collect();
-        let mut optimizer = AdamW::new(AdamWOptions::default(), &parameters);
-        optimizer
-            .step(&parameters, &Gradients::new(&parameters), 0.1, 1.0)
-            .unwrap();
-        for (parameter, before) in parameters.iter().zip(before) {
-            let keep = if parameter.of.role == Role::Matrix {
-                0.99
-            } else {
-                1.0
+        for kind in [OptimizerKind::AdamW, OptimizerKind::Lion] {
+            let config = Family::Mpt.model(16, 8, 1, 2, 4);
+            let mut model = Model::new(config, 1, Fused::<f32>::default()).unwrap();
+            let options = OptimizerOptions {
+                kind,
+                ..OptimizerOptions::default()
             };
-            for (after, before) in numbers(parameter).iter().zip(before) {
-                assert!(
-                    (after - before * keep).abs() < 1e-7,
-                    "{}",
-                    parameter.of.name
-                );
+            let all = |model: &Model<Fused<f32>>| -> Vec<Vec<f32>> {
+                (0..model.shapes.len())
+                    .map(|index| model.backend.read(&model.parameters, index).unwrap())
+                    .collect()
+            };
+            let before = all(&model);
+            let mut optimizer = Optimizer::new(options, &model).unwrap();
+            let gradients = model.store().unwrap();
+            optimizer.step(&mut model, &gradients, 0.1, 1.0).unwrap();
+            for ((of, before), after) in model.shapes.iter().zip(before).zip(all(&model)) {
+                let decays = !matches!(of.role, Role::Gain | Role::Embedding);
+                let keep = if decays { 0.99 } else { 1.0 };
+                for (after, before) in after.iter().zip(before) {
+                    assert!((after - before * keep).abs() < 1e-7, "{}", of.name);
+                }
             }
         }
     }
 
     #[test]
     fn a_clipped_gradient_has_the_largest_norm_allowed() {
-        let options = AdamWOptions {
+        let options = OptimizerOptions {
             clip_norm: 2.0,
-            ..AdamWOptions::default()
+            ..OptimizerOptions::default()
         };
         assert_eq!(options.clip_factor(1.0), 1.0);
         assert_eq!(options.clip_factor(8.0) * 8.0, 2.0);
     }
 
     #[test]
-    fn a_batch_is_learnt_by_heart() {
-        let config = ModelConfig {
-            vocabulary: 32,
-            width: 32,
-            layers: 2,
-            heads: 2,
-            head_size: 16,
-            xpos: true,
-        };
-        let (model, parameters) = Model::new(config, 1, DType::F32, &Device::Cpu).unwrap();
-        let mut optimizer = AdamW::new(AdamWOptions::default(), &parameters);
-        let mut gradients = Gradients::new(&parameters);
-        let ids: Vec<u32> = (0..16).map(|i| i * 7 % 32).collect();
-        let next: Vec<u32> = (0..16).map(|i| i * i % 32).collect();
-        let targets = Targets {
-            ids: &next,
-            trained: &[true; 16],
-        };
-        let positions = model.positions(8);
-        let mut loss = f64::INFINITY;
-        for _ in 0..60 {
-            gradients.clear();
-            loss = add_loss_and_gradients(
-                &model,
-                &parameters,
-                &positions,
-                &ids,
-                targets,
-                1.0 / 16.0,
-                &mut gradients,
-            )
-            .unwrap()
-                / 16.0;
-            let factor = optimizer.options.clip_factor(gradients.norm());
-            optimizer
-                .step(&parameters, &gradients, 1e-2, factor)
-                .unwrap();
+    fn a_batch_is_learnt_by_heart_by_both_families() {
+        for (kind, rate) in [(OptimizerKind::AdamW, 1e-2), (OptimizerKind::Lion, 3e-3)] {
+            for family in [Family::Palm, Family::Mpt] {
+                let config = family.model(32, 32, 2, 2, 16);
+                let mut model = Model::new(config, 1, Fused::<f32>::default()).unwrap();
+                let options = OptimizerOptions {
+                    kind,
+                    ..OptimizerOptions::default()
+                };
+                let mut optimizer = Optimizer::new(options.clone(), &model).unwrap();
+                let mut gradients = model.store().unwrap();
+                let ids: Vec<u32> = (0..16).map(|i| i * 7 % 32).collect();
+                let next: Vec<u32> = (0..16).map(|i| i * i % 32).collect();
+                let sequences = Sequences {
+                    ids: &ids,
+                    starts: None,
+                };
+                let targets = Targets {
+                    ids: &next,
+                    trained: &[true; 16],
+                };
+                let length = model.length(8).unwrap();
+                let scaled = LossOptions::scaled(1.0 / 16.0);
+                let mut loss = f64::INFINITY;
+                for _ in 0..100 {
+                    model.backend.clear(&mut gradients).unwrap();
+                    loss = model
+                        .add_gradients(
+                            sequences,
+                            targets,
+                            &length,
+                            scaled,
+                            Keep::All,
+                            &mut gradients,
+                        )
+                        .unwrap()
+                        .nats
+                        / 16.0;
+                    let norm = model.backend.squares(&gradients).unwrap().sqrt();
+                    let factor = options.clip_factor(norm);
+                    optimizer
+                        .step(&mut model, &gradients, rate, factor)
+                        .unwrap();
+                }
+                assert!(loss < 0.05, "{kind:?} {family:?}: {loss}");
+            }
         }
-        assert!(loss < 0.05, "{loss}");
     }
 }

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use candle_core::DType;
 use serde::{Deserialize, Serialize};
 use tokenizers_reference::Tokenizer;
 
 use crate::error::{Error, Result};
-use crate::model::Model;
-use crate::ops::linear;
+use crate::model::{Model, Sequences};
+use crate::ops::Backend;
 use crate::random::Stream;
 
 /// `[sample]` of a run configuration.
@@ -78,9 +77,9 @@ impl Text {
     }
 
     /// The text that `model` goes on with after the prompt, not including it. At most `context_tokens` tokens are looked back at.
-    pub fn sample(
+    pub fn sample<B: Backend>(
         &self,
-        model: &Model,
+        model: &Model<B>,
         options: &SampleOptions,
         context_tokens: usize,
     ) -> Result<String> {
@@ -112,15 +111,14 @@ fn unusable(path: &Path, problem: &str) -> Error {
 }
 
 /// Appends up to `options.tokens` tokens below `known` to `ids`, stopping before an end-of-text.
-pub fn generate(
-    model: &Model,
+pub fn generate<B: Backend>(
+    model: &Model<B>,
     ids: &mut Vec<u32>,
     options: &SampleOptions,
     context_tokens: usize,
     known: usize,
     end_of_text: u32,
 ) -> Result<()> {
-    let model = model.detached();
     if let Some(id) = ids
         .iter()
         .find(|&&id| id as usize >= model.config.vocabulary)
@@ -132,12 +130,11 @@ pub fn generate(
     let stream = Stream::new(options.seed, "sample");
     for counter in 0..options.tokens {
         let context = &ids[ids.len().saturating_sub(context_tokens.max(1))..];
-        let hidden = model.forward(context, &model.positions(context.len()))?;
-        let logits = linear(&hidden.narrow(0, context.len() - 1, 1)?, model.head())?;
-        let logits = logits
-            .to_dtype(DType::F32)?
-            .flatten_all()?
-            .to_vec1::<f32>()?;
+        let sequences = Sequences {
+            ids: context,
+            starts: None,
+        };
+        let logits = model.last_logits(sequences, &model.length(context.len())?)?;
         let next = choose(
             &logits[..known.clamp(1, logits.len())],
             options,
@@ -152,7 +149,7 @@ pub fn generate(
 }
 
 /// The token at `uniform` of the distribution, tokens in order of falling logits and then of ids.
-fn choose(logits: &[f32], options: &SampleOptions, uniform: f64) -> u32 {
+fn choose(logits: &[f64], options: &SampleOptions, uniform: f64) -> u32 {
     let mut order: Vec<u32> = (0u32..).take(logits.len()).collect();
     order.sort_by(|&a, &b| {
         logits[b as usize]
@@ -166,8 +163,8 @@ fn choose(logits: &[f32], options: &SampleOptions, uniform: f64) -> u32 {
     if options.top_k > 0 {
         order.truncate(options.top_k);
     }
-    let largest = logits.get(first as usize).copied().map_or(0.0, f64::from);
-    let weight = |id: u32| ((f64::from(logits[id as usize]) - largest) / options.temperature).exp();
+    let largest = logits.get(first as usize).copied().unwrap_or(0.0);
+    let weight = |id: u32| ((logits[id as usize] - largest) / options.temperature).exp();
     let total: f64 = order.iter().map(|&id| weight(id)).sum();
     let mut left = uniform * total;
     for &id in &order {
@@ -181,14 +178,13 @@ fn choose(logits: &[f32], options: &SampleOptions, uniform: f64) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
-    use crate::model::ModelConfig;
+    use crate::model::{Family, ModelConfig, Positions};
+    use crate::ops::Fused;
 
     #[test]
     fn draws_follow_the_distribution_of_the_likeliest() {
-        let logits = [0.0, 2f32.ln(), 3f32.ln(), -50.0];
+        let logits = [0.0, 2f64.ln(), 3f64.ln(), -50.0];
         let options = SampleOptions {
             temperature: 1.0,
             top_k: 2,
@@ -209,14 +205,10 @@ mod tests {
     #[test]
     fn equal_seeds_give_equal_tokens_and_padding_is_never_drawn() {
         let config = ModelConfig {
-            vocabulary: 64,
-            width: 8,
-            layers: 1,
-            heads: 2,
-            head_size: 4,
-            xpos: true,
+            positions: Positions::Xpos,
+            ..Family::Palm.model(64, 8, 1, 2, 4)
         };
-        let (model, _) = Model::new(config, 1, DType::F32, &Device::Cpu).unwrap();
+        let model = Model::new(config, 1, Fused::<f32>::default()).unwrap();
         let run = |seed| {
             let options = SampleOptions {
                 tokens: 30,

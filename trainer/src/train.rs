@@ -3,18 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use candle_core::{DType, Device};
-
 use crate::checkpoint::{self, State};
 use crate::config::{Derived, RunConfig};
 use crate::data::{Batch, Batches, Source};
 use crate::error::{Error, Result};
 use crate::eval::evaluate;
-use crate::gradient::{Gradients, add_loss_and_gradients};
-use crate::loss::Targets;
 use crate::metrics::Metrics;
-use crate::model::{Model, Parameter};
-use crate::optimizer::AdamW;
+use crate::model::{Model, Sequences};
+use crate::ops::{Backend, Targets};
+use crate::optimizer::Optimizer;
 use crate::progress::{Event, Progress, StepMetrics};
 use crate::run::Run;
 
@@ -40,13 +37,17 @@ pub struct Job<'a> {
     pub end_of_text: u32,
 }
 
-/// Trains until the last step of the schedule or until `stop` names a signal, resuming the newest valid checkpoint. Returns
-/// the folder of the last checkpoint and the model.
-pub fn train(
+/// Trains on `backend` until the last step of the schedule or until `stop` names a signal, resuming the newest valid checkpoint.
+/// Returns the folder of the last checkpoint and the model.
+///
+/// # Errors
+/// The run cannot go on from its checkpoint, its data or its device failed, or its numbers are none any more.
+pub fn train<B: Backend>(
+    backend: B,
     job: Job<'_>,
     stop: &dyn Fn() -> Option<i32>,
     progress: &mut dyn Progress,
-) -> Result<(PathBuf, Model)> {
+) -> Result<(PathBuf, Model<B>)> {
     let (config, run, root) = (job.config, job.run.path(), job.root);
     let sequences = job.training.sequences.sequences();
     if sequences == 0 {
@@ -64,14 +65,14 @@ pub fn train(
         derived: &derived,
     });
 
-    let (model, parameters) = Model::new(config.model, config.run.seed, DType::F32, &Device::Cpu)?;
-    let mut optimizer = AdamW::new(config.optimizer.clone(), &parameters);
-    let mut state = restore(&job, &parameters, &mut optimizer, progress)?;
+    let mut model = Model::new(config.model, config.run.seed, backend)?;
+    let mut optimizer = Optimizer::new(config.optimizer.clone(), &model)?;
+    let mut state = restore(&job, &mut model, &mut optimizer, progress)?;
     job.run.write_config(config)?;
     job.run.write_tokenizer(job.tokenizer)?;
     let mut metrics = Metrics::open(run, state.step)?;
-    let mut gradients = Gradients::new(&parameters);
-    let positions = model.positions(config.data.sequence_tokens);
+    let mut gradients = model.store()?;
+    let length = model.length(config.data.sequence_tokens)?;
     let steps = config.schedule.steps;
     let mut saved = checkpoint::folder(run, state.step);
     let mut validation = job.validation;
@@ -87,35 +88,33 @@ pub fn train(
         let start = Instant::now();
         let batch = batches.next_batch()?;
 
-        gradients.clear();
-        let scale = 1.0 / batch.trained_tokens.max(1) as f64;
+        model.backend.clear(&mut gradients)?;
+        let options = config.loss.scaled(batch.trained_tokens);
         let mut nats = 0.0;
         for micro in &batch.micro_batches {
+            let sequences = Sequences {
+                ids: &micro.ids,
+                starts: config.data.stay_in_documents.then_some(&micro.starts),
+            };
             let targets = Targets {
                 ids: &micro.next,
                 trained: &micro.trained,
             };
-            nats += add_loss_and_gradients(
-                &model,
-                &parameters,
-                &positions,
-                &micro.ids,
-                targets,
-                scale,
-                &mut gradients,
-            )?;
+            let keep = config.compute.keep();
+            let losses =
+                model.add_gradients(sequences, targets, &length, options, keep, &mut gradients)?;
+            nats += losses.nats;
         }
-        let (loss, norm) = (nats * scale, gradients.norm());
+        let (loss, norm) = (
+            nats * options.scale,
+            model.backend.squares(&gradients)?.sqrt(),
+        );
         check_finite("loss", loss, &state, &batch)?;
         check_finite("the norm of the gradient", norm, &state, &batch)?;
 
         let learning_rate = config.schedule.learning_rate(state.step);
-        optimizer.step(
-            &parameters,
-            &gradients,
-            learning_rate,
-            config.optimizer.clip_factor(norm),
-        )?;
+        let factor = config.optimizer.clip_factor(norm);
+        optimizer.step(&mut model, &gradients, learning_rate, factor)?;
         state.step += 1;
         state.position = batch.end;
         state.tokens += batch.tokens;
@@ -138,12 +137,7 @@ pub fn train(
         let last = state.step == steps;
         if evaluates && (last || state.step % config.run.evaluate_every_steps == 0) {
             let most = config.run.evaluation_sequences;
-            let evaluation = evaluate(
-                &model,
-                &mut validation,
-                most,
-                config.data.sequences_per_micro_batch,
-            )?;
+            let evaluation = evaluate(&model, &mut validation, most, &config.data)?;
             metrics.evaluation(state.step, &evaluation)?;
             progress.report(&Event::Evaluated {
                 step: state.step,
@@ -154,7 +148,7 @@ pub fn train(
         let signal = stop();
         if last || signal.is_some() || state.step % config.run.save_every_steps == 0 {
             metrics.sync()?;
-            saved = checkpoint::save(run, &mut state, &parameters, &optimizer)?;
+            saved = checkpoint::save(run, &mut state, &model, &optimizer)?;
             checkpoint::retain(run, config.run.keep_checkpoints)?;
             progress.report(&Event::Saved {
                 step: state.step,
@@ -174,10 +168,10 @@ pub fn train(
 }
 
 /// Loads the newest valid checkpoint, or says that there is none by a state of step 0.
-fn restore(
+fn restore<B: Backend>(
     job: &Job<'_>,
-    parameters: &[Parameter],
-    optimizer: &mut AdamW,
+    model: &mut Model<B>,
+    optimizer: &mut Optimizer<B>,
     progress: &mut dyn Progress,
 ) -> Result<State> {
     let (run, root) = (job.run.path(), job.root);
@@ -230,8 +224,8 @@ fn restore(
             "the run was started with other values of {keys}\nhint: resume it without changes, or give this run another name with --run"
         )));
     }
-    checkpoint::load_model(&path, &state, parameters)?;
-    checkpoint::load_optimizer(&path, &state, parameters, optimizer)?;
+    checkpoint::load_model(&path, &state, model)?;
+    checkpoint::load_optimizer(&path, &state, model, optimizer)?;
     progress.report(&Event::Resumed {
         checkpoint: &path,
         step: state.step,
@@ -305,6 +299,7 @@ mod tests {
             row.ids = self.tokens[first..=first + self.length].to_vec();
             row.trained = vec![true; self.length];
             row.documents = vec![first as u64 / 1000];
+            row.document_starts.clear();
             Ok(())
         }
     }
@@ -361,7 +356,8 @@ mod tests {
             tokenizer: b"{}",
             end_of_text: 0,
         };
-        let result = train(job, stop, &mut recorded).map(|(checkpoint, _)| checkpoint);
+        let backend = crate::ops::Fused::<f32>::default();
+        let result = train(backend, job, stop, &mut recorded).map(|(checkpoint, _)| checkpoint);
         (result, recorded)
     }
 

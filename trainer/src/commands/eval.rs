@@ -1,11 +1,17 @@
 //! `andromeda-train eval`: loss and bits per byte of a run on a split it was not trained on.
 
+use std::path::Path;
+
 use andromeda_trainer::build::{self, OpenBuild, Part};
+use andromeda_trainer::checkpoint::State;
+use andromeda_trainer::data::Source;
+use andromeda_trainer::device::{OnBackend, on_device};
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::eval::{Evaluation, evaluate};
+use andromeda_trainer::ops::Backend;
 use serde::Serialize;
 
-use super::{existing, load_model};
+use super::{existing, load_model, newest};
 use crate::cli::{EvalArgs, SplitArg};
 use crate::render;
 
@@ -19,9 +25,26 @@ struct Report<'a> {
     evaluation: &'a Evaluation,
 }
 
+/// A checkpoint and what it is evaluated on.
+struct Evaluating<'a> {
+    checkpoint: &'a Path,
+    state: &'a State,
+    source: &'a mut Source,
+    most: u64,
+}
+
+impl OnBackend for Evaluating<'_> {
+    type Output = Evaluation;
+
+    fn on<B: Backend>(self, backend: B) -> Result<Evaluation> {
+        let model = load_model(self.checkpoint, self.state, backend)?;
+        evaluate(&model, self.source, self.most, &self.state.config.data)
+    }
+}
+
 pub(crate) fn eval(arguments: &EvalArgs) -> Result<()> {
     let folder = existing(&arguments.folders.runs, &arguments.run)?;
-    let (model, state) = load_model(&folder)?;
+    let (checkpoint, state) = newest(&folder)?;
     let build = match &arguments.build {
         Some(build) => build.clone(),
         None => build::with_root(&arguments.folders.shards, &state.root)?,
@@ -41,7 +64,13 @@ pub(crate) fn eval(arguments: &EvalArgs) -> Result<()> {
         )));
     }
     let most = arguments.sequences.unwrap_or(u64::MAX);
-    let evaluation = evaluate(&model, &mut source, most, data.sequences_per_micro_batch)?;
+    let evaluating = Evaluating {
+        checkpoint: &checkpoint,
+        state: &state,
+        source: &mut source,
+        most,
+    };
+    let evaluation = on_device(state.config.compute.device, evaluating)?;
     let report = Report {
         run: &arguments.run,
         step: state.step,

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use andromeda_trainer::checkpoint::{self, State};
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::model::Model;
-use candle_core::{DType, Device};
+use andromeda_trainer::ops::Backend;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -67,12 +67,11 @@ fn newest(run: &Path) -> Result<(PathBuf, State)> {
     })
 }
 
-/// The model of a run's newest valid checkpoint.
-fn load_model(run: &Path) -> Result<(Model, State)> {
-    let (checkpoint, state) = newest(run)?;
-    let (model, parameters) = Model::new(state.config.model, state.seed, DType::F32, &Device::Cpu)?;
-    checkpoint::load_model(&checkpoint, &state, &parameters)?;
-    Ok((model, state))
+/// The model of a checkpoint.
+fn load_model<B: Backend>(checkpoint: &Path, state: &State, backend: B) -> Result<Model<B>> {
+    let mut model = Model::zeros(state.config.model, backend)?;
+    checkpoint::load_model(checkpoint, state, &mut model)?;
+    Ok(model)
 }
 
 /// The first of interrupt and termination that arrived. A second one ends the process at once.

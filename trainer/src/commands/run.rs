@@ -4,8 +4,10 @@ use std::path::Path;
 
 use andromeda_trainer::build::{self, OpenBuild, Part};
 use andromeda_trainer::config::{RunConfig, WrittenConfig};
+use andromeda_trainer::device::{OnBackend, on_device};
 use andromeda_trainer::error::{Error, Result};
-use andromeda_trainer::progress::Event;
+use andromeda_trainer::ops::Backend;
+use andromeda_trainer::progress::{Event, Progress};
 use andromeda_trainer::run::{Run, tokenizer_path};
 use andromeda_trainer::sample::Text;
 use andromeda_trainer::train::{Job, train};
@@ -65,22 +67,50 @@ pub(super) fn go(
         tokenizer: &tokenizer,
         end_of_text: opened.end_of_text(),
     };
-    let (_, model) = train(job, &|| signals.received(), &mut *progress)?;
-    match Text::open(&tokenizer_path(folder), opened.end_of_text())
-        .and_then(|text| text.sample(&model, &config.sample, config.data.sequence_tokens))
-    {
-        Ok(text) => {
-            let step = config.schedule.steps;
-            progress.report(&Event::Sampled {
-                step,
+    let device = config.compute.device;
+    let training = Training {
+        job,
+        folder,
+        opened,
+        signals: &signals,
+        progress: &mut *progress,
+    };
+    on_device(device, training)
+}
+
+/// A job and who watches it.
+struct Training<'a> {
+    job: Job<'a>,
+    folder: &'a Path,
+    opened: &'a OpenBuild,
+    signals: &'a Signals,
+    progress: &'a mut dyn Progress,
+}
+
+impl OnBackend for Training<'_> {
+    type Output = ();
+
+    fn on<B: Backend>(self, backend: B) -> Result<()> {
+        let config = self.job.config;
+        let (_, model) = train(
+            backend,
+            self.job,
+            &|| self.signals.received(),
+            self.progress,
+        )?;
+        let text = Text::open(&tokenizer_path(self.folder), self.opened.end_of_text());
+        let context = config.data.sequence_tokens;
+        match text.and_then(|text| text.sample(&model, &config.sample, context)) {
+            Ok(text) => self.progress.report(&Event::Sampled {
+                step: config.schedule.steps,
                 prompt: &config.sample.prompt,
                 text: &text,
-            });
+            }),
+            // The run is complete and saved; a tokenizer that cannot print is no reason to call it failed.
+            Err(error) => self.progress.report(&Event::Warned {
+                message: &format!("no sample: {error}"),
+            }),
         }
-        // The run is complete and saved; a tokenizer that cannot print is no reason to call it failed.
-        Err(error) => progress.report(&Event::Warned {
-            message: &format!("no sample: {error}"),
-        }),
+        Ok(())
     }
-    Ok(())
 }

@@ -1,11 +1,16 @@
 //! `andromeda-train sample`: text from a run.
 
+use std::path::Path;
+
+use andromeda_trainer::checkpoint::State;
+use andromeda_trainer::device::{OnBackend, on_device};
 use andromeda_trainer::error::{Error, Result};
+use andromeda_trainer::ops::Backend;
 use andromeda_trainer::run::tokenizer_path;
 use andromeda_trainer::sample::{SampleOptions, Text};
 use serde::Serialize;
 
-use super::{existing, load_model};
+use super::{existing, load_model, newest};
 use crate::cli::SampleArgs;
 use crate::render;
 
@@ -17,9 +22,27 @@ struct Report<'a> {
     text: &'a str,
 }
 
+/// A checkpoint and what it is to go on from.
+struct Sampling<'a> {
+    checkpoint: &'a Path,
+    state: &'a State,
+    text: Text,
+    options: &'a SampleOptions,
+}
+
+impl OnBackend for Sampling<'_> {
+    type Output = String;
+
+    fn on<B: Backend>(self, backend: B) -> Result<String> {
+        let model = load_model(self.checkpoint, self.state, backend)?;
+        let context = self.state.config.data.sequence_tokens;
+        self.text.sample(&model, self.options, context)
+    }
+}
+
 pub(crate) fn sample(arguments: &SampleArgs) -> Result<()> {
     let folder = existing(&arguments.folders.runs, &arguments.run)?;
-    let (model, state) = load_model(&folder)?;
+    let (checkpoint, state) = newest(&folder)?;
     let configured = &state.config.sample;
     let options = SampleOptions {
         prompt: arguments
@@ -35,8 +58,13 @@ pub(crate) fn sample(arguments: &SampleArgs) -> Result<()> {
     if !problems.is_empty() {
         return Err(Error::Usage(problems.join("; ")));
     }
-    let text = Text::open(&tokenizer_path(&folder), state.end_of_text)?;
-    let text = text.sample(&model, &options, state.config.data.sequence_tokens)?;
+    let sampling = Sampling {
+        checkpoint: &checkpoint,
+        state: &state,
+        text: Text::open(&tokenizer_path(&folder), state.end_of_text)?,
+        options: &options,
+    };
+    let text = on_device(state.config.compute.device, sampling)?;
     if arguments.folders.json {
         return render::json(&Report {
             run: &arguments.run,

@@ -1,324 +1,446 @@
-//! Differentiable operations of the decoder. candle's own fused norm, softmax and rotary embedding have no backward and stop
-//! gradients without a word, so each operation here comes in two forms: one composed of candle operations whose gradient
-//! exists (any device; the oracle of the tests) and one analytic form on CPU slices, which saves memory and passes over it.
+//! What a decoder computes on a device, forward and backward. candle's own fused norm, softmax and rotary embedding have no
+//! backward and stop gradients without a word, and its graph keeps every intermediate; so the trainer has its own backward, and
+//! this is what that is made of.
+//!
+//! The principal item is [`Backend`]. [`Portable`] composes each operation of candle's, on any device: it is the oracle of the
+//! tests and what runs on a GPU. [`Fused`] is for processors: analytic kernels over slices, chosen at run time for the
+//! instructions there are, with buffers that are used again and not given back.
+//!
+//! Shapes: rows are tokens, B sequences of T each one after the other; a buffer is (rows, width), row-major. Weights are
+//! (outputs, inputs). Gradients of weights are added to what is there, so that micro-batches accumulate.
 
-mod attention;
-mod linear;
-mod norm;
-mod numeric;
+pub mod fused;
+pub mod portable;
 mod rotary;
-mod swiglu;
 
-pub use attention::causal_attention;
-pub use linear::linear;
-pub use norm::{NORM_EPSILON, layer_norm};
-pub(crate) use numeric::{Real, exponentials, maximum};
-pub use rotary::{RotaryTable, XPos, rotary};
-pub use swiglu::swiglu;
+use serde::{Deserialize, Serialize};
 
-use std::cell::RefCell;
-use std::marker::PhantomData;
-use std::sync::{Mutex, PoisonError};
+use crate::error::Result;
 
-use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, InplaceOp1, Layout, Result, Shape, Storage,
-    StorageRef, Tensor,
-};
+pub use fused::Fused;
+pub use portable::Portable;
+pub use rotary::{RotaryTable, XPos};
 
-/// Calls a function generic over [`Real`] with the tensor's own number type.
-macro_rules! by_dtype {
-    ($tensor:expr, $function:ident ( $($argument:expr),* )) => {
-        match $tensor.dtype() {
-            candle_core::DType::F32 => $function::<f32>($($argument),*),
-            candle_core::DType::F64 => $function::<f64>($($argument),*),
-            other => candle_core::bail!("{}: number type {other:?} is not supported, use f32", stringify!($function)),
-        }
-    };
-}
-pub(crate) use by_dtype;
+/// Added to the variance of a row.
+pub const NORM_EPSILON: f64 = 1e-5;
 
-/// Whether the analytic CPU form applies.
-pub(crate) fn on_cpu(tensor: &Tensor) -> bool {
-    tensor.device().is_cpu() && matches!(tensor.dtype(), DType::F32 | DType::F64)
+/// How a row is normalized; both have a gain and no bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Norm {
+    /// Mean removed, divided by the deviation (Ba et al., "Layer Normalization", 2016).
+    Layer,
+    /// Divided by the root of the mean square (Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019).
+    Rms,
 }
 
-/// The numbers of a contiguous CPU tensor, borrowed.
-pub(crate) struct Numbers<'a> {
-    storage: StorageRef<'a>,
-    start: usize,
-    end: usize,
+/// The non-linear part of a feed-forward block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// `[u | g]` to `u silu(g)` (Shazeer, "GLU Variants Improve Transformer", 2020), the gate in the second half as in PaLM's
+    /// published code: halves the width.
+    Swiglu,
+    /// `x Φ(x)`, exact, by the error function (Hendrycks and Gimpel, 2016).
+    Gelu,
 }
 
-impl<'a> Numbers<'a> {
-    pub(crate) fn of(tensor: &'a Tensor) -> Result<Self> {
-        let (storage, layout) = tensor.storage_and_layout();
-        let (start, end) = contiguous(layout)?;
-        Ok(Self {
-            storage,
-            start,
-            end,
-        })
-    }
-
-    pub(crate) fn slice<T: Real>(&self) -> Result<&[T]> {
-        match &*self.storage {
-            Storage::Cpu(storage) => Ok(&T::cpu_storage_as_slice(storage)?[self.start..self.end]),
-            _ => candle_core::bail!("expected a tensor on the CPU"),
+impl Activation {
+    /// Numbers that go in for one that comes out.
+    pub const fn inputs(self) -> usize {
+        match self {
+            Self::Swiglu => 2,
+            Self::Gelu => 1,
         }
     }
 }
 
-pub(crate) fn contiguous(layout: &Layout) -> Result<(usize, usize)> {
-    layout.contiguous_offsets().ok_or_else(|| {
-        candle_core::Error::Msg(format!("expected a contiguous tensor, got {layout:?}")).bt()
-    })
+/// Heads of attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heads {
+    /// H: of queries.
+    pub queries: usize,
+    /// G: of keys and values; divides H, and H / G neighbours share one.
+    pub keys: usize,
+    /// n: numbers of each.
+    pub size: usize,
 }
 
-/// A value computed outside the graph, waiting to become the result of a graph node.
-struct Value {
-    name: &'static str,
-    computed: Mutex<Option<(CpuStorage, Shape)>>,
+/// What attention needs besides its inputs.
+#[derive(Debug, Clone)]
+pub struct Attention {
+    /// T.
+    pub positions: usize,
+    /// The heads.
+    pub heads: Heads,
+    /// `ALiBi` (Press et al., "Train Short, Test Long", 2022): what a head's score loses for each position between query and
+    /// key, one a query head; none for no bias.
+    pub slopes: Option<Vec<f64>>,
+    /// For each row the first position of its sequence that it may see: where its document begins. None for position 0.
+    pub starts: Option<Vec<u32>>,
 }
 
-impl Value {
-    fn new<T: Real>(name: &'static str, numbers: Vec<T>, shape: impl Into<Shape>) -> Self {
+impl Attention {
+    /// `ALiBi`'s slopes of `heads` heads, `2^(-8 i / n)`; where `heads` is no power of two, those of the next power, every other
+    /// one first, as in `llm-foundry`'s `gen_slopes`.
+    pub fn alibi(heads: usize) -> Vec<f64> {
+        let power = heads.next_power_of_two();
+        let slope = |i: usize| (-8.0 * i as f64 / power as f64).exp2();
+        let all = (1..=power).map(slope);
+        if power == heads {
+            return all.collect();
+        }
+        let (odd, even): (Vec<_>, Vec<_>) = all.enumerate().partition(|(at, _)| at % 2 == 1);
+        let ordered = odd.into_iter().chain(even);
+        ordered.map(|(_, slope)| slope).take(heads).collect()
+    }
+}
+
+/// What is to be predicted: one target a row, and whether it carries loss.
+#[derive(Debug, Clone, Copy)]
+pub struct Targets<'a> {
+    /// Token ids.
+    pub ids: &'a [u32],
+    /// False where a target carries neither loss nor gradient.
+    pub trained: &'a [bool],
+}
+
+/// How losses become one number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LossOptions {
+    /// What each trained row's loss is multiplied by before it is differentiated: one over the trained tokens of the whole
+    /// batch, so that micro-batches with unequal numbers of them add up to the batch's mean.
+    pub scale: f64,
+    /// `z`: adds `z ln(Z)^2` to each row's loss, Z the sum of exponentials (PaLM, 1e-4); it keeps logits from drifting.
+    pub z_loss: f64,
+    /// The part of a target's probability that is spread over the whole vocabulary (Szegedy et al., 2016).
+    pub smoothing: f64,
+}
+
+impl LossOptions {
+    /// The plain cross-entropy, times `scale`.
+    pub const fn scaled(scale: f64) -> Self {
         Self {
-            name,
-            computed: Mutex::new(Some((T::to_cpu_storage_owned(numbers), shape.into()))),
-        }
-    }
-
-    fn take(&self) -> Result<(CpuStorage, Shape)> {
-        match self
-            .computed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        {
-            Some(computed) => Ok(computed),
-            None => candle_core::bail!("{}: the value of a node was asked for twice", self.name),
+            scale,
+            z_loss: 0.0,
+            smoothing: 0.0,
         }
     }
 }
 
-struct Node<F> {
-    value: Value,
-    backward: F,
+/// The losses of some rows, in nats and not scaled.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Losses {
+    /// Sum of the cross-entropies of the trained rows, smoothing and z-loss left out.
+    pub nats: f64,
+    /// Sum of what is differentiated: with smoothing and z-loss.
+    pub objective: f64,
 }
 
-impl<F: Fn(&Tensor) -> Result<Tensor>> CustomOp1 for Node<F> {
-    fn name(&self) -> &'static str {
-        self.value.name
-    }
+/// A step of `AdamW` or of Lion for the numbers of one parameter, all coefficients at hand.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rule {
+    /// `p = p keep - rate m / (sqrt(v) root + epsilon)` with `m` and `v` as in Adam.
+    Adam {
+        /// 1 - lr decay.
+        keep: f64,
+        /// lr / (1 - beta1^t).
+        rate: f64,
+        /// Decay of the first moment.
+        beta1: f64,
+        /// Decay of the second.
+        beta2: f64,
+        /// 1 / sqrt(1 - beta2^t).
+        root: f64,
+        /// Added to the root of the second moment.
+        epsilon: f64,
+    },
+    /// `p = p keep - rate sign(beta1 m + (1 - beta1) g)`, then `m = beta2 m + (1 - beta2) g` (Chen et al., "Symbolic Discovery of
+    /// Optimization Algorithms", 2023).
+    Lion {
+        /// 1 - lr decay.
+        keep: f64,
+        /// lr.
+        rate: f64,
+        /// Weight of the moment in the step.
+        beta1: f64,
+        /// Decay of the moment.
+        beta2: f64,
+    },
+}
 
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.value.take()
-    }
+/// The name and shape of a parameter as a store needs them: (rows, columns), a gain being one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Outputs of a weight, rows of an embedding, 1 for a gain.
+    pub rows: usize,
+    /// Inputs of a weight, width of an embedding or a gain.
+    pub columns: usize,
+}
 
-    fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some((self.backward)(&gradient.contiguous()?)?))
+impl Place {
+    /// How many numbers it has.
+    pub const fn count(&self) -> usize {
+        self.rows * self.columns
     }
 }
 
-impl<F: Fn(&Tensor) -> Result<(Tensor, Tensor)>> CustomOp2 for Node<F> {
-    fn name(&self) -> &'static str {
-        self.value.name
-    }
+/// The operations of a decoder on one kind of device. Sums are taken in an order that does not depend on the number of threads.
+pub trait Backend {
+    /// Numbers of activations, (rows, width).
+    type Buffer;
+    /// Numbers of all parameters in their order: values, gradients or moments.
+    type Store;
+    /// A [`RotaryTable`] on the device.
+    type Table;
 
-    fn cpu_fwd(
+    /// Zeros for parameters of these shapes.
+    ///
+    /// # Errors
+    /// The device has not the memory.
+    fn store(&self, places: &[Place]) -> Result<Self::Store>;
+    /// Makes all numbers zero.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn clear(&self, store: &mut Self::Store) -> Result<()>;
+    /// Sets the numbers of parameter `index`.
+    ///
+    /// # Errors
+    /// `numbers` are not as many, or the device failed.
+    fn write(&self, store: &mut Self::Store, index: usize, numbers: &[f32]) -> Result<()>;
+    /// The numbers of parameter `index`.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn read(&self, store: &Self::Store, index: usize) -> Result<Vec<f32>>;
+    /// The sum of the squares of all numbers, in double precision.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn squares(&self, store: &Self::Store) -> Result<f64>;
+    /// One step of parameter `index` against its gradient times `factor`; `moments` are as many as the rule has.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn update(
         &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.value.take()
-    }
+        rule: Rule,
+        parameters: &mut Self::Store,
+        gradients: &Self::Store,
+        factor: f64,
+        moments: &mut [Self::Store],
+        index: usize,
+    ) -> Result<()>;
 
-    fn bwd(
+    /// The table on the device.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn table(&self, table: &RotaryTable) -> Result<Self::Table>;
+    /// The numbers of a buffer.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn numbers(&self, buffer: &Self::Buffer) -> Result<Vec<f64>>;
+    /// A buffer with the same numbers.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn copy(&self, buffer: &Self::Buffer) -> Result<Self::Buffer>;
+    /// Zeros, (rows, width).
+    ///
+    /// # Errors
+    /// The device failed.
+    fn zeros(&self, rows: usize, width: usize) -> Result<Self::Buffer>;
+    /// Rows `start..end` of a buffer of `width`.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn rows(
         &self,
-        _: &Tensor,
-        _: &Tensor,
-        _: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (first, second) = (self.backward)(&gradient.contiguous()?)?;
-        Ok((Some(first), Some(second)))
-    }
-}
+        buffer: &Self::Buffer,
+        width: usize,
+        start: usize,
+        end: usize,
+    ) -> Result<Self::Buffer>;
 
-impl<F: Fn(&Tensor, &Tensor) -> Result<(Tensor, Tensor, Tensor)>> CustomOp3 for Node<F> {
-    fn name(&self) -> &'static str {
-        self.value.name
-    }
-
-    fn cpu_fwd(
+    /// The rows of the embedding that `ids` name.
+    ///
+    /// # Errors
+    /// An id is outside the vocabulary, or the device failed.
+    fn embed(&self, store: &Self::Store, embedding: usize, ids: &[u32]) -> Result<Self::Buffer>;
+    /// Adds the rows of `dx` to those of the embedding's gradient that `ids` name, in their order.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn embed_backward(
         &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.value.take()
-    }
+        ids: &[u32],
+        dx: &Self::Buffer,
+        gradients: &mut Self::Store,
+        embedding: usize,
+    ) -> Result<()>;
 
-    fn bwd(
+    /// `x` normalized by rows, times the gain.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn norm(
         &self,
-        _: &Tensor,
-        _: &Tensor,
-        _: &Tensor,
-        result: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (first, second, third) = (self.backward)(&result.detach(), &gradient.contiguous()?)?;
-        Ok((Some(first), Some(second), Some(third)))
-    }
-}
+        norm: Norm,
+        x: &Self::Buffer,
+        store: &Self::Store,
+        gain: usize,
+    ) -> Result<Self::Buffer>;
+    /// Adds the gradient of `x` to `dx`, and that of the gain to its place.
+    ///
+    /// # Errors
+    /// The device failed.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what a norm's backward is made of"
+    )]
+    fn norm_backward(
+        &self,
+        norm: Norm,
+        x: &Self::Buffer,
+        store: &Self::Store,
+        gain: usize,
+        dy: &Self::Buffer,
+        dx: &mut Self::Buffer,
+        gradients: &mut Self::Store,
+    ) -> Result<()>;
 
-/// Puts `numbers`, a function of `input`, into the graph; `backward` maps the gradient of the result to that of the input.
-pub(crate) fn node1<T: Real>(
-    name: &'static str,
-    input: &Tensor,
-    numbers: Vec<T>,
-    shape: impl Into<Shape>,
-    backward: impl Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static,
-) -> Result<Tensor> {
-    input.apply_op1(Node {
-        value: Value::new(name, numbers, shape),
-        backward,
-    })
-}
+    /// `x W^T`.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn linear(&self, x: &Self::Buffer, store: &Self::Store, weight: usize) -> Result<Self::Buffer>;
+    /// `y += x W^T`.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn add_linear(
+        &self,
+        x: &Self::Buffer,
+        store: &Self::Store,
+        weight: usize,
+        y: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// `dy W`: the gradient of a linear's input.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn linear_input(
+        &self,
+        dy: &Self::Buffer,
+        store: &Self::Store,
+        weight: usize,
+    ) -> Result<Self::Buffer>;
+    /// `dx += dy W`.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn add_linear_input(
+        &self,
+        dy: &Self::Buffer,
+        store: &Self::Store,
+        weight: usize,
+        dx: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// `dW += dy^T x`.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn linear_weight(
+        &self,
+        dy: &Self::Buffer,
+        x: &Self::Buffer,
+        gradients: &mut Self::Store,
+        weight: usize,
+    ) -> Result<()>;
 
-/// As [`node1`], for two inputs.
-pub(crate) fn node2<T: Real>(
-    name: &'static str,
-    inputs: (&Tensor, &Tensor),
-    numbers: Vec<T>,
-    shape: impl Into<Shape>,
-    backward: impl Fn(&Tensor) -> Result<(Tensor, Tensor)> + Send + Sync + 'static,
-) -> Result<Tensor> {
-    inputs.0.apply_op2(
-        inputs.1,
-        Node {
-            value: Value::new(name, numbers, shape),
-            backward,
-        },
-    )
-}
+    /// Rotates each of `heads` heads of a row by the row's position, back with `inverse`; the latter is the backward too.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn rotate(
+        &self,
+        x: &mut Self::Buffer,
+        table: &Self::Table,
+        heads: usize,
+        inverse: bool,
+    ) -> Result<()>;
 
-/// As [`node1`], for three inputs; `backward` is given the result too.
-pub(crate) fn node3<T: Real>(
-    name: &'static str,
-    inputs: (&Tensor, &Tensor, &Tensor),
-    numbers: Vec<T>,
-    shape: impl Into<Shape>,
-    backward: impl Fn(&Tensor, &Tensor) -> Result<(Tensor, Tensor, Tensor)> + Send + Sync + 'static,
-) -> Result<Tensor> {
-    inputs.0.apply_op3(
-        inputs.1,
-        inputs.2,
-        Node {
-            value: Value::new(name, numbers, shape),
-            backward,
-        },
-    )
-}
+    /// The non-linear part of a feed-forward block; rows of `x` are `width * activation.inputs()` wide.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn activate(
+        &self,
+        activation: Activation,
+        x: &Self::Buffer,
+        width: usize,
+    ) -> Result<Self::Buffer>;
+    /// The gradient of `x`, whose place it may take.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn activate_backward(
+        &self,
+        activation: Activation,
+        x: Self::Buffer,
+        dy: &Self::Buffer,
+        width: usize,
+    ) -> Result<Self::Buffer>;
 
-/// Runs `change` over the numbers of `tensor`, which must be contiguous and outside any graph.
-pub(crate) fn change_in_place<T: Real>(
-    tensor: &Tensor,
-    change: impl FnMut(&mut [T]) -> Result<()>,
-) -> Result<()> {
-    struct Change<T, F>(RefCell<F>, PhantomData<T>);
-    impl<T: Real, F: FnMut(&mut [T]) -> Result<()>> InplaceOp1 for Change<T, F> {
-        fn name(&self) -> &'static str {
-            "change-in-place"
-        }
+    /// Causal attention of `q` (rows, H n) on `k` and `v` (rows, G n): what is attended to (rows, H n), and for each row and head
+    /// the logarithm of the sum of its exponentials (rows, H), which is all that backward needs of the scores.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn attend(
+        &self,
+        q: &Self::Buffer,
+        k: &Self::Buffer,
+        v: &Self::Buffer,
+        attention: &Attention,
+    ) -> Result<(Self::Buffer, Self::Buffer)>;
+    /// The gradients of `q`, `k` and `v`. `o` and `sums` are what [`Backend::attend`] gave, `dout` is the gradient of `o`.
+    ///
+    /// # Errors
+    /// The device failed.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what attention's backward is made of"
+    )]
+    fn attend_backward(
+        &self,
+        q: &Self::Buffer,
+        k: &Self::Buffer,
+        v: &Self::Buffer,
+        o: &Self::Buffer,
+        sums: &Self::Buffer,
+        dout: &Self::Buffer,
+        attention: &Attention,
+    ) -> Result<(Self::Buffer, Self::Buffer, Self::Buffer)>;
 
-        fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
-            let (start, end) = contiguous(layout)?;
-            match T::slice_mut(storage).and_then(|numbers| numbers.get_mut(start..end)) {
-                Some(numbers) => (self.0.borrow_mut())(numbers),
-                None => candle_core::bail!(
-                    "a tensor to be changed in place has an unexpected number type"
-                ),
-            }
-        }
-    }
-    tensor.inplace_op1(&Change(RefCell::new(change), PhantomData))
+    /// Cross-entropy of the head `x W^T`, whose logits exist for a few rows at a time. With `gradients`, the gradient of `x` is
+    /// returned and that of the head added to its place.
+    ///
+    /// # Errors
+    /// A target is outside the vocabulary, or the device failed.
+    fn loss(
+        &self,
+        x: &Self::Buffer,
+        store: &Self::Store,
+        head: usize,
+        targets: Targets<'_>,
+        options: LossOptions,
+        gradients: Option<&mut Self::Store>,
+    ) -> Result<(Losses, Option<Self::Buffer>)>;
 }
 
 #[cfg(test)]
-pub(crate) mod oracle {
-    //! What the tests of the operations share: made-up inputs, and the comparison of values and gradients.
-    use candle_core::{Device, Result, Tensor, Var};
-
-    use crate::random::Stream;
-
-    pub(crate) fn variable(name: &str, shape: &[usize]) -> Var {
-        let stream = Stream::new(11, name);
-        let count = shape.iter().product::<usize>() as u64;
-        let numbers: Vec<f64> = (0..count).map(|i| stream.normal(i)).collect();
-        Var::from_vec(numbers, shape, &Device::Cpu).unwrap()
-    }
-
-    /// Value and gradients of two forms of one function, under a random linear functional of the result.
-    pub(crate) fn assert_same(
-        inputs: &[&Var],
-        tolerance: f64,
-        analytic: impl Fn() -> Result<Tensor>,
-        composed: impl Fn() -> Result<Tensor>,
-    ) {
-        let (left, right) = (analytic().unwrap(), composed().unwrap());
-        assert_eq!(left.dims(), right.dims());
-        close(&left, &right, tolerance, "value");
-        let weight = variable("functional", left.dims()).as_detached_tensor();
-        let left = (left * &weight)
-            .unwrap()
-            .sum_all()
-            .unwrap()
-            .backward()
-            .unwrap();
-        let right = (right * &weight)
-            .unwrap()
-            .sum_all()
-            .unwrap()
-            .backward()
-            .unwrap();
-        for (index, input) in inputs.iter().enumerate() {
-            let analytic = left
-                .get(input)
-                .expect("the analytic form reaches every input");
-            close(
-                analytic,
-                right.get(input).unwrap(),
-                tolerance,
-                &format!("gradient of input {index}"),
-            );
-        }
-    }
-
-    pub(crate) fn close(left: &Tensor, right: &Tensor, tolerance: f64, what: &str) {
-        let difference = (left - right)
-            .unwrap()
-            .abs()
-            .unwrap()
-            .max_all()
-            .unwrap()
-            .to_scalar::<f64>()
-            .unwrap();
-        let size = right
-            .abs()
-            .unwrap()
-            .max_all()
-            .unwrap()
-            .to_scalar::<f64>()
-            .unwrap();
-        assert!(
-            difference <= tolerance * size.max(1.0),
-            "{what} differs by {difference} at size {size}"
-        );
-    }
-}
+mod tests;

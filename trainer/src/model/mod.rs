@@ -1,0 +1,424 @@
+//! The decoder, forward and backward, block by block.
+//!
+//! The principal type is [`Model`]: parameters on a [`Backend`], and a pass over them. Nothing records a graph: a block keeps what
+//! its backward needs, or with [`Keep::Inputs`] only what went into it, from which the rest is computed again (Chen et al.,
+//! "Training Deep Nets with Sublinear Memory Cost", 2016). Shapes in comments: B sequences of T tokens, d width, H heads of n, G
+//! heads of keys, f numbers between the maps of the feed-forward part, V vocabulary; the rows of a buffer are B T.
+
+pub mod config;
+pub mod presets;
+
+use crate::error::Result;
+use crate::ops::{Attention, Backend, LossOptions, Losses, RotaryTable, Targets, XPos};
+use crate::random::Stream;
+
+pub use config::{Block, Initial, LayerIndices, ModelConfig, ParameterShape, Positions, Role};
+pub use presets::{Family, PRESETS, Preset};
+
+/// Deviation of the initial embedding of [`Initial::Uniform`].
+const EMBEDDING_DEVIATION: f64 = 0.02;
+
+/// What a forward pass keeps for the backward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// What each operation's backward needs.
+    All,
+    /// What went into each block.
+    Inputs,
+}
+
+/// Sequences that go through the model at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Sequences<'a> {
+    /// Token ids, (B T).
+    pub ids: &'a [u32],
+    /// For each token the position at which its document begins in its sequence, if attention stays within documents.
+    pub starts: Option<&'a [u32]>,
+}
+
+/// What a length of sequences needs, made once.
+#[derive(Debug)]
+pub struct Length<B: Backend> {
+    attention: Attention,
+    tables: Option<(B::Table, B::Table)>,
+}
+
+impl<B: Backend> Length<B> {
+    /// T.
+    pub const fn positions(&self) -> usize {
+        self.attention.positions
+    }
+}
+
+/// What a block keeps.
+struct Kept<B: Backend> {
+    q: B::Buffer,
+    k: B::Buffer,
+    v: B::Buffer,
+    o: B::Buffer,
+    sums: B::Buffer,
+    /// What goes into the activation.
+    up: B::Buffer,
+    /// What stands between the parts of a sequential block.
+    middle: Option<B::Buffer>,
+}
+
+/// What is wanted of a block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// What comes out, too.
+    Output,
+    /// Only what its backward needs.
+    Kept,
+}
+
+/// Parameters and the passes over them.
+#[derive(Debug)]
+pub struct Model<B: Backend> {
+    /// The sizes.
+    pub config: ModelConfig,
+    /// Name, role and shape of each parameter.
+    pub shapes: Vec<ParameterShape>,
+    /// The parameters, in the order of `shapes`.
+    pub parameters: B::Store,
+    /// Where it is.
+    pub backend: B,
+}
+
+impl<B: Backend> Model<B> {
+    /// A model with random values that depend on `seed` and the parameters' names only.
+    ///
+    /// # Errors
+    /// The device has not the memory.
+    pub fn new(config: ModelConfig, seed: u64, backend: B) -> Result<Self> {
+        let mut model = Self::zeros(config, backend)?;
+        for (index, of) in model.shapes.iter().enumerate() {
+            let values = initial_values(&config, of, seed);
+            model.backend.write(&mut model.parameters, index, &values)?;
+        }
+        Ok(model)
+    }
+
+    /// A model whose parameters are still to be written.
+    ///
+    /// # Errors
+    /// The device has not the memory.
+    pub fn zeros(config: ModelConfig, backend: B) -> Result<Self> {
+        let shapes = config.shapes();
+        let places: Vec<_> = shapes.iter().map(ParameterShape::place).collect();
+        let parameters = backend.store(&places)?;
+        Ok(Self {
+            config,
+            shapes,
+            parameters,
+            backend,
+        })
+    }
+
+    /// Zeros in the shape of the parameters: gradients or moments.
+    ///
+    /// # Errors
+    /// The device has not the memory.
+    pub fn store(&self) -> Result<B::Store> {
+        let places: Vec<_> = self.shapes.iter().map(ParameterShape::place).collect();
+        self.backend.store(&places)
+    }
+
+    /// What sequences of `positions` tokens need.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn length(&self, positions: usize) -> Result<Length<B>> {
+        let config = &self.config;
+        let (slopes, tables) = match config.positions {
+            Positions::Alibi => (Some(Attention::alibi(config.heads)), None),
+            rotary => {
+                let [of_queries, of_keys] = match rotary {
+                    Positions::Xpos => [XPos::Query, XPos::Key],
+                    _ => [XPos::Off; 2],
+                };
+                let table = |xpos| {
+                    let table = RotaryTable::new(0, positions, positions, config.head_size, xpos);
+                    self.backend.table(&table)
+                };
+                (None, Some((table(of_queries)?, table(of_keys)?)))
+            }
+        };
+        Ok(Length {
+            attention: Attention {
+                positions,
+                heads: config.attention_heads(),
+                slopes,
+                starts: None,
+            },
+            tables,
+        })
+    }
+
+    /// The block `layer` of `x` (B T, d): what comes out, which is left out where only what it keeps is wanted, and what it keeps.
+    fn block(
+        &self,
+        layer: usize,
+        x: &B::Buffer,
+        length: &Length<B>,
+        attention: &Attention,
+        wanted: Wanted,
+    ) -> Result<(Option<B::Buffer>, Kept<B>)> {
+        let (backend, parameters, config) = (&self.backend, &self.parameters, &self.config);
+        let at = config.indices(layer);
+        let h = backend.norm(config.norm, x, parameters, at.norm)?;
+        let mut q = backend.linear(&h, parameters, at.query)?; // (B T, H n)
+        let mut k = backend.linear(&h, parameters, at.key)?; // (B T, G n)
+        let v = backend.linear(&h, parameters, at.value)?;
+        if let Some((of_queries, of_keys)) = &length.tables {
+            backend.rotate(&mut q, of_queries, config.heads, false)?;
+            backend.rotate(&mut k, of_keys, config.key_heads, false)?;
+        }
+        let (o, sums) = backend.attend(&q, &k, &v, attention)?;
+        let mut y = None;
+        if wanted == Wanted::Output || at.second_norm.is_some() {
+            let mut sum = backend.copy(x)?;
+            backend.add_linear(&o, parameters, at.attention_out, &mut sum)?;
+            y = Some(sum);
+        }
+        let (h, middle) = match (at.second_norm, &y) {
+            (Some(norm), Some(sum)) => {
+                drop(h);
+                let h = backend.norm(config.norm, sum, parameters, norm)?;
+                (h, Some(backend.copy(sum)?))
+            }
+            _ => (h, None),
+        };
+        let up = backend.linear(&h, parameters, at.up)?; // (B T, f or 2 f)
+        drop(h);
+        if let (Wanted::Output, Some(sum)) = (wanted, &mut y) {
+            let a = backend.activate(config.activation, &up, config.feed_forward)?; // (B T, f)
+            backend.add_linear(&a, parameters, at.down, sum)?;
+        }
+        let kept = Kept {
+            q,
+            k,
+            v,
+            o,
+            sums,
+            up,
+            middle,
+        };
+        Ok((y, kept))
+    }
+
+    /// Backward of [`Model::block`]: from the gradient of what came out to that of `x`, with those of the parameters added.
+    fn block_backward(
+        &self,
+        layer: usize,
+        x: &B::Buffer,
+        kept: Kept<B>,
+        dy: B::Buffer,
+        length: &Length<B>,
+        attention: &Attention,
+        gradients: &mut B::Store,
+    ) -> Result<B::Buffer> {
+        let (backend, parameters, config) = (&self.backend, &self.parameters, &self.config);
+        let at = config.indices(layer);
+        let Kept {
+            q,
+            k,
+            v,
+            o,
+            sums,
+            up,
+            middle,
+        } = kept;
+        // The feed-forward part.
+        let a = backend.activate(config.activation, &up, config.feed_forward)?;
+        backend.linear_weight(&dy, &a, gradients, at.down)?;
+        drop(a);
+        let da = backend.linear_input(&dy, parameters, at.down)?;
+        let dup = backend.activate_backward(config.activation, up, &da, config.feed_forward)?;
+        drop(da);
+        // The residual passes its gradient on.
+        let mut dx = dy;
+        if let (Some(norm), Some(middle)) = (at.second_norm, &middle) {
+            let h = backend.norm(config.norm, middle, parameters, norm)?;
+            backend.linear_weight(&dup, &h, gradients, at.up)?;
+            drop(h);
+            let dh = backend.linear_input(&dup, parameters, at.up)?;
+            backend.norm_backward(
+                config.norm,
+                middle,
+                parameters,
+                norm,
+                &dh,
+                &mut dx,
+                gradients,
+            )?;
+        }
+        drop(middle);
+        // The attention part.
+        backend.linear_weight(&dx, &o, gradients, at.attention_out)?;
+        let dout = backend.linear_input(&dx, parameters, at.attention_out)?;
+        let (mut dq, mut dk, dv) =
+            backend.attend_backward(&q, &k, &v, &o, &sums, &dout, attention)?;
+        drop((q, k, v, o, sums, dout));
+        if let Some((of_queries, of_keys)) = &length.tables {
+            backend.rotate(&mut dq, of_queries, config.heads, true)?;
+            backend.rotate(&mut dk, of_keys, config.key_heads, true)?;
+        }
+        let h = backend.norm(config.norm, x, parameters, at.norm)?;
+        backend.linear_weight(&dq, &h, gradients, at.query)?;
+        backend.linear_weight(&dk, &h, gradients, at.key)?;
+        backend.linear_weight(&dv, &h, gradients, at.value)?;
+        let mut dh = backend.linear_input(&dq, parameters, at.query)?;
+        backend.add_linear_input(&dk, parameters, at.key, &mut dh)?;
+        backend.add_linear_input(&dv, parameters, at.value, &mut dh)?;
+        drop((dq, dk, dv));
+        if at.second_norm.is_none() {
+            backend.linear_weight(&dup, &h, gradients, at.up)?;
+            backend.add_linear_input(&dup, parameters, at.up, &mut dh)?;
+        }
+        drop((h, dup));
+        backend.norm_backward(config.norm, x, parameters, at.norm, &dh, &mut dx, gradients)?;
+        Ok(dx)
+    }
+
+    fn attention(length: &Length<B>, sequences: &Sequences<'_>) -> Attention {
+        Attention {
+            starts: sequences.starts.map(<[u32]>::to_vec),
+            ..length.attention.clone()
+        }
+    }
+
+    /// The last hidden states (B T, d), normalized.
+    ///
+    /// # Errors
+    /// A token is outside the vocabulary, or the device failed.
+    pub fn hidden(&self, sequences: Sequences<'_>, length: &Length<B>) -> Result<B::Buffer> {
+        let attention = Self::attention(length, &sequences);
+        let mut x = self
+            .backend
+            .embed(&self.parameters, ModelConfig::EMBEDDING, sequences.ids)?;
+        for layer in 0..self.config.layers {
+            let (y, _) = self.block(layer, &x, length, &attention, Wanted::Output)?;
+            x = y.unwrap_or(x);
+        }
+        let last = self.config.last_norm();
+        self.backend
+            .norm(self.config.norm, &x, &self.parameters, last)
+    }
+
+    /// The logits of the last token of each sequence.
+    ///
+    /// # Errors
+    /// As [`Model::hidden`].
+    pub fn last_logits(&self, sequences: Sequences<'_>, length: &Length<B>) -> Result<Vec<f64>> {
+        let hidden = self.hidden(sequences, length)?;
+        let rows = sequences.ids.len();
+        let last = self
+            .backend
+            .rows(&hidden, self.config.width, rows.saturating_sub(1), rows)?;
+        let logits = self
+            .backend
+            .linear(&last, &self.parameters, ModelConfig::EMBEDDING)?;
+        self.backend.numbers(&logits)
+    }
+
+    /// The losses of `sequences`, without gradients.
+    ///
+    /// # Errors
+    /// As [`Model::hidden`].
+    pub fn losses(
+        &self,
+        sequences: Sequences<'_>,
+        targets: Targets<'_>,
+        length: &Length<B>,
+    ) -> Result<Losses> {
+        let hidden = self.hidden(sequences, length)?;
+        let options = LossOptions::scaled(1.0);
+        let head = ModelConfig::EMBEDDING;
+        let (losses, _) =
+            self.backend
+                .loss(&hidden, &self.parameters, head, targets, options, None)?;
+        Ok(losses)
+    }
+
+    /// The losses of `sequences`, and the gradients of their scaled sum added to `gradients`.
+    ///
+    /// # Errors
+    /// As [`Model::hidden`].
+    pub fn add_gradients(
+        &self,
+        sequences: Sequences<'_>,
+        targets: Targets<'_>,
+        length: &Length<B>,
+        options: LossOptions,
+        keep: Keep,
+        gradients: &mut B::Store,
+    ) -> Result<Losses> {
+        let (backend, parameters, config) = (&self.backend, &self.parameters, &self.config);
+        let attention = Self::attention(length, &sequences);
+        let head = ModelConfig::EMBEDDING;
+        let mut x = backend.embed(parameters, head, sequences.ids)?;
+        let mut inputs: Vec<(B::Buffer, Option<Kept<B>>)> = Vec::with_capacity(config.layers);
+        for layer in 0..config.layers {
+            let (y, kept) = self.block(layer, &x, length, &attention, Wanted::Output)?;
+            let y = y.map_or_else(|| backend.copy(&x), Ok)?;
+            // The last block's backward comes next, so it keeps all in any case.
+            let keeps = keep == Keep::All || layer + 1 == config.layers;
+            inputs.push((x, keeps.then_some(kept)));
+            x = y;
+        }
+        let last = config.last_norm();
+        let hidden = backend.norm(config.norm, &x, parameters, last)?;
+        let (losses, dhidden) =
+            backend.loss(&hidden, parameters, head, targets, options, Some(gradients))?;
+        drop(hidden);
+        let mut dx = backend.zeros(sequences.ids.len(), config.width)?;
+        if let Some(dhidden) = dhidden {
+            backend.norm_backward(
+                config.norm,
+                &x,
+                parameters,
+                last,
+                &dhidden,
+                &mut dx,
+                gradients,
+            )?;
+        }
+        drop(x);
+        for layer in (0..config.layers).rev() {
+            let Some((x, kept)) = inputs.pop() else { break };
+            let kept = match kept {
+                Some(kept) => kept,
+                None => self.block(layer, &x, length, &attention, Wanted::Kept)?.1,
+            };
+            dx = self.block_backward(layer, &x, kept, dx, length, &attention, gradients)?;
+        }
+        backend.embed_backward(sequences.ids, &dx, gradients, head)?;
+        Ok(losses)
+    }
+}
+
+fn initial_values(config: &ModelConfig, of: &ParameterShape, seed: u64) -> Vec<f32> {
+    let stream = Stream::new(seed, &of.name);
+    let inputs = of.shape.last().map_or(1.0, |&inputs| inputs as f64);
+    let residual = match (config.initial, of.role) {
+        (Initial::Kaiming, Role::Residual) => (2.0 * config.layers as f64).sqrt().recip(),
+        _ => 1.0,
+    };
+    let value = |index: u64| match (of.role, config.initial) {
+        (Role::Gain, _) => 1.0,
+        (Role::Embedding, Initial::Uniform) => EMBEDDING_DEVIATION * stream.normal(index),
+        (_, Initial::Uniform) => inputs.powf(-0.5) * (2.0 * stream.uniform(index) - 1.0),
+        (_, Initial::Kaiming) => residual * (2.0 / inputs).sqrt() * stream.normal(index),
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "parameters are kept in single precision"
+    )]
+    (0..of.count() as u64)
+        .map(|index| value(index) as f32)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
