@@ -214,7 +214,9 @@ fn linear_maps_and_their_gradients() {
             let added: f32 = (0..rows)
                 .map(|r| dy[r * outputs + o] * x[r * inputs + i])
                 .sum();
-            assert!((left[2][o * inputs + i] - before[o * inputs + i] - f64::from(added)).abs() < 1e-5);
+            assert!(
+                (left[2][o * inputs + i] - before[o * inputs + i] - f64::from(added)).abs() < 1e-5
+            );
         }
     }
 }
