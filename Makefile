@@ -1,5 +1,5 @@
 # An index of verbs; each is one plain line. `make help` lists them.
-.PHONY: help shards inspect report card verify train test check bench bench-text bench-dedup bench-quality bench-language bench-tokenize exact hub clean
+.PHONY: help shards inspect report card verify train test check bench bench-text bench-dedup bench-quality bench-language bench-tokenize bench-train exact hub clean
 
 CARGO ?= cargo
 PRIORITY ?= sample
@@ -65,6 +65,9 @@ bench-tokenize: ## tokenizers beside ours: rates, memory, ids beside tokenizers 
 
 exact: ## whether ids equal those of tokenizers 0.23: TOKENIZER=tokenizer.json CORPUS=file.jsonl WHAT="text SKIP_MB MB" or "mutated SEED COUNT"
 	$(CARGO) bench --profile release --quiet --package andromeda-pipeline --bench exact -- $(TOKENIZER) $(word 1,$(WHAT)) $(CORPUS) $(wordlist 2,3,$(WHAT))
+
+bench-train: ## training steps beside PyTorch, which is installed under target/bench; RUNS=3 THREADS=1 ONLY=palm-150m PEERS=no
+	@python3 bench/train/run.py
 
 hub: ## a hub on this machine that serves ROOT=folder/owner/name/... in the hub's own protocol; prints the variables to set
 	$(CARGO) run --release --quiet --bin andromeda-hub -- --root $(ROOT) $(ARGS)

@@ -25,9 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = Path::new(path);
     let config = WrittenConfig::read(path, &[])?.resolve(vocabulary.parse()?, path)?;
     let steps = steps.parse()?;
-    let device = config.compute.device;
     Ok(on_device(
-        device,
+        &config.compute,
         Measuring {
             config: &config,
             steps,

@@ -167,8 +167,10 @@ pub enum DeviceName {
     Cpu,
     /// The processor, with candle's operations: slow, and what runs on other devices.
     Portable,
-    /// The first NVIDIA GPU, in a program built with the feature `cuda`.
+    /// The first NVIDIA GPU, with kernels of its own, in a program built with the feature `cuda`.
     Cuda,
+    /// The first NVIDIA GPU with candle's operations: what those kernels are held against.
+    CudaPortable,
     /// Apple's GPU, in a program built with the feature `metal`.
     Metal,
 }
@@ -179,6 +181,8 @@ pub enum DeviceName {
 pub struct ComputeOptions {
     /// Where to compute.
     pub device: DeviceName,
+    /// Whether products on a GPU may round their inputs to eleven bits of mantissa (TF32), which makes them several times as fast.
+    pub tf32: bool,
     /// Whether blocks are computed again in the backward instead of kept: about a fifth of the memory of activations, for a sixth of
     /// the time. Changes no bit.
     pub recompute: bool,

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device};
 
-use crate::config::DeviceName;
+use crate::config::{ComputeOptions, DeviceName};
 use crate::error::{Error, Result};
 use crate::ops::{Backend, Fused, Portable};
 
@@ -18,18 +18,33 @@ pub trait OnBackend {
     fn on<B: Backend>(self, backend: B) -> Result<Self::Output>;
 }
 
-/// Does `task` on the device of that name.
+/// Does `task` on the device that is named.
 ///
 /// # Errors
 /// There is no such device, this program was built without it, or the task failed.
-pub fn on_device<T: OnBackend>(name: DeviceName, task: T) -> Result<T::Output> {
+pub fn on_device<T: OnBackend>(options: &ComputeOptions, task: T) -> Result<T::Output> {
     let portable = |device| Portable::new(device, DType::F32);
-    match name {
+    match options.device {
         DeviceName::Cpu => task.on(Fused::<f32>::default()),
         DeviceName::Portable => task.on(portable(Device::Cpu)),
-        DeviceName::Cuda if cfg!(feature = "cuda") => task.on(portable(Device::new_cuda(0)?)),
+        #[cfg(feature = "cuda")]
+        DeviceName::Cuda => {
+            use crate::ops::cuda::{Cuda, Precision};
+            let precision = if options.tf32 {
+                Precision::Tf32
+            } else {
+                Precision::Single
+            };
+            task.on(Cuda::new(0, precision)?)
+        }
+        #[cfg(feature = "cuda")]
+        DeviceName::CudaPortable => {
+            candle_core::cuda_backend::set_gemm_reduced_precision_f32(options.tf32);
+            task.on(portable(Device::new_cuda(0)?))
+        }
+        #[cfg(not(feature = "cuda"))]
+        DeviceName::Cuda | DeviceName::CudaPortable => Err(without("cuda")),
         DeviceName::Metal if cfg!(feature = "metal") => task.on(portable(Device::new_metal(0)?)),
-        DeviceName::Cuda => Err(without("cuda")),
         DeviceName::Metal => Err(without("metal")),
     }
 }

@@ -79,9 +79,6 @@ pub enum Error {
         /// Rows of the documents in it.
         rows: String,
     },
-    /// A parameter got no gradient: some operation stopped it.
-    #[error("{0} received no gradient: an operation between it and the loss has no backward")]
-    NoGradient(String),
     /// The tokenizer of the run cannot be used.
     #[error("{path}: {problem}", path = path.display())]
     Tokenizer {
@@ -93,6 +90,11 @@ pub enum Error {
     /// A tensor operation failed.
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
+    /// A device failed.
+    #[error(
+        "the device failed: {0}\nhint: `nvidia-smi` shows whether a GPU and its driver are there and have memory left; compute.device = \"cpu\" does without"
+    )]
+    Device(String),
     /// Stopped by a signal after the step was finished and saved.
     #[error("interrupted by signal {0}; saved, go on with `andromeda-train resume`")]
     Interrupted(i32),
@@ -120,12 +122,9 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config { .. } | Self::Usage(_) => 2,
-            Self::Io { .. } => 10,
+            Self::Io { .. } | Self::Device(_) => 10,
             Self::Build { source, .. } if source.is_io() => 10,
-            Self::NonFinite { .. }
-            | Self::NoGradient(_)
-            | Self::Tokenizer { .. }
-            | Self::Tensor(_) => 20,
+            Self::NonFinite { .. } | Self::Tokenizer { .. } | Self::Tensor(_) => 20,
             Self::Integrity { .. }
             | Self::Newer { .. }
             | Self::OtherBuild { .. }

@@ -198,6 +198,40 @@ fn the_portable_operations_follow_pytorch_too() {
     }
 }
 
+#[cfg(feature = "cuda")]
+#[test]
+#[ignore = "needs an NVIDIA GPU: cargo test --release -p andromeda-trainer --features cuda --test oracle -- --ignored"]
+fn a_gpu_follows_pytorch_with_its_own_kernels_and_with_candles() {
+    use andromeda_trainer::ops::cuda::{Cuda, Precision};
+    let Oracle { settings, cases } = oracle();
+    for (name, trained) in &cases {
+        let cuda = || Cuda::new(0, Precision::Single).unwrap();
+        for keep in [Keep::All, Keep::Inputs] {
+            let (losses, norms) = train(&settings, &trained.case, cuda(), keep);
+            let (of_losses, of_norms) = (
+                apart(&losses, &trained.losses),
+                apart(&norms, &trained.norms),
+            );
+            println!("{name} {keep:?}: losses apart by {of_losses:.1e}, norms by {of_norms:.1e}");
+            assert!(
+                of_losses <= TOLERANCE && of_norms <= 10.0 * TOLERANCE,
+                "{name}"
+            );
+            // The same again, bit for bit.
+            assert_eq!(
+                losses,
+                train(&settings, &trained.case, cuda(), keep).0,
+                "{name}"
+            );
+        }
+        let portable = Portable::new(Device::new_cuda(0).unwrap(), DType::F32);
+        let (losses, _) = train(&settings, &trained.case, portable, Keep::All);
+        let apart = apart(&losses, &trained.losses);
+        println!("{name} with candle's operations: losses apart by {apart:.1e}");
+        assert!(apart <= TOLERANCE, "{name}: losses apart by {apart}");
+    }
+}
+
 #[test]
 fn every_fault_is_planted_somewhere() {
     let planted: Vec<String> = oracle()

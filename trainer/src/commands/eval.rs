@@ -70,7 +70,7 @@ pub(crate) fn eval(arguments: &EvalArgs) -> Result<()> {
         source: &mut source,
         most,
     };
-    let evaluation = on_device(state.config.compute.device, evaluating)?;
+    let evaluation = on_device(&state.config.compute, evaluating)?;
     let report = Report {
         run: &arguments.run,
         step: state.step,

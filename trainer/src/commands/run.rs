@@ -67,7 +67,6 @@ pub(super) fn go(
         tokenizer: &tokenizer,
         end_of_text: opened.end_of_text(),
     };
-    let device = config.compute.device;
     let training = Training {
         job,
         folder,
@@ -75,7 +74,7 @@ pub(super) fn go(
         signals: &signals,
         progress: &mut *progress,
     };
-    on_device(device, training)
+    on_device(&config.compute, training)
 }
 
 /// A job and who watches it.

@@ -64,7 +64,7 @@ pub(crate) fn sample(arguments: &SampleArgs) -> Result<()> {
         text: Text::open(&tokenizer_path(&folder), state.end_of_text)?,
         options: &options,
     };
-    let text = on_device(state.config.compute.device, sampling)?;
+    let text = on_device(&state.config.compute, sampling)?;
     if arguments.folders.json {
         return render::json(&Report {
             run: &arguments.run,

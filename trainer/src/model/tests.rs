@@ -146,6 +146,31 @@ fn both_backends_have_the_same_losses_and_gradients() {
     }
 }
 
+#[cfg(feature = "cuda")]
+#[test]
+#[ignore = "needs an NVIDIA GPU: cargo test --release -p andromeda-trainer --features cuda --lib -- --ignored"]
+fn a_gpu_has_the_same_losses_and_gradients() {
+    use crate::ops::cuda::{Cuda, Precision};
+    for config in all() {
+        let fused = lively(config, Fused::<f32>::default());
+        let cuda = lively(config, Cuda::new(0, Precision::Single).unwrap());
+        for starts in [false, true] {
+            let left = gradients(&cuda, Keep::All, starts);
+            let right = gradients(&fused, Keep::All, starts);
+            assert!((left.0 - right.0).abs() < 1e-4, "{config:?}");
+            for ((left, right), of) in left.1.iter().zip(&right.1).zip(&fused.shapes) {
+                let size = right.iter().fold(0f32, |most, x| most.max(x.abs()));
+                let near = left
+                    .iter()
+                    .zip(right)
+                    .all(|(l, r)| (l - r).abs() <= 1e-4 * size);
+                assert!(near, "{} of {config:?}: {left:?} is not {right:?}", of.name);
+            }
+            assert_eq!(left, gradients(&cuda, Keep::Inputs, starts));
+        }
+    }
+}
+
 #[test]
 fn computing_blocks_again_changes_no_bit() {
     for config in all() {

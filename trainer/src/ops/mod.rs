@@ -4,11 +4,14 @@
 //!
 //! The principal item is [`Backend`]. [`Portable`] composes each operation of candle's, on any device: it is the oracle of the
 //! tests and what runs on a GPU. [`Fused`] is for processors: analytic kernels over slices, chosen at run time for the
-//! instructions there are, with buffers that are used again and not given back.
+//! instructions there are, with buffers that are used again and not given back. `Cuda`, with the feature of that name, has kernels
+//! of its own for NVIDIA's GPUs.
 //!
 //! Shapes: rows are tokens, B sequences of T each one after the other; a buffer is (rows, width), row-major. Weights are
 //! (outputs, inputs). Gradients of weights are added to what is there, so that micro-batches accumulate.
 
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod fused;
 pub mod portable;
 mod rotary;
@@ -17,6 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 
+#[cfg(feature = "cuda")]
+pub use cuda::Cuda;
 pub use fused::Fused;
 pub use portable::Portable;
 pub use rotary::{RotaryTable, XPos};
