@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Steps of PaLM's or MPT's block with PyTorch: seconds, processor seconds, peak memory.
 
-    python peer.py FAMILY VOCABULARY WIDTH LAYERS HEADS HEAD_SIZE TOKENS SEQUENCES STEPS [bf16] [compile] [cuda]
+    python peer.py FAMILY VOCABULARY WIDTH LAYERS HEADS HEAD_SIZE TOKENS SEQUENCES STEPS [bf16] [tf32] [compile] [cuda]
 
 Written as one would write it for PyTorch: fused projections, its own attention, norm and AdamW, autocast for bf16. Prints JSON.
 """
@@ -98,6 +98,8 @@ def main():
     options = sys.argv[10:]
     device = "cuda" if "cuda" in options else "cpu"
     torch.manual_seed(0)
+    if "tf32" in options:
+        torch.set_float32_matmul_precision("high")
     model = Model(family, vocabulary, width, layers, heads, size, tokens).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     run = torch.compile(model) if "compile" in options else model

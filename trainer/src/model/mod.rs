@@ -63,6 +63,12 @@ struct Kept<B: Backend> {
     middle: Option<B::Buffer>,
 }
 
+/// One pass over sequences.
+struct Pass<'a, B: Backend> {
+    length: &'a Length<B>,
+    attention: Attention,
+}
+
 /// What is wanted of a block.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
@@ -160,8 +166,7 @@ impl<B: Backend> Model<B> {
         &self,
         layer: usize,
         x: &B::Buffer,
-        length: &Length<B>,
-        attention: &Attention,
+        pass: &Pass<'_, B>,
         wanted: Wanted,
     ) -> Result<(Option<B::Buffer>, Kept<B>)> {
         let (backend, parameters, config) = (&self.backend, &self.parameters, &self.config);
@@ -170,11 +175,11 @@ impl<B: Backend> Model<B> {
         let mut q = backend.linear(&h, parameters, at.query)?; // (B T, H n)
         let mut k = backend.linear(&h, parameters, at.key)?; // (B T, G n)
         let v = backend.linear(&h, parameters, at.value)?;
-        if let Some((of_queries, of_keys)) = &length.tables {
+        if let Some((of_queries, of_keys)) = &pass.length.tables {
             backend.rotate(&mut q, of_queries, config.heads, false)?;
             backend.rotate(&mut k, of_keys, config.key_heads, false)?;
         }
-        let (o, sums) = backend.attend(&q, &k, &v, attention)?;
+        let (o, sums) = backend.attend(&q, &k, &v, &pass.attention)?;
         let mut y = None;
         if wanted == Wanted::Output || at.second_norm.is_some() {
             let mut sum = backend.copy(x)?;
@@ -214,8 +219,7 @@ impl<B: Backend> Model<B> {
         x: &B::Buffer,
         kept: Kept<B>,
         dy: B::Buffer,
-        length: &Length<B>,
-        attention: &Attention,
+        pass: &Pass<'_, B>,
         gradients: &mut B::Store,
     ) -> Result<B::Buffer> {
         let (backend, parameters, config) = (&self.backend, &self.parameters, &self.config);
@@ -258,9 +262,9 @@ impl<B: Backend> Model<B> {
         backend.linear_weight(&dx, &o, gradients, at.attention_out)?;
         let dout = backend.linear_input(&dx, parameters, at.attention_out)?;
         let (mut dq, mut dk, dv) =
-            backend.attend_backward(&q, &k, &v, &o, &sums, &dout, attention)?;
+            backend.attend_backward(&q, &k, &v, &o, &sums, &dout, &pass.attention)?;
         drop((q, k, v, o, sums, dout));
-        if let Some((of_queries, of_keys)) = &length.tables {
+        if let Some((of_queries, of_keys)) = &pass.length.tables {
             backend.rotate(&mut dq, of_queries, config.heads, true)?;
             backend.rotate(&mut dk, of_keys, config.key_heads, true)?;
         }
@@ -281,11 +285,12 @@ impl<B: Backend> Model<B> {
         Ok(dx)
     }
 
-    fn attention(length: &Length<B>, sequences: &Sequences<'_>) -> Attention {
-        Attention {
+    fn pass<'a>(length: &'a Length<B>, sequences: &Sequences<'_>) -> Pass<'a, B> {
+        let attention = Attention {
             starts: sequences.starts.map(<[u32]>::to_vec),
             ..length.attention.clone()
-        }
+        };
+        Pass { length, attention }
     }
 
     /// The last hidden states (B T, d), normalized.
@@ -293,12 +298,12 @@ impl<B: Backend> Model<B> {
     /// # Errors
     /// A token is outside the vocabulary, or the device failed.
     pub fn hidden(&self, sequences: Sequences<'_>, length: &Length<B>) -> Result<B::Buffer> {
-        let attention = Self::attention(length, &sequences);
+        let pass = Self::pass(length, &sequences);
         let mut x = self
             .backend
             .embed(&self.parameters, ModelConfig::EMBEDDING, sequences.ids)?;
         for layer in 0..self.config.layers {
-            let (y, _) = self.block(layer, &x, length, &attention, Wanted::Output)?;
+            let (y, _) = self.block(layer, &x, &pass, Wanted::Output)?;
             x = y.unwrap_or(x);
         }
         let last = self.config.last_norm();
@@ -355,12 +360,12 @@ impl<B: Backend> Model<B> {
         gradients: &mut B::Store,
     ) -> Result<Losses> {
         let (backend, parameters, config) = (&self.backend, &self.parameters, &self.config);
-        let attention = Self::attention(length, &sequences);
+        let pass = Self::pass(length, &sequences);
         let head = ModelConfig::EMBEDDING;
         let mut x = backend.embed(parameters, head, sequences.ids)?;
         let mut inputs: Vec<(B::Buffer, Option<Kept<B>>)> = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
-            let (y, kept) = self.block(layer, &x, length, &attention, Wanted::Output)?;
+            let (y, kept) = self.block(layer, &x, &pass, Wanted::Output)?;
             let y = y.map_or_else(|| backend.copy(&x), Ok)?;
             // The last block's backward comes next, so it keeps all in any case.
             let keeps = keep == Keep::All || layer + 1 == config.layers;
@@ -389,9 +394,9 @@ impl<B: Backend> Model<B> {
             let Some((x, kept)) = inputs.pop() else { break };
             let kept = match kept {
                 Some(kept) => kept,
-                None => self.block(layer, &x, length, &attention, Wanted::Kept)?.1,
+                None => self.block(layer, &x, &pass, Wanted::Kept)?.1,
             };
-            dx = self.block_backward(layer, &x, kept, dx, length, &attention, gradients)?;
+            dx = self.block_backward(layer, &x, kept, dx, &pass, gradients)?;
         }
         backend.embed_backward(sequences.ids, &dx, gradients, head)?;
         Ok(losses)

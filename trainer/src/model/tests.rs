@@ -91,12 +91,11 @@ fn gradients_are_those_of_finite_differences_and_reach_every_parameter() {
             let mut model = lively(config, Fused::<f64>::default());
             let (_, found) = gradients(&model, Keep::All, starts);
             let length = model.length(5).unwrap();
-            for index in 0..model.shapes.len() {
+            for (index, found) in found.iter().enumerate() {
                 let name = model.shapes[index].name.clone();
                 let values = model.backend.read(&model.parameters, index).unwrap();
                 assert!(
-                    found[index].iter().any(|&g| g != 0.0)
-                        && found[index].iter().all(|g| g.is_finite()),
+                    found.iter().any(|&g| g != 0.0) && found.iter().all(|g| g.is_finite()),
                     "{name} has no gradient"
                 );
                 for at in [0, values.len() / 2, values.len() - 1] {
@@ -114,7 +113,7 @@ fn gradients_are_those_of_finite_differences_and_reach_every_parameter() {
                     let ((up, right), (down, left)) = (loss(step), loss(-step));
                     let slope = (up - down) / (right - left);
                     loss(0.0);
-                    let ours = f64::from(found[index][at]);
+                    let ours = f64::from(found[at]);
                     assert!(
                         (slope - ours).abs() < 1e-7 + 1e-5 * slope.abs(),
                         "{name}[{at}] of {config:?}: {slope} by differences, {ours} backward"

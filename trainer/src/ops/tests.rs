@@ -1,5 +1,10 @@
 //! Each operation against its other form and, backward, against finite differences, in double precision.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "made-up numbers are rounded to what a backend takes, and small counts are ids"
+)]
+
 use candle_core::{DType, Device};
 
 use super::*;
