@@ -12,9 +12,9 @@ use crate::manifest::{Manifest, ShardEntry, Split, SplitTokens, hex, unhex};
 use crate::reader::ShardReader;
 use crate::shard::DocumentEntry;
 
-const MANIFEST: &str = "manifest.json";
+pub(crate) const MANIFEST: &str = "manifest.json";
 /// A build of a million files has a manifest a quarter as long.
-const MAX_MANIFEST_BYTES: u64 = 1 << 30;
+pub(crate) const MAX_MANIFEST_BYTES: u64 = 1 << 30;
 
 /// An open build: its manifest, checked, and the certainty that its files are there with the right sizes.
 #[derive(Debug, Clone)]
@@ -126,38 +126,27 @@ impl Build {
         }
     }
 
-    /// Every file the manifest lists: its name, and size and sha256 where they are given.
     fn files(&self) -> Vec<(&str, Option<u64>, &str)> {
-        let manifest = &self.manifest;
-        let shards = manifest.splits.values().flat_map(|entry| &entry.shards);
-        let mut files: Vec<(&str, Option<u64>, &str)> = vec![(
-            manifest.tokenizer.file.as_str(),
-            None,
-            manifest.tokenizer.sha256.as_str(),
-        )];
-        files.extend(shards.map(|s| (s.file.as_str(), Some(s.bytes), s.sha256.as_str())));
-        files.extend(
-            manifest
-                .tables
-                .iter()
-                .map(|t| (t.path.as_str(), Some(t.bytes), t.sha256.as_str())),
-        );
-        files
+        self.manifest.files()
     }
 
-    /// A file of the build's folder; a name that leads elsewhere is refused.
     fn inside(&self, name: &str) -> Result<PathBuf> {
-        let plain =
-            !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0']);
-        if plain {
-            Ok(self.folder.join(name))
-        } else {
-            let file = self.folder.join(MANIFEST);
-            Err(FormatError::Manifest {
-                file,
-                what: format!("{name:?} is no name of a file in the build's folder"),
-            })
-        }
+        inside(&self.folder, name)
+    }
+}
+
+/// A file of a build's folder; a name that leads elsewhere is refused.
+pub(crate) fn inside(folder: &Path, name: &str) -> Result<PathBuf> {
+    let plain =
+        !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0']);
+    if plain {
+        Ok(folder.join(name))
+    } else {
+        let file = folder.join(MANIFEST);
+        Err(FormatError::Manifest {
+            file,
+            what: format!("{name:?} is no name of a file in the build's folder"),
+        })
     }
 }
 
@@ -389,7 +378,7 @@ fn check_size(file: &Path, listed: Option<u64>) -> Result<()> {
 }
 
 /// Hashes a file; how long it is.
-fn check_content(path: &Path, listed: &str) -> Result<u64> {
+pub(crate) fn check_content(path: &Path, listed: &str) -> Result<u64> {
     let mut file = fs::File::open(path).map_err(FormatError::io(path))?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0u8; 1 << 20];

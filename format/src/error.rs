@@ -174,9 +174,35 @@ pub enum FormatError {
         /// The sequence asked for.
         sequence_tokens: usize,
     },
+    /// A loader cannot be made of these options.
+    #[error("the loader's options are wrong: {what}")]
+    Options {
+        /// What is wrong, and what to do.
+        what: String,
+    },
+    /// A position was counted in another order of sequences.
+    #[error(
+        "position {position} cannot be gone on from: {what}. Go on with the builds and options it was counted with, or begin at position 0"
+    )]
+    Position {
+        /// The position.
+        position: u64,
+        /// What differs.
+        what: String,
+    },
+    /// The thread that reads ahead is gone.
+    #[error("nothing more is read ahead: {why}")]
+    Ended {
+        /// Why.
+        why: &'static str,
+    },
 }
 
 impl FormatError {
+    pub(crate) fn options(what: impl Into<String>) -> Self {
+        Self::Options { what: what.into() }
+    }
+
     /// Whether the operating system refused, as against bytes being wrong: the same call may succeed later.
     pub fn is_io(&self) -> bool {
         matches!(self, Self::Io { .. })

@@ -1,8 +1,8 @@
 //! The contract between pipeline and trainer: shards of token ids and the manifest of a build.
 //!
 //! The principal type is [`Build`], an open folder of shards; [`Loader`] reads sequences from it, [`ShardWriter`] and
-//! [`Manifest`] make one, [`verify`] checks every byte. The bytes are specified in `SPEC.md` beside this crate's source. No
-//! network, tokenizer, tensor or thread is in here.
+//! [`Manifest`] make one, [`verify`] checks every byte. The bytes and the order of sequences are specified in `SPEC.md` beside
+//! this crate's source. No network, tokenizer or tensor is in here, and one thread: that of [`Prefetch`].
 //!
 //! ```
 //! use andromeda_format::{DocumentEntry, ShardFlags, ShardReader, ShardSpec, TokenWidth, write_shard};
@@ -31,23 +31,34 @@
 //! ```
 
 mod build;
+mod chunk;
 mod error;
 mod loader;
 mod manifest;
+mod order;
+mod packing;
+mod prefetch;
 mod publish;
 mod reader;
 mod shard;
+mod source;
+mod state;
+mod store;
+mod stored;
 
 pub use build::{Build, VerifyEvent, VerifyReport, verify};
 pub use error::{FormatError, Result};
-pub use loader::{Loader, LoaderOptions, Sequence};
+pub use loader::{Account, Loader, LoaderOptions, MixtureSource, Packing, Sequence, Shuffle};
 pub use manifest::{
     BUILD_FORMAT, BenchmarkEntry, Count, DatasetEntry, EndOfText, FaultEntry, FileEntry, Funnel,
     Manifest, Redacted, ShardEntry, Split, SplitEntry, SplitTokens, TokenizerEntry, VERSION,
 };
+pub use prefetch::{Prefetch, Stride};
 pub use publish::write_atomic;
 pub use reader::ShardReader;
 pub use shard::{
     DocumentEntry, Frame, ShardFlags, ShardIndex, ShardSpec, ShardSummary, ShardWriter, TokenWidth,
     encode_frame, write_shard,
 };
+pub use state::LoaderState;
+pub use store::{Copied, Folder, Store, copy_build};

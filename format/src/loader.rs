@@ -1,28 +1,81 @@
-//! Sequences of equal length from a split, in an order that is a pure function of seed, epoch and build.
+//! Sequences of equal length from one or more builds, in an order that is a pure function of builds, options and position.
 //!
-//! Window `k` of a split is its tokens `k·T` to `k·T + T` inclusive: `T` inputs and the `T` targets one further, so that
-//! neighbouring windows share one token and every token but the first is a target once. An epoch is all windows in a
-//! pseudo-random order, computed for any place in constant memory and time by a Feistel network with cycle walking (Black
-//! and Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002). The position is one integer and the whole state: a
-//! run that was stopped anywhere, or goes on with another number of workers, reads the sequences it would have read.
+//! `SPEC.md` has the order, so that other programs read the same. The position is one integer and, with what it was counted
+//! in ([`LoaderState`]), the whole state: a run that was stopped anywhere, or goes on with another number of machines, reads
+//! the sequences it would have read. Nothing is drawn, buffered or remembered that the position does not tell.
+//!
+//! What it costs. A split of windows opens at once, whatever its size. Best-fit packing and datasets read the index of every
+//! shard first (20 bytes a document) and keep 16 bytes for every chunk, of 1,048,576 tokens, not for every document. Then
+//! each source holds the ids of one group of chunks as they are needed: with the defaults 32 MiB of two-byte ids. A dataset
+//! is read by decoding every frame that has some of it; of documents in global order these are all frames, so a mixture of
+//! the `d` datasets of one build decodes it `d` times, and of `d` builds each once.
 
-use std::ops::Range;
-
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use serde::{Deserialize, Serialize};
 
 use crate::build::Build;
+use crate::chunk::Chunk;
 use crate::error::{FormatError, Result};
 use crate::manifest::Split;
-use crate::reader::ShardReader;
+use crate::order::{given, source_at};
+use crate::source::{Source, Taken};
+use crate::state::{LoaderState, OrderIdentity, SourceIdentity};
+use crate::stored::{Kept, Stored};
 
-/// Decoded frames kept: 16 MiB of ids in frames of 65,536 tokens.
-const CACHED_FRAMES: usize = 64;
-/// Ids in the kept frames, where frames are larger than that: one frame is kept in any case.
-const CACHED_IDS: usize = CACHED_FRAMES << 16;
-/// Shards kept open: each costs a file handle.
+/// Shards kept open by all sources together, at least [`LEAST_OPEN`] each: each costs a file handle.
 const OPEN_SHARDS: usize = 256;
-/// Documents in the indices of open shards, 24 bytes each: 96 MiB. One shard is open in any case.
-const OPEN_DOCUMENTS: usize = 1 << 22;
+/// As many as a group of chunks is likely to be in.
+const LEAST_OPEN: usize = 4;
+/// Decoded frames kept where chunks keep their ids: a frame that two chunks share is read by both.
+const FEW_FRAMES: usize = 4;
+/// Decoded frames kept where they do not: 8 MiB of two-byte ids in frames of 65,536 tokens.
+const CACHED_FRAMES: usize = 64;
+
+/// How documents are laid into sequences.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Packing {
+    /// End to end, cut into windows wherever they end: no token is lost, many documents are cut.
+    #[default]
+    Concatenate,
+    /// Whole documents, put together so that little room is left (Ding et al., arXiv:2404.10830); only those longer than a
+    /// sequence are cut. The room is filled with the end of text and carries no loss.
+    BestFit,
+}
+
+/// How far the order of an epoch is from the stored one.
+///
+/// Chunks of neighbouring sequences are taken in pseudo-random order, a group of them at a time, and the sequences of a
+/// group are permuted among each other. A sequence anywhere costs a whole frame; one in a group costs its own part, since
+/// the group is decoded once. Documents were permuted globally before they were packed, so a group is a sample of the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shuffle {
+    /// Tokens of a chunk, more or less; at least 1. A dataset's chunks are smaller by its share of the split.
+    pub chunk_tokens: u64,
+    /// Chunks of a group; at least 1. So many are held in memory, unless it is [`u64::MAX`].
+    pub group_chunks: u64,
+}
+
+impl Shuffle {
+    /// All sequences among each other. Of a split of more than 16 chunks nothing is held, and each sequence decodes a frame.
+    pub const FULL: Self = Self {
+        chunk_tokens: 1 << 20,
+        group_chunks: u64::MAX,
+    };
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.group_chunks == u64::MAX
+    }
+}
+
+impl Default for Shuffle {
+    /// 16 chunks of 1,048,576 tokens; smaller splits are shuffled as a whole.
+    fn default() -> Self {
+        Self {
+            chunk_tokens: 1 << 20,
+            group_chunks: 16,
+        }
+    }
+}
 
 /// What is read, and in which order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,347 +84,373 @@ pub struct LoaderOptions {
     pub sequence_tokens: usize,
     /// Decides the order.
     pub seed: u64,
+    /// How documents are laid into sequences.
+    pub packing: Packing,
+    /// How far the order is from the stored one.
+    pub shuffle: Shuffle,
 }
 
-/// A window of a split.
+impl LoaderOptions {
+    /// Documents end to end, with the default shuffle.
+    pub fn new(sequence_tokens: usize, seed: u64) -> Self {
+        Self {
+            sequence_tokens,
+            seed,
+            packing: Packing::default(),
+            shuffle: Shuffle::default(),
+        }
+    }
+}
+
+/// One of the sources of a mixture.
+#[derive(Debug, Clone)]
+pub struct MixtureSource {
+    /// The build.
+    pub build: Build,
+    /// The split of it.
+    pub split: Split,
+    /// The dataset, by its name in the manifest; all of the split without one.
+    pub dataset: Option<String>,
+    /// Its share of the sequences: `weight` of the sum of all weights; at least 1.
+    pub weight: u64,
+}
+
+/// A sequence.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sequence {
     /// `sequence_tokens + 1` ids: inputs are all but the last, targets all but the first.
     pub ids: Vec<u32>,
     /// For each target, whether it carries loss.
     pub loss: Vec<bool>,
-    /// Places in `ids` where a document begins, ascending; a document that began before the window is not among them.
+    /// Places in `ids` where a document begins, ascending, and in best-fit packing any piece of one; a document that began
+    /// before the sequence is not among them.
     pub document_starts: Vec<u32>,
-    /// Rows of the documents that have a token in the window, in order.
+    /// Rows of the documents that have a token in it, in order.
     pub rows: Vec<u64>,
     /// Place of the first id in the split.
     pub first_token: u64,
+    /// Ids at the end that are filling; none but in best-fit packing.
+    pub padding: usize,
+    /// Which of the loader's sources it is from.
+    pub source: usize,
 }
 
-/// Reads the sequences of a split.
+impl Sequence {
+    /// The ranges of `ids` within which attention stays if documents shall not see each other: each document or part of one,
+    /// and the padding. They cover `ids` in order.
+    pub fn segments(&self) -> Vec<std::ops::Range<usize>> {
+        let filled = self.ids.len() - self.padding.min(self.ids.len());
+        let starts = self.document_starts.iter().map(|start| *start as usize);
+        let mut bounds: Vec<usize> = [0].into_iter().chain(starts).collect();
+        bounds.extend([filled, self.ids.len()]);
+        let ranges = bounds.windows(2).map(|pair| pair[0]..pair[1]);
+        ranges.filter(|range| !range.is_empty()).collect()
+    }
+
+    /// Empties it, with `targets` that carry loss.
+    pub(crate) fn clear(&mut self, targets: usize) {
+        self.ids.clear();
+        self.loss.clear();
+        self.loss.resize(targets, true);
+        self.document_starts.clear();
+        self.rows.clear();
+        self.first_token = 0;
+        self.padding = 0;
+    }
+
+    pub(crate) fn starts_at(&mut self, place: usize) {
+        self.document_starts
+            .push(u32::try_from(place).unwrap_or(u32::MAX));
+    }
+
+    pub(crate) fn has_row(&mut self, row: u64) {
+        if self.rows.last() != Some(&row) {
+            self.rows.push(row);
+        }
+    }
+
+    /// Masks what is masked of a range of a chunk that stands at `place`. The id at a place is the target before it.
+    pub(crate) fn mask(&mut self, chunk: &Chunk, range: std::ops::Range<usize>, place: usize) {
+        let first = chunk.masked.partition_point(|span| span.end <= range.start);
+        for span in &chunk.masked[first..] {
+            if span.start >= range.end {
+                break;
+            }
+            let start = place + span.start.max(range.start) - range.start;
+            let end = place + span.end.min(range.end) - range.start;
+            self.loss[start.max(1) - 1..end.max(1) - 1].fill(false);
+        }
+    }
+}
+
+/// What a source has given after so many sequences of the loader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The build's name.
+    pub build: String,
+    /// The dataset, if it is one.
+    pub dataset: Option<String>,
+    /// Its weight.
+    pub weight: u64,
+    /// Sequences it has given.
+    pub given: u64,
+    /// Sequences of its epoch.
+    pub epoch_sequences: u64,
+    /// Tokens of its epoch, padding not counted.
+    pub epoch_tokens: u64,
+}
+
+impl Account {
+    /// Whole epochs it has given. What it gave of the next is `given % epoch_sequences`.
+    pub fn epochs(&self) -> u64 {
+        self.given / self.epoch_sequences.max(1)
+    }
+}
+
+impl std::fmt::Display for Account {
+    /// `prose of corpus: 1.25 epochs, 125 sequences; an epoch is 100 sequences, 204,800 tokens`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(dataset) = &self.dataset {
+            write!(f, "{dataset} of ")?;
+        }
+        let epoch = self.epoch_sequences.max(1);
+        let hundredths = u128::from(self.given % epoch) * 100 / u128::from(epoch);
+        write!(
+            f,
+            "{}: {}.{hundredths:02} epochs, {} sequences; an epoch is {} sequences, {} tokens",
+            self.build,
+            self.epochs(),
+            self.given,
+            self.epoch_sequences,
+            self.epoch_tokens
+        )
+    }
+}
+
+/// Reads sequences of one or more sources.
 #[derive(Debug)]
 pub struct Loader {
-    build: Build,
-    split: Split,
-    options: LoaderOptions,
-    sequences: u64,
-    key: u64,
-    shards: Vec<(usize, ShardReader)>,
-    frames: Vec<((usize, usize), Vec<u32>)>,
+    splits: Vec<Stored>,
+    /// Each with its split's place in `splits`.
+    sources: Vec<(usize, Source)>,
+    weights: Vec<u64>,
+    names: Vec<String>,
+    identity: OrderIdentity,
 }
 
 impl Loader {
-    /// Opens a split; no shard is touched yet.
+    /// Reads one split.
     ///
     /// # Errors
     ///
-    /// [`FormatError::TooShort`] if there is no sequence in the split.
+    /// [`FormatError::TooShort`] if there is no sequence in the split, [`FormatError::Options`], and of best-fit packing what
+    /// [`Build::shard`] finds.
     pub fn new(build: &Build, split: Split, options: LoaderOptions) -> Result<Self> {
-        let tokens = build
-            .manifest()
-            .splits
-            .get(&split)
-            .map_or(0, |entry| entry.tokens);
-        let sequences = if options.sequence_tokens == 0 {
-            0
-        } else {
-            tokens.saturating_sub(1) / options.sequence_tokens as u64
-        };
-        if sequences == 0 {
-            return Err(FormatError::TooShort {
-                split: split.name(),
-                tokens,
-                sequence_tokens: options.sequence_tokens,
-            });
-        }
-        let key = xxh3_64_with_seed(build.manifest().root.as_bytes(), options.seed);
-        Ok(Self {
+        let source = MixtureSource {
             build: build.clone(),
             split,
-            options,
-            sequences,
-            key,
-            shards: Vec::new(),
-            frames: Vec::new(),
+            dataset: None,
+            weight: 1,
+        };
+        Self::mixture(&[source], options)
+    }
+
+    /// Reads several sources, each by its weight.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`]; [`FormatError::Options`] for no source, one that is there twice, a dataset that the build does not
+    /// have, builds of different tokenizers, and weights of 0 or together above `u64::MAX`.
+    pub fn mixture(sources: &[MixtureSource], options: LoaderOptions) -> Result<Self> {
+        check(sources, &options)?;
+        let mut splits: Vec<Stored> = Vec::new();
+        let kept = Kept {
+            shards: (OPEN_SHARDS / sources.len().max(1)).max(LEAST_OPEN),
+            frames: if options.shuffle.is_full() {
+                CACHED_FRAMES
+            } else {
+                FEW_FRAMES
+            },
+        };
+        let mut opened = Vec::new();
+        for source in sources {
+            let known = splits
+                .iter()
+                .position(|stored| stored.is(&source.build, source.split));
+            let at = known.unwrap_or(splits.len());
+            if at == splits.len() {
+                splits.push(Stored::new(&source.build, source.split, kept));
+            }
+            let taken = taken(source)?;
+            let root = &source.build.manifest().root;
+            opened.push((at, Source::new(&mut splits[at], root, &taken, &options)?));
+        }
+        let identity = |source: &MixtureSource| SourceIdentity {
+            root: source.build.manifest().root.clone(),
+            split: source.split,
+            dataset: source.dataset.clone(),
+            weight: source.weight,
+        };
+        let name = |source: &MixtureSource| source.build.manifest().name.clone();
+        Ok(Self {
+            splits,
+            sources: opened,
+            weights: sources.iter().map(|source| source.weight).collect(),
+            names: sources.iter().map(name).collect(),
+            identity: OrderIdentity {
+                order: 1,
+                sequence_tokens: options.sequence_tokens as u64,
+                seed: options.seed,
+                packing: options.packing,
+                shuffle: options.shuffle,
+                sources: sources.iter().map(identity).collect(),
+            },
         })
     }
 
-    /// Sequences in an epoch.
+    /// Sequences of an epoch, of all sources together.
     pub fn sequences(&self) -> u64 {
-        self.sequences
+        let each = self.sources.iter().map(|(_, source)| source.sequences());
+        each.fold(0, u64::saturating_add)
     }
 
     /// The sequence at `position`, which counts over all epochs.
     ///
     /// # Errors
     ///
-    /// What [`Build::shard`] and [`ShardReader::frame`] find; `sequence` is then of no use.
+    /// What [`Build::shard`] and [`crate::ShardReader::frame`] find; `sequence` is then of no use. A frame is checked before
+    /// any of it is given, and one that is damaged fails those sequences alone that need it.
     pub fn read(&mut self, position: u64, sequence: &mut Sequence) -> Result<()> {
-        let (epoch, place) = (position / self.sequences, position % self.sequences);
-        let window = permute(
-            place,
-            self.sequences,
-            self.key ^ xxh3_64(&epoch.to_le_bytes()),
-        );
-        self.read_in_order(window, sequence)
+        let (number, at) = source_at(position, &self.weights);
+        let (split, source) = &mut self.sources[number];
+        source.read(&mut self.splits[*split], at, sequence)?;
+        sequence.source = number;
+        Ok(())
     }
 
-    /// Window `window` of the split, for evaluation; below [`Self::sequences`].
+    /// Sequence `number` in stored order, source after source, for evaluation; below [`Self::sequences`].
     ///
     /// # Errors
     ///
     /// As [`Self::read`], and [`FormatError::OutOfRange`].
-    pub fn read_in_order(&mut self, window: u64, sequence: &mut Sequence) -> Result<()> {
-        let length = self.options.sequence_tokens as u64;
-        let first = window.saturating_mul(length);
-        let tokens = first..first.saturating_add(length + 1);
-        if window >= self.sequences {
-            return Err(self.outside(&tokens));
-        }
-        sequence.ids.clear();
-        sequence.loss.clear();
-        sequence.loss.resize(self.options.sequence_tokens, true);
-        sequence.document_starts.clear();
-        sequence.rows.clear();
-        sequence.first_token = first;
-        let shard_tokens = self.build.manifest().shard_tokens;
-        let mut at = tokens.start;
-        while at < tokens.end {
-            let number = usize::try_from(at / shard_tokens).map_err(|_| self.outside(&tokens))?;
-            let shard_start = number as u64 * shard_tokens;
-            let end = tokens.end.min(shard_start + shard_tokens);
-            self.read_part(
-                number,
-                at - shard_start..end - shard_start,
-                at - tokens.start,
-                sequence,
-            )?;
-            at = end;
-        }
-        Ok(())
-    }
-
-    fn outside(&self, tokens: &Range<u64>) -> FormatError {
-        let all = self
-            .build
-            .manifest()
-            .splits
-            .get(&self.split)
-            .map_or(0, |entry| entry.tokens);
-        FormatError::OutOfRange {
-            file: self.build.folder().to_path_buf(),
-            start: tokens.start,
-            end: tokens.end,
-            tokens: all,
-        }
-    }
-
-    /// The part of a window that is in one shard: `range` in the shard, `offset` in the window.
-    fn read_part(
-        &mut self,
-        number: usize,
-        range: Range<u64>,
-        offset: u64,
-        sequence: &mut Sequence,
-    ) -> Result<()> {
-        let reader = self.shard(number)?;
-        let index = reader.index();
-        let step = u64::from(index.frame_tokens);
-        if range.end > index.tokens {
-            let tokens = index.tokens;
-            return Err(FormatError::OutOfRange {
-                file: reader.path().to_path_buf(),
-                start: range.start,
-                end: range.end,
-                tokens,
-            });
-        }
-        let small = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-        let first = index
-            .documents
-            .partition_point(|document| document.end <= range.start);
-        for d in first..index.documents.len() {
-            let start = if d == 0 {
-                0
-            } else {
-                index.documents[d - 1].end
-            };
-            if start >= range.end {
-                break;
+    pub fn read_in_order(&mut self, number: u64, sequence: &mut Sequence) -> Result<()> {
+        let mut at = number;
+        for (i, (split, source)) in self.sources.iter_mut().enumerate() {
+            let here = source.sequences();
+            if at < here {
+                source.read_in_order(&mut self.splits[*split], at, sequence)?;
+                sequence.source = i;
+                return Ok(());
             }
-            let begins_here = !(d == 0 && index.continues_from_previous);
-            if begins_here && start >= range.start {
-                sequence
-                    .document_starts
-                    .push(small(offset + start - range.start));
-            }
-            if sequence.rows.last() != Some(&index.documents[d].row) {
-                sequence.rows.push(index.documents[d].row);
-            }
+            at -= here;
         }
-        let first = index.masked.partition_point(|span| span.end <= range.start);
-        for span in index.masked[first..]
-            .iter()
-            .take_while(|span| span.start < range.end)
-        {
-            for token in span.start.max(range.start)..span.end.min(range.end) {
-                // The id at place p of the window is the target at p - 1.
-                let place = usize::try_from(offset + token - range.start)
-                    .expect("a window is held in memory");
-                if place > 0 {
-                    sequence.loss[place - 1] = false;
-                }
-            }
-        }
-        let mut at = range.start;
-        while at < range.end {
-            let frame = usize::try_from(at / step).expect("fewer frames than memory");
-            let start = frame as u64 * step;
-            let end = range.end.min(start + step);
-            let ids = self.frame(number, frame)?;
-            let within =
-                |token: u64| usize::try_from(token - start).expect("a frame is held in memory");
-            sequence
-                .ids
-                .extend_from_slice(&ids[within(at)..within(end)]);
-            at = end;
-        }
-        Ok(())
+        let length = self.identity.sequence_tokens;
+        let first = number.saturating_mul(length);
+        Err(self.splits[0].outside(first, first.saturating_add(length).saturating_add(1)))
     }
 
-    fn shard(&mut self, number: usize) -> Result<&ShardReader> {
-        if let Some(at) = self.shards.iter().position(|(open, _)| *open == number) {
-            return Ok(&used_last(&mut self.shards, at).1);
-        }
-        let reader = self.build.shard(self.split, number)?;
-        self.shards.push((number, reader));
-        let documents = |shard: &ShardReader| shard.index().documents.len();
-        forget_oldest(&mut self.shards, OPEN_SHARDS, OPEN_DOCUMENTS, documents);
-        let newest = self.shards.len() - 1;
-        Ok(&self.shards[newest].1)
+    /// What each source has given in the sequences before `position`.
+    pub fn accounts(&self, position: u64) -> Vec<Account> {
+        let given = given(position, &self.weights);
+        let sources = self.sources.iter().zip(&self.identity.sources);
+        let sources = sources.zip(&self.names).zip(given);
+        sources
+            .map(|((((_, source), identity), name), given)| Account {
+                build: name.clone(),
+                dataset: identity.dataset.clone(),
+                weight: identity.weight,
+                given,
+                epoch_sequences: source.sequences(),
+                epoch_tokens: source.tokens(),
+            })
+            .collect()
     }
 
-    fn frame(&mut self, shard: usize, frame: usize) -> Result<&[u32]> {
-        let key = (shard, frame);
-        if let Some(at) = self.frames.iter().position(|(kept, _)| *kept == key) {
-            return Ok(&used_last(&mut self.frames, at).1);
+    /// What is to be kept to go on at `position` another time.
+    pub fn state(&self, position: u64) -> LoaderState {
+        LoaderState {
+            position,
+            identity: self.identity.clone(),
         }
-        let ids = self.shard(shard)?.frame(frame)?;
-        self.frames.push((key, ids));
-        forget_oldest(&mut self.frames, CACHED_FRAMES, CACHED_IDS, Vec::len);
-        let newest = self.frames.len() - 1;
-        Ok(&self.frames[newest].1)
     }
-}
 
-/// Moves entry `at` to the end, where it is forgotten last.
-fn used_last<T>(kept: &mut [T], at: usize) -> &T {
-    kept[at..].rotate_left(1);
-    &kept[kept.len() - 1]
-}
-
-/// Forgets the entries unused for longest until there are at most `entries`, of at most `size` together; never the last.
-fn forget_oldest<K, V>(
-    kept: &mut Vec<(K, V)>,
-    entries: usize,
-    size: usize,
-    of: impl Fn(&V) -> usize,
-) {
-    let mut total: usize = kept.iter().map(|(_, value)| of(value)).sum();
-    while kept.len() > 1 && (kept.len() > entries || total > size) {
-        let (_, oldest) = kept.remove(0);
-        total -= of(&oldest);
-    }
-}
-
-/// A permutation of `0..n`: a balanced Feistel network on the next even number of bits, walked until it lands inside.
-fn permute(place: u64, n: u64, key: u64) -> u64 {
-    let bits = (64 - (n - 1).leading_zeros()).max(2).div_ceil(2);
-    let mask = (1u64 << bits) - 1;
-    let mut at = place;
-    loop {
-        let (mut left, mut right) = (at >> bits, at & mask);
-        for round in 0..ROUNDS {
-            let mixed = xxh3_64_with_seed(&right.to_le_bytes(), key.wrapping_add(round)) & mask;
-            (left, right) = (right, left ^ mixed);
-        }
-        at = left << bits | right;
-        if at < n {
-            return at;
+    /// The position of a state, if it was counted in this order.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Position`] with what differs: builds, weights or options.
+    pub fn resume(&self, state: &LoaderState) -> Result<u64> {
+        match state.identity.difference(&self.identity) {
+            None => Ok(state.position),
+            Some(what) => Err(FormatError::Position {
+                position: state.position,
+                what,
+            }),
         }
     }
 }
 
-/// Six rounds of a Feistel network are indistinguishable from random for this use; four are the theoretical least.
-const ROUNDS: u64 = 6;
+/// What of a split a source takes.
+fn taken(source: &MixtureSource) -> Result<Taken> {
+    let manifest = source.build.manifest();
+    let Some(name) = &source.dataset else {
+        let split = manifest.splits.get(&source.split);
+        return Ok(Taken {
+            dataset: None,
+            tokens: split.map_or(0, |entry| entry.tokens),
+        });
+    };
+    let mut datasets = manifest.datasets.iter().zip(0u32..);
+    let Some((dataset, number)) = datasets.find(|(dataset, _)| dataset.name == *name) else {
+        let names: Vec<&str> = manifest.datasets.iter().map(|d| d.name.as_str()).collect();
+        return Err(FormatError::options(format!(
+            "build {} has no dataset {name}; it has {}",
+            manifest.name,
+            names.join(", ")
+        )));
+    };
+    let tokens = dataset.splits.get(&source.split).map_or(0, |s| s.tokens);
+    Ok(Taken {
+        dataset: Some((number, name.clone())),
+        tokens,
+    })
+}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_order_is_a_permutation_of_every_size() {
-        for n in [1, 2, 3, 5, 16, 17, 100, 1000, 4097] {
-            let mut seen = vec![false; usize::try_from(n).unwrap()];
-            for place in 0..n {
-                let at = usize::try_from(permute(place, n, 0x1234)).unwrap();
-                assert!(!std::mem::replace(&mut seen[at], true), "n {n}");
-            }
+fn check(sources: &[MixtureSource], options: &LoaderOptions) -> Result<()> {
+    let wrong = |what: String| Err(FormatError::options(what));
+    let Some(first) = sources.first() else {
+        return wrong("a mixture of nothing; name a build".to_owned());
+    };
+    if options.shuffle.chunk_tokens == 0 || options.shuffle.group_chunks == 0 {
+        return wrong("a shuffle of no tokens or no chunks; each is at least 1".to_owned());
+    }
+    let mut sum = 0u64;
+    for (i, source) in sources.iter().enumerate() {
+        let manifest = source.build.manifest();
+        let name = source.dataset.as_deref().unwrap_or(&manifest.name);
+        if source.weight == 0 {
+            return wrong(format!(
+                "the weight of {name} is 0; leave it out, or give it at least 1"
+            ));
         }
-    }
-
-    #[test]
-    fn a_permutation_of_more_places_than_can_be_listed_stays_inside_and_does_not_repeat() {
-        for n in [
-            (1u64 << 32) - 1,
-            1 << 32,
-            (1 << 32) + 1,
-            1 << 63,
-            (1 << 63) + 1,
-            u64::MAX,
-        ] {
-            let places = (0..1000).chain(n - 1000..n);
-            let mut order: Vec<u64> = places.map(|place| permute(place, n, 7)).collect();
-            order.sort_unstable();
-            assert!(
-                order.windows(2).all(|w| w[0] < w[1]) && order[order.len() - 1] < n,
-                "n {n}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_was_unused_for_longest_is_forgotten_first() {
-        let mut kept = vec![('a', 1), ('b', 1), ('c', 1)];
-        assert_eq!(used_last(&mut kept, 0).0, 'a');
-        kept.push(('d', 1));
-        forget_oldest(&mut kept, 3, 100, |size| *size);
-        assert_eq!(kept, [('c', 1), ('a', 1), ('d', 1)]);
-        kept.push(('e', 9));
-        forget_oldest(&mut kept, 3, 9, |size| *size);
-        assert_eq!(kept, [('e', 9)]);
-        kept.push(('f', 99));
-        forget_oldest(&mut kept, 3, 9, |size| *size);
-        assert_eq!(kept, [('f', 99)]);
-    }
-
-    #[test]
-    fn other_keys_give_other_orders_and_places_spread() {
-        let n = 10_000;
-        let order = |key| {
-            (0..n)
-                .map(|place| permute(place, n, key))
-                .collect::<Vec<_>>()
+        let Some(with) = sum.checked_add(source.weight) else {
+            return wrong("the weights are together above 2^64 - 1; make all smaller".to_owned());
         };
-        let (a, b) = (order(1), order(2));
-        let same = a.iter().zip(&b).filter(|(x, y)| x == y).count();
-        assert!(same < 20, "{same}");
-        // The mean distance of neighbours in a random order is n / 3.
-        let distance: f64 = a
-            .windows(2)
-            .map(|w| w[0].abs_diff(w[1]) as f64)
-            .sum::<f64>()
-            / (n - 1) as f64;
-        assert!((distance / n as f64 - 1.0 / 3.0).abs() < 0.02, "{distance}");
+        sum = with;
+        let same = |other: &&MixtureSource| {
+            other.build.manifest().root == manifest.root
+                && (other.split, &other.dataset) == (source.split, &source.dataset)
+        };
+        if sources[..i].iter().any(|other| same(&other)) {
+            return wrong(format!("{name} is there twice; give it one weight"));
+        }
+        if manifest.tokenizer.sha256 != first.build.manifest().tokenizer.sha256 {
+            return wrong(format!(
+                "builds {} and {} were made with different tokenizers; make one of them again",
+                first.build.manifest().name,
+                manifest.name
+            ));
+        }
     }
+    Ok(())
 }

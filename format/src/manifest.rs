@@ -322,6 +322,17 @@ pub struct Manifest {
 const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 impl Manifest {
+    /// Every file it lists: its name, and size and sha256 where they are given.
+    pub(crate) fn files(&self) -> Vec<(&str, Option<u64>, &str)> {
+        let shards = self.splits.values().flat_map(|entry| &entry.shards);
+        let tokenizer = &self.tokenizer;
+        let mut files = vec![(tokenizer.file.as_str(), None, tokenizer.sha256.as_str())];
+        files.extend(shards.map(|s| (s.file.as_str(), Some(s.bytes), s.sha256.as_str())));
+        let tables = self.tables.iter();
+        files.extend(tables.map(|t| (t.path.as_str(), Some(t.bytes), t.sha256.as_str())));
+        files
+    }
+
     /// Sets the root and gives the bytes to publish.
     ///
     /// # Errors

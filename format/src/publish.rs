@@ -31,7 +31,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// A new file beside `path`. One name for all writers would let one rename what another is still writing.
-fn create_aside(path: &Path) -> io::Result<(PathBuf, File)> {
+pub(crate) fn create_aside(path: &Path) -> io::Result<(PathBuf, File)> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     loop {

@@ -121,10 +121,7 @@ impl OpenBuild {
         let loader = Loader::new(
             &self.build,
             split,
-            LoaderOptions {
-                sequence_tokens,
-                seed: options.order_seed,
-            },
+            LoaderOptions::new(sequence_tokens, options.order_seed),
         );
         let loader = loader.map_err(failed(what.clone()))?;
         let stored = Stored {

@@ -65,10 +65,7 @@ fn every_error_names_what_is_at_fault_in_one_line() {
     let spec = Corpus::small(300).spec();
     Corpus::small(300).write(folder.path());
     let build = Build::open(folder.path()).unwrap();
-    let options = |sequence_tokens| LoaderOptions {
-        sequence_tokens,
-        seed: 0,
-    };
+    let options = |sequence_tokens| LoaderOptions::new(sequence_tokens, 0);
     let too_short = Loader::new(&build, Split::Val, options(1 << 20)).unwrap_err();
     let mut loader = Loader::new(&build, Split::Val, options(8)).unwrap();
     let mut sequence = Sequence::default();

@@ -31,10 +31,7 @@ fn builds_of_version_1_are_read() {
             let mut loader = Loader::new(
                 &build,
                 split,
-                LoaderOptions {
-                    sequence_tokens: 8,
-                    seed: 0,
-                },
+                LoaderOptions::new(8, 0),
             )
             .unwrap();
             let (ids, loss) = (corpus.tokens(split), corpus.loss(split));
@@ -86,10 +83,7 @@ fn the_order_of_sequences_is_the_specified_one() {
     ];
     for (name, first, second_epoch, at_the_end) in orders {
         let build = Build::open(&golden(name)).unwrap();
-        let options = LoaderOptions {
-            sequence_tokens: 8,
-            seed: 5,
-        };
+        let options = LoaderOptions::new(8, 5);
         let mut loader = Loader::new(&build, Split::Train, options).unwrap();
         assert_eq!(loader.sequences(), 94);
         let mut sequence = Sequence::default();

@@ -23,6 +23,8 @@ fn expected(corpus: &Corpus, split: Split, sequence_tokens: usize, window: u64) 
             .collect(),
         rows: touches.map(|(row, _, _)| *row).collect(),
         first_token: first as u64,
+        padding: 0,
+        source: 0,
     }
 }
 
@@ -48,10 +50,7 @@ impl Made {
         Loader::new(
             &self.build,
             Split::Train,
-            LoaderOptions {
-                sequence_tokens,
-                seed,
-            },
+            LoaderOptions::new(sequence_tokens, seed),
         )
         .unwrap()
     }
@@ -201,10 +200,7 @@ fn a_split_without_one_sequence_is_an_error() {
         Loader::new(
             &made.build,
             split,
-            LoaderOptions {
-                sequence_tokens,
-                seed: 0,
-            },
+            LoaderOptions::new(sequence_tokens, 0),
         )
     };
     for (split, sequence_tokens) in [

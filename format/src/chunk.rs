@@ -1,0 +1,317 @@
+//! A chunk: a stretch of neighbouring sequences, what documents it is made of, and their ids as far as they were needed.
+
+use std::ops::{ControlFlow, Range};
+
+use crate::error::Result;
+use crate::packing::{Packed, best_fit};
+use crate::reader::widen;
+use crate::stored::{Part, Stored};
+
+/// A document, or a piece of one, in a chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// Place of its first token in the split.
+    pub(crate) start: u64,
+    /// Place of its first token in the chunk.
+    pub(crate) at: usize,
+    /// Its tokens.
+    pub(crate) tokens: usize,
+    /// Row of its document.
+    pub(crate) row: u64,
+    /// Whether the document begins with it.
+    pub(crate) begins: bool,
+}
+
+impl Piece {
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.at..self.at + self.tokens
+    }
+}
+
+/// What a chunk is made of.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk {
+    /// In stored order.
+    pub(crate) pieces: Vec<Piece>,
+    /// Places in the chunk that carry no loss; ascending.
+    pub(crate) masked: Vec<Range<usize>>,
+    /// How pieces are packed into sequences; empty where they are windows.
+    pub(crate) packed: Packed,
+    /// Its tokens.
+    tokens: usize,
+    /// Stretches that are one in the split too: place in the chunk, tokens of the split.
+    runs: Vec<(usize, Range<u64>)>,
+    /// The frames it needs, ascending, and whether their ids are in `ids`.
+    frames: Vec<(u64, bool)>,
+    /// Ids as they are stored; empty where they are taken from the frames each time.
+    ids: Vec<u8>,
+}
+
+impl Chunk {
+    /// The `tokens` tokens of a source from the token `start` of the split on.
+    pub(crate) fn of_windows(
+        stored: &mut Stored,
+        start: u64,
+        dataset: Option<u32>,
+        tokens: usize,
+    ) -> Result<Self> {
+        let mut chunk = Self::default();
+        stored.documents(start, dataset, |part| {
+            let wanted = (tokens - chunk.tokens) as u64;
+            let end = part.tokens.end.min(part.tokens.start.saturating_add(wanted));
+            let joined = !part.begins && part.tokens.start == part.shard_start;
+            chunk.push(part, part.tokens.start..end, part.begins, joined);
+            if chunk.tokens < tokens {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        })?;
+        if chunk.tokens < tokens {
+            return Err(stored.outside(start, start.saturating_add(tokens as u64)));
+        }
+        chunk.finish(stored);
+        Ok(chunk)
+    }
+
+    /// The chunk of pieces that begins at the token `start` of the split.
+    pub(crate) fn of_pieces(
+        stored: &mut Stored,
+        start: u64,
+        dataset: Option<u32>,
+        cut: Cut,
+    ) -> Result<Self> {
+        let mut found = Self::default();
+        let mut cutter = Cutter::new(cut);
+        stored.documents(start, dataset, |part| {
+            cutter.part(part, &mut |chunk| {
+                found = chunk;
+                ControlFlow::Break(())
+            })
+        })?;
+        if found.tokens == 0 {
+            found = cutter.rest();
+        }
+        found.packed = best_fit(&found.lengths(), cut.sequence);
+        found.finish(stored);
+        Ok(found)
+    }
+
+    fn lengths(&self) -> Vec<u64> {
+        self.pieces.iter().map(|piece| piece.tokens as u64).collect()
+    }
+
+    /// Adds tokens of a part; `joined` to the piece before if there is one.
+    fn push(&mut self, part: &Part<'_>, tokens: Range<u64>, begins: bool, joined: bool) {
+        let length = usize::try_from(tokens.end - tokens.start).unwrap_or(usize::MAX);
+        for span in part.masked {
+            let span = (part.shard_start + span.start).max(tokens.start)
+                ..(part.shard_start + span.end).min(tokens.end);
+            if span.start >= tokens.end {
+                break;
+            }
+            if span.is_empty() {
+                continue;
+            }
+            let place = |token: u64| {
+                self.tokens + usize::try_from(token - tokens.start).unwrap_or(usize::MAX)
+            };
+            let span = place(span.start)..place(span.end);
+            match self.masked.last_mut() {
+                Some(last) if last.end == span.start => last.end = span.end,
+                _ => self.masked.push(span),
+            }
+        }
+        match self.pieces.last_mut() {
+            Some(last) if joined => last.tokens += length,
+            _ => self.pieces.push(Piece {
+                start: tokens.start,
+                at: self.tokens,
+                tokens: length,
+                row: part.row,
+                begins,
+            }),
+        }
+        self.tokens += length;
+    }
+
+    fn finish(&mut self, stored: &Stored) {
+        for piece in &self.pieces {
+            let tokens = piece.start..piece.start + piece.tokens as u64;
+            for frame in stored.frames_of(&tokens) {
+                if self.frames.last().is_none_or(|(last, _)| *last < frame) {
+                    self.frames.push((frame, false));
+                }
+            }
+            match self.runs.last_mut() {
+                Some((_, run)) if run.end == tokens.start => run.end = tokens.end,
+                _ => self.runs.push((piece.at, tokens)),
+            }
+        }
+    }
+
+    /// Keeps ids from now on, in `spare`.
+    pub(crate) fn keep_ids(&mut self, stored: &Stored, mut spare: Vec<u8>) {
+        spare.resize(self.tokens * stored.width().bytes(), 0);
+        self.ids = spare;
+    }
+
+    /// The memory of its ids, for another chunk.
+    pub(crate) fn into_ids(self) -> Vec<u8> {
+        self.ids
+    }
+
+    /// Place in the split of a token of the chunk.
+    pub(crate) fn place_of(&self, at: usize) -> u64 {
+        let run = self.run_of(at);
+        let (first, tokens) = &self.runs[run];
+        tokens.start + (at - first) as u64
+    }
+
+    fn run_of(&self, at: usize) -> usize {
+        let after = self.runs.partition_point(|(first, _)| *first <= at);
+        after.saturating_sub(1)
+    }
+
+    /// Appends the ids of a range of the chunk, which is within it. Only the frames that hold them are read.
+    pub(crate) fn ids(
+        &mut self,
+        stored: &mut Stored,
+        range: Range<usize>,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        let width = stored.width();
+        let kept = !self.ids.is_empty();
+        let mut at = range.start;
+        let mut run = self.run_of(at);
+        while at < range.end {
+            let (first, tokens) = self.runs[run].clone();
+            let start = tokens.start + (at - first) as u64;
+            let end = tokens.end.min(start + (range.end - at) as u64);
+            for frame in stored.frames_of(&(start..end)) {
+                if kept {
+                    self.load(stored, frame)?;
+                    continue;
+                }
+                let of_frame = stored.tokens_of(frame);
+                let (from, to) = (start.max(of_frame.start), end.min(of_frame.end));
+                let bytes = bytes(from - of_frame.start, to - of_frame.start, width.bytes());
+                widen(width, &stored.frame(frame)?[bytes], ids);
+            }
+            at += usize::try_from(end - start).unwrap_or(usize::MAX);
+            run += 1;
+        }
+        if kept {
+            let bytes = range.start * width.bytes()..range.end * width.bytes();
+            widen(width, &self.ids[bytes], ids);
+        }
+        Ok(())
+    }
+
+    /// Takes what the chunk has of a frame, once.
+    fn load(&mut self, stored: &mut Stored, frame: u64) -> Result<()> {
+        let Ok(known) = self.frames.binary_search_by_key(&frame, |(frame, _)| *frame) else {
+            return Ok(());
+        };
+        if self.frames[known].1 {
+            return Ok(());
+        }
+        let width = stored.width().bytes();
+        let of_frame = stored.tokens_of(frame);
+        let raw = stored.frame(frame)?;
+        let first = self.runs.partition_point(|(_, run)| run.end <= of_frame.start);
+        for (at, run) in &self.runs[first..] {
+            if run.start >= of_frame.end {
+                break;
+            }
+            let (from, to) = (run.start.max(of_frame.start), run.end.min(of_frame.end));
+            let source = bytes(from - of_frame.start, to - of_frame.start, width);
+            let into = bytes(from - run.start, to - run.start, width);
+            let into = at * width + into.start..at * width + into.end;
+            self.ids[into].copy_from_slice(&raw[source]);
+        }
+        self.frames[known].1 = true;
+        Ok(())
+    }
+}
+
+/// The bytes of tokens that memory holds.
+fn bytes(start: u64, end: u64, width: usize) -> Range<usize> {
+    let place = |token: u64| usize::try_from(token).unwrap_or(usize::MAX).saturating_mul(width);
+    place(start)..place(end)
+}
+
+/// How documents are cut into pieces, and these into chunks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cut {
+    /// Tokens of a piece at most: those of a sequence.
+    pub(crate) sequence: u64,
+    /// Tokens of a chunk at least, but of the last.
+    pub(crate) chunk: u64,
+}
+
+/// Cuts documents into pieces and gives a chunk whenever one is full.
+#[derive(Debug)]
+pub(crate) struct Cutter {
+    cut: Cut,
+    chunk: Chunk,
+    /// Tokens of the last piece, if it may go on.
+    open: u64,
+}
+
+impl Cutter {
+    pub(crate) fn new(cut: Cut) -> Self {
+        Self {
+            cut,
+            chunk: Chunk::default(),
+            open: 0,
+        }
+    }
+
+    /// Takes a document's next part; breaks when `full` does.
+    pub(crate) fn part(
+        &mut self,
+        part: &Part<'_>,
+        full: &mut dyn FnMut(Chunk) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        // Only a part that a shard's end cut off goes on with the piece before it.
+        if (part.begins || part.tokens.start != part.shard_start) && self.open > 0 {
+            self.open = 0;
+            self.close(full)?;
+        }
+        let mut at = part.tokens.start;
+        while at < part.tokens.end {
+            let end = part.tokens.end.min(at + (self.cut.sequence - self.open));
+            let begins = part.begins && at == part.tokens.start;
+            self.chunk.push(part, at..end, begins, self.open > 0);
+            self.open += end - at;
+            at = end;
+            if self.open == self.cut.sequence || (at == part.tokens.end && part.ends) {
+                self.open = 0;
+                self.close(full)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// What is left when there are no more documents; maybe nothing.
+    pub(crate) fn rest(&mut self) -> Chunk {
+        std::mem::take(&mut self.chunk)
+    }
+
+    fn close(&mut self, full: &mut dyn FnMut(Chunk) -> ControlFlow<()>) -> ControlFlow<()> {
+        if (self.chunk.tokens as u64) < self.cut.chunk {
+            return ControlFlow::Continue(());
+        }
+        full(std::mem::take(&mut self.chunk))
+    }
+}
+
+impl Chunk {
+    /// Where it begins in the split, and how many sequences its pieces make; nothing of an empty one.
+    pub(crate) fn count(&self, cut: Cut) -> Option<(u64, u64)> {
+        let first = self.pieces.first()?;
+        let packed = best_fit(&self.lengths(), cut.sequence);
+        Some((first.start, packed.sequences() as u64))
+    }
+}
