@@ -58,7 +58,10 @@ impl Chunk {
         let mut chunk = Self::default();
         stored.documents(start, dataset, |part| {
             let wanted = (tokens - chunk.tokens) as u64;
-            let end = part.tokens.end.min(part.tokens.start.saturating_add(wanted));
+            let end = part
+                .tokens
+                .end
+                .min(part.tokens.start.saturating_add(wanted));
             let joined = !part.begins && part.tokens.start == part.shard_start;
             chunk.push(part, part.tokens.start..end, part.begins, joined);
             if chunk.tokens < tokens {
@@ -98,7 +101,10 @@ impl Chunk {
     }
 
     fn lengths(&self) -> Vec<u64> {
-        self.pieces.iter().map(|piece| piece.tokens as u64).collect()
+        self.pieces
+            .iter()
+            .map(|piece| piece.tokens as u64)
+            .collect()
     }
 
     /// Adds tokens of a part; `joined` to the piece before if there is one.
@@ -210,24 +216,54 @@ impl Chunk {
 
     /// Takes what the chunk has of a frame, once.
     fn load(&mut self, stored: &mut Stored, frame: u64) -> Result<()> {
-        let Ok(known) = self.frames.binary_search_by_key(&frame, |(frame, _)| *frame) else {
+        let Ok(known) = self
+            .frames
+            .binary_search_by_key(&frame, |(frame, _)| *frame)
+        else {
             return Ok(());
         };
         if self.frames[known].1 {
             return Ok(());
         }
-        let width = stored.width().bytes();
+        let width = stored.width();
         let of_frame = stored.tokens_of(frame);
+        let first = self
+            .runs
+            .partition_point(|(_, run)| run.end <= of_frame.start);
+        let within = |(at, run): &(usize, Range<u64>)| {
+            let (from, to) = (run.start.max(of_frame.start), run.end.min(of_frame.end));
+            let into = bytes(from - run.start, to - run.start, width.bytes());
+            let at = at * width.bytes();
+            (from..to, at + into.start..at + into.end)
+        };
+        let Some(run) = self.runs.get(first) else {
+            return Ok(());
+        };
+        let (wanted, into) = within(run);
+        if wanted == of_frame {
+            stored.decode(frame, &mut self.ids[into])?;
+            self.frames[known].1 = true;
+            return Ok(());
+        }
+        if wanted == (of_frame.start..of_frame.start + 1)
+            && self.runs.get(first + 1).is_none()
+            && let Some(id) = stored.first_id(frame)
+        {
+            self.ids[into].copy_from_slice(&id.to_le_bytes()[..width.bytes()]);
+            self.frames[known].1 = true;
+            return Ok(());
+        }
         let raw = stored.frame(frame)?;
-        let first = self.runs.partition_point(|(_, run)| run.end <= of_frame.start);
-        for (at, run) in &self.runs[first..] {
-            if run.start >= of_frame.end {
+        for run in &self.runs[first..] {
+            if run.1.start >= of_frame.end {
                 break;
             }
-            let (from, to) = (run.start.max(of_frame.start), run.end.min(of_frame.end));
-            let source = bytes(from - of_frame.start, to - of_frame.start, width);
-            let into = bytes(from - run.start, to - run.start, width);
-            let into = at * width + into.start..at * width + into.end;
+            let (wanted, into) = within(run);
+            let source = bytes(
+                wanted.start - of_frame.start,
+                wanted.end - of_frame.start,
+                width.bytes(),
+            );
             self.ids[into].copy_from_slice(&raw[source]);
         }
         self.frames[known].1 = true;
@@ -237,7 +273,11 @@ impl Chunk {
 
 /// The bytes of tokens that memory holds.
 fn bytes(start: u64, end: u64, width: usize) -> Range<usize> {
-    let place = |token: u64| usize::try_from(token).unwrap_or(usize::MAX).saturating_mul(width);
+    let place = |token: u64| {
+        usize::try_from(token)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(width)
+    };
     place(start)..place(end)
 }
 

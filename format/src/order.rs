@@ -385,7 +385,18 @@ mod tests {
 
     const GROUPED: [u64; 10] = [8, 78, 2, 13, 11, 83, 4, 39, 12, 79];
     const OF_A_DATASET: [u64; 10] = [1, 35, 42, 37, 62, 36, 58, 61, 38, 43];
-    const SOURCES: [(usize, u64); 10] = [(2, 0), (0, 0), (3, 0), (0, 1), (2, 1), (0, 2), (2, 2), (0, 3), (1, 0), (3, 1)];
+    const SOURCES: [(usize, u64); 10] = [
+        (2, 0),
+        (0, 0),
+        (3, 0),
+        (0, 1),
+        (2, 1),
+        (0, 2),
+        (2, 2),
+        (0, 3),
+        (1, 0),
+        (3, 1),
+    ];
 
     #[test]
     fn every_source_has_its_share_at_any_time() {
@@ -418,7 +429,11 @@ mod tests {
 
     #[test]
     fn weights_and_positions_of_any_size_are_counted() {
-        for weights in [[u64::MAX / 3; 3], [1, u64::MAX - 2, 1], [u64::MAX - 2, 1, 1]] {
+        for weights in [
+            [u64::MAX / 3; 3],
+            [1, u64::MAX - 2, 1],
+            [u64::MAX - 2, 1, 1],
+        ] {
             for position in [0, 1, u64::MAX - 1, u64::MAX] {
                 let before = given(position, &weights);
                 let sum: u128 = before.iter().map(|count| u128::from(*count)).sum();

@@ -87,11 +87,18 @@ mod tests {
         let mut order: Vec<usize> = (0..lengths.len()).collect();
         order.sort_by_key(|piece| (u64::MAX - lengths[*piece], *piece));
         let mut found: Vec<Vec<usize>> = Vec::new();
-        let left =
-            |sequence: &Vec<usize>| room - sequence.iter().map(|piece| lengths[*piece]).sum::<u64>();
+        let left = |sequence: &Vec<usize>| {
+            room - sequence.iter().map(|piece| lengths[*piece]).sum::<u64>()
+        };
         for piece in order {
-            let fits = found.iter().enumerate().filter(|(_, s)| left(s) >= lengths[piece]);
-            match fits.min_by_key(|(number, s)| (left(s), *number)).map(|(number, _)| number) {
+            let fits = found
+                .iter()
+                .enumerate()
+                .filter(|(_, s)| left(s) >= lengths[piece]);
+            match fits
+                .min_by_key(|(number, s)| (left(s), *number))
+                .map(|(number, _)| number)
+            {
                 Some(number) => found[number].push(piece),
                 None => found.push(vec![piece]),
             }

@@ -66,7 +66,9 @@ impl Prefetch {
         let thread = std::thread::Builder::new()
             .name("read-ahead".to_owned())
             .spawn(move || read_ahead(loader, stride, &sender, &spares))
-            .map_err(FormatError::io(std::path::Path::new("a thread to read ahead")))?;
+            .map_err(FormatError::io(std::path::Path::new(
+                "a thread to read ahead",
+            )))?;
         Ok(Self {
             stride,
             taken: 0,
@@ -85,7 +87,10 @@ impl Prefetch {
         let ended = FormatError::Ended {
             why: "there was an error before, or the positions are at their end",
         };
-        let received = self.receiver.as_ref().and_then(|waiting| waiting.recv().ok());
+        let received = self
+            .receiver
+            .as_ref()
+            .and_then(|waiting| waiting.recv().ok());
         let next = received.ok_or(ended)??;
         let used = std::mem::replace(sequence, next);
         // Without the thread there is nobody to use it again.

@@ -44,7 +44,9 @@ pub(crate) fn widen(width: TokenWidth, raw: &[u8], ids: &mut Vec<u32>) {
 fn outside(width: TokenWidth, vocab_size: u32, raw: &[u8]) -> Option<u32> {
     let most = match width {
         TokenWidth::U16 => {
-            let ids = raw.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+            let ids = raw
+                .chunks_exact(2)
+                .map(|b| u16::from_le_bytes([b[0], b[1]]));
             u32::from(ids.fold(0, u16::max))
         }
         TokenWidth::U32 => {
@@ -180,19 +182,24 @@ impl ShardReader {
     ///
     /// [`FormatError::FrameDamaged`] and [`FormatError::TokenOutside`].
     pub fn frame(&self, frame: usize) -> Result<Vec<u32>> {
-        let mut raw = Vec::new();
+        let tokens = match self.index.frames.get(frame) {
+            Some(_) => usize::try_from(self.index.frame_len(frame)).unwrap_or(usize::MAX),
+            None => 0,
+        };
+        let mut raw = vec![0; tokens * self.index.width.bytes()];
         self.decode(frame, &mut FrameDecoder::default(), &mut raw)?;
         let mut ids = Vec::new();
         widen(self.index.width, &raw, &mut ids);
         Ok(ids)
     }
 
-    /// Decodes a frame into `raw`: its ids as they are stored, checked as [`Self::frame`] does.
+    /// Decodes a frame into `raw`, which is as long as its ids are stored; checked as [`Self::frame`] does. After an error
+    /// there is anything in it.
     pub(crate) fn decode(
         &self,
         frame: usize,
         decoder: &mut FrameDecoder,
-        raw: &mut Vec<u8>,
+        raw: &mut [u8],
     ) -> Result<()> {
         let damaged = || FormatError::FrameDamaged {
             file: self.path.clone(),
@@ -206,17 +213,17 @@ impl ShardReader {
         if xxh3_64(&decoder.compressed) != hash {
             return Err(damaged());
         }
-        let declared = usize::try_from(self.index.frame_len(frame)).map_err(|_| damaged())?
-            * self.index.width.bytes();
-        raw.resize(declared, 0);
+        if raw.len() as u64 != self.index.frame_len(frame) * self.index.width.bytes() as u64 {
+            return Err(damaged());
+        }
         let zstd = match &mut decoder.zstd {
             Some(zstd) => zstd,
-            none => none.insert(
-                zstd::bulk::Decompressor::new().map_err(FormatError::io(&self.path))?,
-            ),
+            none => {
+                none.insert(zstd::bulk::Decompressor::new().map_err(FormatError::io(&self.path))?)
+            }
         };
-        let written = zstd.decompress_to_buffer(&decoder.compressed, &mut raw[..]);
-        if written.map_err(|_| damaged())? != declared {
+        let written = zstd.decompress_to_buffer(&decoder.compressed, raw);
+        if written.map_err(|_| damaged())? != raw.len() {
             return Err(damaged());
         }
         match outside(self.index.width, self.index.vocab_size, raw) {

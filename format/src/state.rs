@@ -34,7 +34,11 @@ pub(crate) struct SourceIdentity {
 impl OrderIdentity {
     /// In words, the first thing in which a loader's order is another than this one.
     pub(crate) fn difference(&self, loader: &Self) -> Option<String> {
-        fn other<T: PartialEq + std::fmt::Debug>(what: &str, here: &T, there: &T) -> Option<String> {
+        fn other<T: PartialEq + std::fmt::Debug>(
+            what: &str,
+            here: &T,
+            there: &T,
+        ) -> Option<String> {
             (here != there).then(|| format!("{what} was {here:?}, and is {there:?} now"))
         }
         let options = || {

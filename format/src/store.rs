@@ -59,8 +59,8 @@ impl Store for Folder {
             .map_err(|_| FormatError::io(&path)(std::io::ErrorKind::OutOfMemory.into()))?;
         let before = into.len();
         into.resize(before + length, 0);
-        let read = File::open(&path)
-            .and_then(|file| file.read_exact_at(&mut into[before..], range.start));
+        let read =
+            File::open(&path).and_then(|file| file.read_exact_at(&mut into[before..], range.start));
         read.map_err(FormatError::io(&path))
     }
 }

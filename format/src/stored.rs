@@ -1,11 +1,12 @@
 //! A split of a build as one long row of tokens: shards opened when they are needed and kept, frames decoded, documents walked.
 
+use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 
 use crate::build::Build;
 use crate::error::{FormatError, Result};
 use crate::manifest::Split;
-use crate::reader::{FrameDecoder, ShardReader};
+use crate::reader::{FrameDecoder, ShardReader, widen};
 use crate::shard::TokenWidth;
 
 /// Documents in the indices of open shards, 24 bytes each: 96 MiB. One shard is open in any case.
@@ -20,6 +21,9 @@ pub(crate) struct Kept {
     pub(crate) frames: usize,
 }
 
+/// First ids of frames that are remembered: 3 MiB or so, of 17 thousand million tokens in frames of 65,536.
+const FIRST_IDS: usize = 1 << 18;
+
 /// Ids in the kept frames, where frames are larger than the default: one frame is kept in any case.
 const CACHED_IDS_A_FRAME: usize = 1 << 16;
 
@@ -33,6 +37,9 @@ pub(crate) struct Stored {
     frames: Vec<(u64, Vec<u8>)>,
     decoder: FrameDecoder,
     frames_per_shard: u64,
+    /// The first id of frames that were decoded: a window ends with the first id of the next, and a chunk of windows so in
+    /// a frame of which it needs nothing else.
+    first_ids: BTreeMap<u64, u32>,
 }
 
 /// A document, or what one shard has of it.
@@ -62,6 +69,7 @@ impl Stored {
             shards: Vec::new(),
             frames: Vec::new(),
             decoder: FrameDecoder::default(),
+            first_ids: BTreeMap::new(),
             frames_per_shard: manifest
                 .shard_tokens
                 .div_ceil(u64::from(manifest.frame_tokens).max(1))
@@ -184,29 +192,44 @@ impl Stored {
         if let Some(at) = self.frames.iter().position(|(known, _)| *known == frame) {
             return Ok(&used_last(&mut self.frames, at).1);
         }
-        let expected = self.tokens_of(frame);
-        let shard = self.number(frame / self.frames_per_shard)?;
-        let number = self.number(frame % self.frames_per_shard)?;
+        let tokens = self.tokens_of(frame);
+        let ids = usize::try_from(tokens.end - tokens.start).unwrap_or(usize::MAX);
+        let most =
+            (self.kept.frames * CACHED_IDS_A_FRAME / ids.max(1)).clamp(1, self.kept.frames.max(1));
         // What is forgotten is written over: making room anew costs as much as decoding.
-        let ids_a_frame = usize::try_from(expected.end - expected.start).unwrap_or(usize::MAX);
-        let most = (self.kept.frames * CACHED_IDS_A_FRAME / ids_a_frame.max(1))
-            .clamp(1, self.kept.frames.max(1));
-        let mut raw = if self.frames.len() >= most {
-            let spare = self.frames.len() + 1 - most;
-            let mut forgotten = self.frames.drain(..spare);
-            forgotten.next().map(|(_, raw)| raw).unwrap_or_default()
-        } else {
-            Vec::new()
+        let spare = (self.frames.len() + 1).saturating_sub(most);
+        let mut raw = match self.frames.drain(..spare).next() {
+            Some((_, forgotten)) => forgotten,
+            None => Vec::new(),
         };
-        self.shard(shard)?;
-        let reader = &self.shards[self.shards.len() - 1].1;
-        reader.decode(number, &mut self.decoder, &mut raw)?;
-        if raw.len() != ids_a_frame.saturating_mul(self.width().bytes()) {
-            // A shard of another length than the manifest's does not open; this is for a manifest that contradicts itself.
-            return Err(self.outside(expected.start, expected.end));
-        }
+        raw.resize(ids.saturating_mul(self.width().bytes()), 0);
+        self.decode(frame, &mut raw)?;
         self.frames.push((frame, raw));
         Ok(&self.frames[self.frames.len() - 1].1)
+    }
+
+    /// Decodes a frame into `raw`, which has room for just its ids as they are stored.
+    pub(crate) fn decode(&mut self, frame: u64, raw: &mut [u8]) -> Result<()> {
+        let shard = self.number(frame / self.frames_per_shard)?;
+        let number = self.number(frame % self.frames_per_shard)?;
+        self.shard(shard)?;
+        let reader = &self.shards[self.shards.len() - 1].1;
+        reader.decode(number, &mut self.decoder, raw)?;
+        let width = self.width();
+        if let Some(first) = raw.get(..width.bytes()) {
+            if self.first_ids.len() >= FIRST_IDS {
+                self.first_ids.clear();
+            }
+            let mut id = Vec::with_capacity(1);
+            widen(width, first, &mut id);
+            self.first_ids.extend(id.first().map(|id| (frame, *id)));
+        }
+        Ok(())
+    }
+
+    /// The first id of a frame, if it was decoded some time.
+    pub(crate) fn first_id(&self, frame: u64) -> Option<u32> {
+        self.first_ids.get(&frame).copied()
     }
 
     /// A number of a shard or frame, which memory holds.

@@ -28,12 +28,7 @@ fn builds_of_version_1_are_read() {
         assert_eq!((manifest.version, manifest.token_width), (1, width));
         let corpus = Corpus::small(vocab_size);
         for split in [Split::Train, Split::Val] {
-            let mut loader = Loader::new(
-                &build,
-                split,
-                LoaderOptions::new(8, 0),
-            )
-            .unwrap();
+            let mut loader = Loader::new(&build, split, LoaderOptions::new(8, 0)).unwrap();
             let (ids, loss) = (corpus.tokens(split), corpus.loss(split));
             let mut sequence = Sequence::default();
             for window in 0..loader.sequences() {

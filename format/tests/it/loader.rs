@@ -197,11 +197,7 @@ fn a_split_without_one_sequence_is_an_error() {
     let made = made(Corpus::small(300));
     let tokens = made.build.manifest().splits[&Split::Train].tokens;
     let new = |split, sequence_tokens| {
-        Loader::new(
-            &made.build,
-            split,
-            LoaderOptions::new(sequence_tokens, 0),
-        )
+        Loader::new(&made.build, split, LoaderOptions::new(sequence_tokens, 0))
     };
     for (split, sequence_tokens) in [
         (Split::Train, tokens as usize),

@@ -14,5 +14,6 @@ mod edits;
 mod errors;
 mod golden;
 mod loader;
+mod mixtures;
 mod page;
 mod shards;
