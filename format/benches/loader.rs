@@ -167,17 +167,27 @@ fn epoch(
     let sequences = loader.sequences();
     let mut sequence = Sequence::default();
     loader.read(0, &mut sequence)?;
-    let most = tokens / sequence.loss.len() as u64;
-    let start = processor_seconds();
+    let count = sequences.min(tokens / sequence.loss.len() as u64);
+    // Start-up is not counted: the first sequences bring the buffers into being.
+    let warm = count / 8;
     let mut read = 0;
+    let start;
     if ahead {
         let mut prefetch = Prefetch::start(loader, Stride::alone(0), 64)?;
-        for _ in 0..sequences.min(most) {
+        for _ in 0..warm {
+            prefetch.read(&mut sequence)?;
+        }
+        start = processor_seconds();
+        for _ in 0..count {
             prefetch.read(&mut sequence)?;
             read += sequence.loss.len() - sequence.padding;
         }
     } else {
-        for position in 0..sequences.min(most) {
+        for position in 0..warm {
+            loader.read(position, &mut sequence)?;
+        }
+        start = processor_seconds();
+        for position in warm..warm + count {
             loader.read(position, &mut sequence)?;
             read += sequence.loss.len() - sequence.padding;
         }

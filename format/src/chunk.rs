@@ -37,6 +37,8 @@ pub(crate) struct Chunk {
     pub(crate) masked: Vec<Range<usize>>,
     /// How pieces are packed into sequences; empty where they are windows.
     pub(crate) packed: Packed,
+    /// Of windows, the first piece that each touches: a search among all would miss the cache at every step.
+    first_pieces: Vec<usize>,
     /// Its tokens.
     tokens: usize,
     /// Stretches that are one in the split too: place in the chunk, tokens of the split.
@@ -48,11 +50,12 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
-    /// The `tokens` tokens of a source from the token `start` of the split on.
+    /// Windows of `length` targets, `tokens` tokens of a source in all, from the token `start` of the split on.
     pub(crate) fn of_windows(
         stored: &mut Stored,
         start: u64,
         dataset: Option<u32>,
+        length: usize,
         tokens: usize,
     ) -> Result<Self> {
         let mut chunk = Self::default();
@@ -74,6 +77,13 @@ impl Chunk {
             return Err(stored.outside(start, start.saturating_add(tokens as u64)));
         }
         chunk.finish(stored);
+        let mut piece = 0;
+        for start in (0..tokens - 1).step_by(length.max(1)) {
+            while chunk.pieces[piece].range().end <= start {
+                piece += 1;
+            }
+            chunk.first_pieces.push(piece);
+        }
         Ok(chunk)
     }
 
@@ -165,6 +175,12 @@ impl Chunk {
     /// The memory of its ids, for another chunk.
     pub(crate) fn into_ids(self) -> Vec<u8> {
         self.ids
+    }
+
+    /// The pieces from the first on that window `at` touches.
+    pub(crate) fn pieces_from(&self, at: usize) -> &[Piece] {
+        let first = self.first_pieces.get(at).copied();
+        &self.pieces[first.unwrap_or(self.pieces.len())..]
     }
 
     /// Place in the split of a token of the chunk.

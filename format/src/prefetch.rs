@@ -37,12 +37,16 @@ impl Stride {
     }
 }
 
+/// Sequences that are handed over at once, at most: waking the other side costs as much as some thousand tokens.
+const AT_ONCE: usize = 16;
+
 /// Reads ahead.
 #[derive(Debug)]
 pub struct Prefetch {
     stride: Stride,
     taken: u64,
-    receiver: Option<Receiver<Result<Sequence>>>,
+    receiver: Option<Receiver<Vec<Result<Sequence>>>>,
+    waiting: std::vec::IntoIter<Result<Sequence>>,
     spare: Sender<Sequence>,
     thread: Option<JoinHandle<()>>,
 }
@@ -60,12 +64,13 @@ impl Prefetch {
                 stride.rank, stride.world
             )));
         }
-        // One more is in the thread's hands while the others wait.
-        let (sender, receiver) = sync_channel(ahead.max(1) - 1);
+        // Two handfuls more are in the hands of the thread and of the caller while the others wait.
+        let at_once = (ahead / 4).clamp(1, AT_ONCE);
+        let (sender, receiver) = sync_channel((ahead / at_once).saturating_sub(2));
         let (spare, spares) = channel();
         let thread = std::thread::Builder::new()
             .name("read-ahead".to_owned())
-            .spawn(move || read_ahead(loader, stride, &sender, &spares))
+            .spawn(move || read_ahead(loader, stride, at_once, &sender, &spares))
             .map_err(FormatError::io(std::path::Path::new(
                 "a thread to read ahead",
             )))?;
@@ -73,6 +78,7 @@ impl Prefetch {
             stride,
             taken: 0,
             receiver: Some(receiver),
+            waiting: Vec::new().into_iter(),
             spare,
             thread: Some(thread),
         })
@@ -87,11 +93,14 @@ impl Prefetch {
         let ended = FormatError::Ended {
             why: "there was an error before, or the positions are at their end",
         };
-        let received = self
-            .receiver
-            .as_ref()
-            .and_then(|waiting| waiting.recv().ok());
-        let next = received.ok_or(ended)??;
+        let next = match self.waiting.next() {
+            Some(next) => next?,
+            None => {
+                let received = self.receiver.as_ref().and_then(|from| from.recv().ok());
+                self.waiting = received.unwrap_or_default().into_iter();
+                self.waiting.next().ok_or(ended)??
+            }
+        };
         let used = std::mem::replace(sequence, next);
         // Without the thread there is nobody to use it again.
         drop(self.spare.send(used));
@@ -120,17 +129,30 @@ impl Drop for Prefetch {
 fn read_ahead(
     mut loader: Loader,
     stride: Stride,
-    sender: &SyncSender<Result<Sequence>>,
+    at_once: usize,
+    sender: &SyncSender<Vec<Result<Sequence>>>,
     spares: &Receiver<Sequence>,
 ) {
     let mut number = 0;
-    while let Some(position) = stride.position(number) {
-        let mut sequence = spares.try_recv().unwrap_or_default();
-        let read = loader.read(position, &mut sequence).map(|()| sequence);
-        let failed = read.is_err();
-        if sender.send(read).is_err() || failed {
+    // The first is waited for, so it comes alone.
+    let mut handful = 1;
+    loop {
+        let mut read = Vec::with_capacity(handful);
+        let mut ends = false;
+        while read.len() < handful && !ends {
+            let Some(position) = stride.position(number) else {
+                ends = true;
+                break;
+            };
+            let mut sequence = spares.try_recv().unwrap_or_default();
+            let next = loader.read(position, &mut sequence).map(|()| sequence);
+            ends = next.is_err();
+            read.push(next);
+            number += 1;
+        }
+        if (!read.is_empty() && sender.send(read).is_err()) || ends {
             return;
         }
-        number += 1;
+        handful = (handful * 2).min(at_once);
     }
 }

@@ -165,10 +165,7 @@ impl Source {
                 let range = at * length..at * length + length + 1;
                 sequence.first_token = chunk.place_of(range.start);
                 chunk.ids(stored, range.clone(), &mut sequence.ids)?;
-                let first = chunk
-                    .pieces
-                    .partition_point(|piece| piece.range().end <= range.start);
-                for piece in &chunk.pieces[first..] {
+                for piece in chunk.pieces_from(at) {
                     if piece.at >= range.end {
                         break;
                     }
@@ -223,7 +220,7 @@ impl Source {
                 };
                 let tokens = self.table.size(number) * length + 1;
                 let tokens = usize::try_from(tokens).map_err(|_| stored.outside(start, start))?;
-                Chunk::of_windows(stored, start, self.dataset, tokens)?
+                Chunk::of_windows(stored, start, self.dataset, self.sequence_tokens, tokens)?
             }
             Packing::BestFit => {
                 let start = match &self.table {
