@@ -1,5 +1,5 @@
 # An index of verbs; each is one plain line. `make help` lists them.
-.PHONY: help shards inspect report card verify train test check bench bench-text bench-dedup bench-quality bench-language bench-tokenize bench-train exact hub clean
+.PHONY: help shards inspect report card verify train test check bench bench-text bench-dedup bench-quality bench-language bench-tokenize bench-train exact bench-loader hub clean
 
 CARGO ?= cargo
 PRIORITY ?= sample
@@ -68,6 +68,9 @@ exact: ## whether ids equal those of tokenizers 0.23: TOKENIZER=tokenizer.json C
 
 bench-train: ## training steps beside PyTorch, which is installed under target/bench; RUNS=3 THREADS=1 ONLY=palm-150m PEERS=no
 	@python3 bench/train/run.py
+
+bench-loader: ## reading shuffled and checked beside zstd alone, mosaicml-streaming and litdata; BUILD=shards/name SEQUENCE_TOKENS=2048 PEERS= PYTHON=
+	@python3 bench/loader/run.py
 
 hub: ## a hub on this machine that serves ROOT=folder/owner/name/... in the hub's own protocol; prints the variables to set
 	$(CARGO) run --release --quiet --bin andromeda-hub -- --root $(ROOT) $(ARGS)

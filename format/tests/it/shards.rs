@@ -353,3 +353,68 @@ fn a_shard_that_is_not_there_is_named() {
         "{error}"
     );
 }
+
+/// What nanoGPT's `train.py` does with `train.bin`: a memory map of uint16, and blocks of it, and of it one further, as int64.
+const NANOGPT: &str = r#"
+import sys
+try:
+    import numpy as np
+except ImportError:
+    sys.exit(77)
+data = np.memmap(sys.argv[1], dtype=np.uint16, mode="r")
+block = int(sys.argv[2])
+print(len(data))
+for i in range(0, len(data) - block, block):
+    x, y = (np.asarray(data[at : at + block], dtype=np.int64) for at in (i, i + 1))
+    print(*x, y[-1])
+"#;
+
+#[test]
+fn nanogpts_way_of_reading_takes_a_decompressed_shard_as_it_is() {
+    let skip = |why: &str| {
+        // Past the test runner's capture.
+        let text = format!("skipped: {why}; PYTHON names another\n");
+        let said = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+        let must = std::env::var("ANDROMEDA_TESTS_SKIP").as_deref() == Ok("never");
+        assert!(said.is_ok() && !must, "not to be skipped here: {why}");
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let corpus = Corpus::small(50_277);
+    corpus.write(folder.path());
+    let shard = folder.path().join("train-00000.zst");
+    let Ok(raw) = Command::new("zstd").arg("-dcq").arg(shard).output() else {
+        return skip("zstd cannot be run");
+    };
+    let bin = folder.path().join("train.bin");
+    std::fs::write(&bin, raw.stdout).unwrap();
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let read = Command::new(&python)
+        .args(["-c", NANOGPT])
+        .arg(bin)
+        .arg("16")
+        .output();
+    let Ok(read) = read.inspect_err(|error| skip(&format!("{python} cannot be run: {error}")))
+    else {
+        return;
+    };
+    if read.status.code() == Some(77) {
+        return skip(&format!("{python} has no numpy"));
+    }
+    assert!(
+        read.status.success(),
+        "{}",
+        String::from_utf8_lossy(&read.stderr)
+    );
+    let said = String::from_utf8(read.stdout).unwrap();
+    let mut lines = said.lines().map(|line| {
+        let numbers = line.split(' ').map(|number| number.parse::<u32>().unwrap());
+        numbers.collect::<Vec<_>>()
+    });
+    let ids = &corpus.tokens(andromeda_format::Split::Train)[..300];
+    assert_eq!(lines.next().unwrap(), [300]);
+    let blocks: Vec<Vec<u32>> = lines.collect();
+    assert_eq!(blocks.len(), 18);
+    for (number, block) in blocks.iter().enumerate() {
+        assert_eq!(block, &ids[number * 16..number * 16 + 17]);
+    }
+}

@@ -76,7 +76,7 @@ fn a_copy_is_the_build_and_a_second_one_reads_nothing_but_the_manifest() {
     let store = Broken::new(from.path());
     let mut copied = Vec::new();
     let build = copy_build(&store, &target, Some(&manifest.root), &mut |file| {
-        copied.push(file)
+        copied.push(file);
     })
     .unwrap();
     assert_eq!(build.manifest(), &manifest);
