@@ -21,6 +21,7 @@ mod loss;
 mod models;
 mod options;
 mod parts;
+mod remote_builds;
 mod report;
 mod resume;
 mod signals;

@@ -37,6 +37,7 @@ mod options;
 mod parts;
 mod pieces;
 mod reference;
+mod remote_build;
 mod store;
 mod url;
 mod web;
@@ -49,6 +50,7 @@ pub(crate) use name::{is_hex, path_problem};
 pub use options::{HubOptions, Token};
 pub use parts::Parts;
 pub use reference::HubFile;
+pub use remote_build::RemoteBuild;
 pub use store::Store;
 pub use web::{Pin, Web, check_address};
 

@@ -5,6 +5,7 @@
 //! `<mirror>/<host>/<path>`: for networks without a way out, and for tests.
 
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use ureq::http::HeaderMap;
@@ -16,6 +17,7 @@ use super::gate::Gate;
 use super::hash::{Expected, Promise};
 use super::http::{
     Answer, Client, Failure, Hop, Manners, Method, Patience, Place, Subject, content_length,
+    read_capped,
 };
 use super::url::Url;
 use super::{FetchError, FetchEvent, HubOptions, is_hex};
@@ -168,6 +170,61 @@ impl Web {
             etag: etag(&headers).filter(|_| self.mirror.is_none()),
             sha256: None,
         })
+    }
+
+    /// Bytes `range` of the file at `url`, which is not empty and fits in memory: as many as there are.
+    ///
+    /// # Errors
+    /// As [`Web::probe`], and [`FetchError::Protocol`] of a server that answers with another range.
+    pub(super) fn range(&self, url: &str, range: Range<u64>) -> Result<Vec<u8>, FetchError> {
+        let asked = self.address(url)?;
+        if self.manners.offline {
+            return Err(FetchError::Offline {
+                repo: asked.shown(),
+                what: "a part of it".to_owned(),
+                cache: "folder".to_owned(),
+            });
+        }
+        let mut patience = Patience::new(self.manners, &asked.to_string());
+        loop {
+            match self.range_once(&asked, &range) {
+                Ok(bytes) => return Ok(bytes),
+                Err(Failure::Stop(error)) => return Err(error),
+                Err(Failure::Retry { reason, after }) => {
+                    let wait = patience.wait(&asked, &reason, after)?;
+                    pause(wait, &AtomicBool::new(false))?;
+                }
+            }
+        }
+    }
+
+    fn range_once(&self, url: &Url, range: &Range<u64>) -> Result<Vec<u8>, Failure> {
+        let subject = Subject {
+            place: Place::Web,
+            what: "a part of the file",
+        };
+        let (first, last) = (range.start, range.end - 1);
+        let header = [(header::RANGE, format!("bytes={first}-{last}"))];
+        let answer = self.client.get(url, &header, subject)?;
+        let whole = answer.status == 200
+            && first == 0
+            && content_length(&answer.headers) == Some(range.end);
+        let part = answer.status == 206
+            && content_range(&answer.headers)
+                .is_some_and(|(from, to, _)| (from, to) == (first, last));
+        if !whole && !part {
+            return Err(FetchError::Protocol {
+                url: url.shown(),
+                reason: format!("does not send bytes {first} to {last} alone when asked for them"),
+            }
+            .into());
+        }
+        let bytes = read_capped(answer, url, range.end - first)?;
+        if bytes.len() as u64 == range.end - first {
+            Ok(bytes)
+        } else {
+            Err(Failure::retry("the answer was cut short"))
+        }
     }
 
     /// A local copy of the file at `url` that is what `pin` says, downloaded or completed if need be, and its SHA-256.
