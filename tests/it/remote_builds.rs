@@ -82,7 +82,6 @@ fn servers_that_fail_for_a_while_are_asked_again() {
         Misbehaviour::Cut(5),
         Misbehaviour::HangUp,
         Misbehaviour::Status(503, Vec::new()),
-        Misbehaviour::AnnounceMore(7),
     ] {
         let served = served();
         served.hub.spoil("train-00001.zst", 2, how);
@@ -99,6 +98,7 @@ fn what_a_server_sends_wrong_is_never_published() {
         (Misbehaviour::Zeros(0), "sha256"),
         (Misbehaviour::ShiftRange(1), "does not send bytes"),
         (Misbehaviour::Shorten(1), "bytes long"),
+        (Misbehaviour::AnnounceMore(7), "bytes long"),
         (Misbehaviour::Status(404, Vec::new()), "train-00001.zst"),
     ] {
         let served = served();
