@@ -1,5 +1,5 @@
 # An index of verbs; each is one plain line. `make help` lists them.
-.PHONY: help shards inspect report card verify train test check bench bench-text bench-dedup bench-quality bench-language bench-tokenize bench-train exact bench-loader hub clean
+.PHONY: help shards inspect report card verify train test check bench bench-text bench-dedup bench-quality bench-language bench-tokenize bench-train exact bench-loader wheel hub clean
 
 CARGO ?= cargo
 PRIORITY ?= sample
@@ -71,6 +71,10 @@ bench-train: ## training steps beside PyTorch, which is installed under target/b
 
 bench-loader: ## reading shuffled and checked beside zstd alone, mosaicml-streaming and litdata; BUILD=shards/name SEQUENCE_TOKENS=2048 PEERS= PYTHON=
 	@python3 bench/loader/run.py
+
+wheel: ## the Python package with both programs in it, under dist/; pip installs it
+	$(CARGO) build --release --bin andromeda --bin andromeda-train
+	python3 python/wheel.py target/release dist
 
 hub: ## a hub on this machine that serves ROOT=folder/owner/name/... in the hub's own protocol; prints the variables to set
 	$(CARGO) run --release --quiet --bin andromeda-hub -- --root $(ROOT) $(ARGS)

@@ -136,6 +136,29 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write a build as the token files of another trainer
+    Export {
+        /// The build's folder; the newest of the shards' folder when absent
+        build: Option<PathBuf>,
+        /// Where things are.
+        #[command(flatten)]
+        place: Place,
+        /// What is written.
+        #[command(flatten)]
+        options: ExportArgs,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a build of the token files of another program
+    Import {
+        /// What is read.
+        #[command(flatten)]
+        options: ImportArgs,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// Tell a document's life: where it came from, its verdict and why, its kept twin, its shard and offset
     Why {
         /// A document's id, a part of one, or a place such as `train:123456` (split and token)
@@ -334,6 +357,96 @@ pub enum Command {
     /// Tokenizers
     #[command(subcommand)]
     Tokenizer(TokenizerCommand),
+}
+
+/// What an export writes.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Whose files
+    #[arg(long, value_enum, value_name = "WHOSE")]
+    pub to: ExportTo,
+    /// Folder to make
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Only these splits
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub split: Vec<SplitName>,
+    /// mds: samples of so many tokens, instead of documents
+    #[arg(long, value_name = "TOKENS")]
+    pub length: Option<usize>,
+    /// mds, jsonl: compress at this zstd level
+    #[arg(long, value_name = "LEVEL")]
+    pub zstd: Option<i32>,
+    /// Write nothing if anything that changes what is trained would be lost
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// Whose files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportTo {
+    /// train.bin, val.bin: ids and nothing else
+    Nanogpt,
+    /// .bin and .idx of Megatron's indexed datasets
+    Megatron,
+    /// Folders of mosaicml-streaming
+    Mds,
+    /// A row a document: ids, dataset, row, split, masked
+    Parquet,
+    /// The same as JSON lines
+    Jsonl,
+}
+
+/// What an import reads, and what it makes.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Files: .bin of nanoGPT; .bin or .idx of Megatron, or their common beginning; .ds of datatrove
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Whose files
+    #[arg(long, value_enum, value_name = "WHOSE")]
+    pub from: ImportFrom,
+    /// The tokenizer.json that made the ids
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: PathBuf,
+    /// The build's folder to make; its name is the build's
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// How ids are stored where files do not say [default: as the vocabulary needs it]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub dtype: Option<IdTypeName>,
+    /// The token that ends a document [default: the tokenizer's, if it has a usual name]
+    #[arg(long, value_name = "TOKEN")]
+    pub end_of_text: Option<String>,
+    /// The split of all files [default: val and test for files whose names begin so, else train]
+    #[arg(long, value_enum)]
+    pub split: Option<SplitName>,
+    /// What the manifest says of the licence
+    #[arg(long, value_name = "TEXT", default_value = "unknown")]
+    pub licence: String,
+    /// Tokens of a shard [default: 67108864]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 32))]
+    pub shard_tokens: Option<u64>,
+}
+
+/// Whose files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ImportFrom {
+    /// Ids and nothing else; documents end with the end of text
+    Nanogpt,
+    /// .bin and .idx
+    Megatron,
+    /// .ds, with .ds.index, .ds.loss and .ds.metadata where they are
+    Datatrove,
+}
+
+/// How an id is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum IdTypeName {
+    /// Two bytes
+    U16,
+    /// Four bytes
+    U32,
 }
 
 /// Rules.

@@ -1,6 +1,8 @@
 //! Exit codes, and which error ends with which.
 
 use crate::execute::BuildError;
+use crate::export::ExportError;
+use crate::import::ImportError;
 use crate::plan::PlanError;
 use crate::source::SourceError;
 
@@ -27,6 +29,12 @@ pub fn code(error: &anyhow::Error) -> u8 {
         }
         if let Some(error) = cause.downcast_ref::<BuildError>() {
             return of_build(error);
+        }
+        if let Some(error) = cause.downcast_ref::<ExportError>() {
+            return error.exit_code();
+        }
+        if let Some(error) = cause.downcast_ref::<ImportError>() {
+            return error.exit_code();
         }
         if let Some(error) = cause.downcast_ref::<PlanError>() {
             return of_plan(error);

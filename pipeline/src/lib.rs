@@ -70,6 +70,11 @@ pub mod tokenize;
 pub mod digest;
 pub mod execute;
 pub mod progress;
+pub mod publish;
+
+// What leaves, and what arrives.
+pub mod export;
+pub mod import;
 
 // What is shown.
 pub mod cli;

@@ -24,11 +24,7 @@ pub(super) fn run(
         &folder.join(&manifest.tokenizer.file),
         Some(&manifest.tokenizer.end_of_text.token),
     )?;
-    let split = match split {
-        SplitName::Train => Split::Train,
-        SplitName::Val => Split::Val,
-        SplitName::Test => Split::Test,
-    };
+    let split = Split::from(split);
     let mut shown = Vec::new();
     if wanted > 0
         && manifest

@@ -4,7 +4,9 @@ mod build;
 mod clusters;
 mod datasets;
 mod dedup;
+mod export;
 mod gc;
+mod import;
 mod inspect;
 mod language;
 mod plan;
@@ -92,6 +94,13 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             json,
         ),
         Command::Verify { build, place, json } => verify::run(&build_folder(build, &place)?, json),
+        Command::Export {
+            build,
+            place,
+            options,
+            json,
+        } => export::run(&build_folder(build, &place)?, options, json),
+        Command::Import { options, json } => import::run(options, json),
         Command::Why {
             document,
             build,
@@ -470,12 +479,15 @@ impl Interruption {
     /// The error of a command that was stopped, with the signal's exit code in it.
     fn name(&self, error: BuildError) -> anyhow::Error {
         match error {
-            BuildError::Interrupted => {
-                let code = self.signal.load(Ordering::Relaxed);
-                Interrupted(u8::try_from(code).unwrap_or(crate::exit::INTERRUPTED)).into()
-            }
+            BuildError::Interrupted => self.interrupted().into(),
             other => other.into(),
         }
+    }
+
+    /// What ended a command that was stopped.
+    fn interrupted(&self) -> Interrupted {
+        let code = self.signal.load(Ordering::Relaxed);
+        Interrupted(u8::try_from(code).unwrap_or(crate::exit::INTERRUPTED))
     }
 }
 

@@ -31,7 +31,7 @@ mod shingles;
 mod signals;
 mod spill;
 pub mod store;
-mod tables;
+pub(crate) mod tables;
 mod texts;
 mod trim;
 

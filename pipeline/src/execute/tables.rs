@@ -24,7 +24,7 @@ use crate::analysis::signals::Signal;
 
 /// One input document.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct DocumentRow<'a> {
+pub(crate) struct DocumentRow<'a> {
     /// Its id.
     pub id: &'a str,
     /// Its dataset.
@@ -79,7 +79,7 @@ pub(super) struct DocumentRow<'a> {
 
 /// Columns that only some builds have in their table of documents: without, it is what it was before there were such.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Columns {
+pub(crate) struct Columns {
     /// Whether the build cuts from its documents.
     pub trims: bool,
     /// Whether it replaces personal data.
@@ -98,7 +98,7 @@ pub(super) struct Columns {
 
 /// One duplicate.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct DuplicateRow<'a> {
+pub(crate) struct DuplicateRow<'a> {
     /// Id of the document that was dropped.
     pub dropped: &'a str,
     /// Id of the one that was kept.
@@ -116,9 +116,9 @@ pub(super) struct DuplicateRow<'a> {
 }
 
 /// Rows are handed to the writer in batches of this many; row groups have eight of them.
-pub(super) const BATCH_ROWS: usize = 1 << 14;
+pub(crate) const BATCH_ROWS: usize = 1 << 14;
 
-pub(super) fn properties() -> WriterProperties {
+pub(crate) fn properties() -> WriterProperties {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(
             ZstdLevel::try_new(3).expect("level 3 exists"),
@@ -128,14 +128,14 @@ pub(super) fn properties() -> WriterProperties {
         .build()
 }
 
-pub(super) type Words = StringDictionaryBuilder<Int32Type>;
+pub(crate) type Words = StringDictionaryBuilder<Int32Type>;
 
-pub(super) fn word() -> DataType {
+pub(crate) fn word() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 
 /// Writes `documents.parquet`.
-pub(super) struct DocumentsWriter {
+pub(crate) struct DocumentsWriter {
     writer: ArrowWriter<File>,
     schema: Arc<Schema>,
     rows: usize,
@@ -168,7 +168,7 @@ pub(super) struct DocumentsWriter {
 
 impl DocumentsWriter {
     /// Creates the file.
-    pub(super) fn create(path: &Path, columns: &Columns) -> Result<Self, ParquetError> {
+    pub(crate) fn create(path: &Path, columns: &Columns) -> Result<Self, ParquetError> {
         let field = |name: &str, kind: DataType, nullable: bool| Field::new(name, kind, nullable);
         let mut fields = vec![
             field("id", DataType::Utf8, false),
@@ -251,7 +251,7 @@ impl DocumentsWriter {
     }
 
     /// Adds a row.
-    pub(super) fn push(&mut self, row: &DocumentRow<'_>) -> Result<(), ParquetError> {
+    pub(crate) fn push(&mut self, row: &DocumentRow<'_>) -> Result<(), ParquetError> {
         self.id.append_value(row.id);
         self.dataset.append_value(row.dataset);
         self.file.append_value(row.file);
@@ -344,14 +344,14 @@ impl DocumentsWriter {
     }
 
     /// Writes the rest, the footer, and syncs.
-    pub(super) fn finish(mut self) -> Result<(), ParquetError> {
+    pub(crate) fn finish(mut self) -> Result<(), ParquetError> {
         self.flush()?;
         Ok(self.writer.into_inner()?.sync_all()?)
     }
 }
 
 /// Writes `duplicates.parquet`.
-pub(super) struct DuplicatesWriter {
+pub(crate) struct DuplicatesWriter {
     writer: ArrowWriter<File>,
     schema: Arc<Schema>,
     rows: usize,
@@ -366,7 +366,7 @@ pub(super) struct DuplicatesWriter {
 
 impl DuplicatesWriter {
     /// Creates the file.
-    pub(super) fn create(path: &Path) -> Result<Self, ParquetError> {
+    pub(crate) fn create(path: &Path) -> Result<Self, ParquetError> {
         let schema = Arc::new(Schema::new(vec![
             Field::new("dropped", DataType::Utf8, false),
             Field::new("kept", DataType::Utf8, false),
@@ -395,7 +395,7 @@ impl DuplicatesWriter {
     }
 
     /// Adds a row.
-    pub(super) fn push(&mut self, row: &DuplicateRow<'_>) -> Result<(), ParquetError> {
+    pub(crate) fn push(&mut self, row: &DuplicateRow<'_>) -> Result<(), ParquetError> {
         self.dropped.append_value(row.dropped);
         self.kept.append_value(row.kept);
         self.kept_build.append_option(row.kept_build);
@@ -427,7 +427,7 @@ impl DuplicatesWriter {
     }
 
     /// Writes the rest, the footer, and syncs.
-    pub(super) fn finish(mut self) -> Result<(), ParquetError> {
+    pub(crate) fn finish(mut self) -> Result<(), ParquetError> {
         self.flush()?;
         Ok(self.writer.into_inner()?.sync_all()?)
     }
@@ -435,7 +435,7 @@ impl DuplicatesWriter {
 
 /// A sample of what was not kept.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct RejectRow<'a> {
+pub(crate) struct RejectRow<'a> {
     /// Its id.
     pub id: &'a str,
     /// Its dataset.
@@ -455,7 +455,7 @@ pub(super) struct RejectRow<'a> {
 }
 
 /// Writes `rejects.parquet`: few rows, so all of them at once.
-pub(super) struct RejectsWriter {
+pub(crate) struct RejectsWriter {
     writer: ArrowWriter<File>,
     schema: Arc<Schema>,
     id: StringBuilder,
@@ -470,7 +470,7 @@ pub(super) struct RejectsWriter {
 
 impl RejectsWriter {
     /// Creates the file.
-    pub(super) fn create(path: &Path) -> Result<Self, ParquetError> {
+    pub(crate) fn create(path: &Path) -> Result<Self, ParquetError> {
         let schema = Arc::new(Schema::new(vec![
             Field::new("id", DataType::Utf8, false),
             Field::new("dataset", word(), false),
@@ -500,7 +500,7 @@ impl RejectsWriter {
     }
 
     /// Adds a row.
-    pub(super) fn push(&mut self, row: &RejectRow<'_>) -> Result<(), ParquetError> {
+    pub(crate) fn push(&mut self, row: &RejectRow<'_>) -> Result<(), ParquetError> {
         self.id.append_value(row.id);
         self.dataset.append_value(row.dataset);
         self.file.append_value(row.file);
@@ -513,7 +513,7 @@ impl RejectsWriter {
     }
 
     /// Writes the rows, the footer, and syncs.
-    pub(super) fn finish(mut self) -> Result<(), ParquetError> {
+    pub(crate) fn finish(mut self) -> Result<(), ParquetError> {
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.id.finish()),
             Arc::new(self.dataset.finish()),
