@@ -17,5 +17,6 @@ mod golden;
 mod loader;
 mod mixtures;
 mod page;
+mod python;
 mod shards;
 mod stores;
