@@ -387,7 +387,7 @@ fn nanogpts_way_of_reading_takes_a_decompressed_shard_as_it_is() {
     };
     let bin = folder.path().join("train.bin");
     std::fs::write(&bin, raw.stdout).unwrap();
-    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let python = std::env::var("ANDROMEDA_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let read = Command::new(&python)
         .args(["-c", NANOGPT])
         .arg(bin)
@@ -398,7 +398,11 @@ fn nanogpts_way_of_reading_takes_a_decompressed_shard_as_it_is() {
         return;
     };
     if read.status.code() == Some(77) {
-        return skip(&format!("{python} has no numpy"));
+        // Never a failure, as for the other readers that are Python packages.
+        eprintln!(
+            "skipped: {python} has no numpy; ANDROMEDA_PYTHON names an interpreter that has it"
+        );
+        return;
     }
     assert!(
         read.status.success(),
