@@ -225,7 +225,7 @@ pub enum PlanError {
     #[error(transparent)]
     Source(SourceError),
     /// A model or a tokenizer of the hub could not be had.
-    #[error("{file} names {name}: {error}")]
+    #[error("{file} names {name}: {error}\n  hint: a path in its place names a file on this machine; the tokenizer that is shipped is tokenizers/andromeda-16k.json")]
     HubFile {
         /// The recipe.
         file: String,

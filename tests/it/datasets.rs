@@ -511,6 +511,12 @@ impl World {
         // The text of the books that the hub stands in with.
         let plays = "native/tinyshakespeare";
         copy_tree(&samples.join("..").join(plays), &folder.path().join(plays));
+        // The tokenizer that the default recipe names.
+        let tokenizer = "tokenizers/gpt-neox-20b";
+        copy_tree(
+            &samples.join("..").join(tokenizer),
+            &folder.path().join(tokenizer),
+        );
         complete(&root);
         let config = HubConfig {
             gated: BTreeSet::from(["bigcode/the-stack-dedup".to_owned()]),

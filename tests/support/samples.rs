@@ -24,6 +24,11 @@ pub const FORGED: &str = "openai/prm800k";
 pub const FORGED_PREFIX: &str = "https://media.githubusercontent.com/media/openai/prm800k/main/";
 /// Where the forge gives out what is in git: of large files, the pointers.
 pub const FORGED_RAW_PREFIX: &str = "https://raw.githubusercontent.com/openai/prm800k/main/";
+/// Folders of tokenizers, and the models that they are of.
+const TOKENIZERS: [(&str, &str); 2] = [
+    ("gpt-neox-20b", "models/EleutherAI/gpt-neox-20b"),
+    ("falcon", "models/tiiuae/falcon-40b"),
+];
 /// The files of PRM800K's two phases.
 const PHASES: [&str; 4] = [
     "prm800k/data/phase1_train.jsonl",
@@ -33,7 +38,8 @@ const PHASES: [&str; 4] = [
 ];
 
 impl LoopbackHub {
-    /// Serves every `<owner>/<name>` below `root`, and the files of the web that belong to them. Returns how many there are.
+    /// Serves every `<owner>/<name>` below `root`, the files of the web that belong to them, and the tokenizers in a folder beside it.
+    /// Returns how many datasets there are.
     ///
     /// # Errors
     /// Where a file cannot be read.
@@ -42,6 +48,12 @@ impl LoopbackHub {
         let count = repositories.len();
         if count > 0 {
             completed::complete(&mut repositories, root)?;
+        }
+        for (folder, id) in TOKENIZERS {
+            let folder = root.join("../tokenizers").join(folder);
+            if folder.is_dir() {
+                self.publish(Repository::open(id, &folder)?);
+            }
         }
         for repository in repositories {
             if let Some(converted) = repository.converted() {
