@@ -14,9 +14,6 @@ use andromeda_trainer::ops::{Backend, Targets};
 use andromeda_trainer::optimizer::Optimizer;
 use andromeda_trainer::random::Stream;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, path, vocabulary, steps] = arguments.as_slice() else {

@@ -11,10 +11,6 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 
-// candle allocates every intermediate; with the system's allocator each goes back to the kernel, and a step takes 1.7 times as long.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(arguments) => commands::run::run(&arguments),

@@ -221,16 +221,21 @@ impl ModelConfig {
         v * d + l * per_layer + d
     }
 
-    /// Numbers of a block's parameters; with `products` only those of matrices.
-    fn per_layer(&self, products: bool) -> u64 {
-        let [d, h, g, n, f] = [
+    /// d, H, G, n and f.
+    fn sizes(&self) -> [u64; 5] {
+        [
             self.width,
             self.heads,
             self.key_heads,
             self.head_size,
             self.feed_forward,
         ]
-        .map(|x| x as u64);
+        .map(|x| x as u64)
+    }
+
+    /// Numbers of a block's parameters; with `products` only those of matrices.
+    fn per_layer(&self, products: bool) -> u64 {
+        let [d, h, g, n, f] = self.sizes();
         let norms = match self.block {
             Block::Parallel => d,
             Block::Sequential => 2 * d,
@@ -256,14 +261,7 @@ impl ModelConfig {
     /// Numbers that one token keeps until its block's backward: what goes into the block, queries, keys, values, what is attended
     /// to, and what goes into the activation; of a sequential block what stands between its parts.
     pub fn kept_per_token(&self) -> u64 {
-        let [d, h, g, n, f] = [
-            self.width,
-            self.heads,
-            self.key_heads,
-            self.head_size,
-            self.feed_forward,
-        ]
-        .map(|x| x as u64);
+        let [d, h, g, n, f] = self.sizes();
         let between = match self.block {
             Block::Parallel => 0,
             Block::Sequential => d,
@@ -273,14 +271,7 @@ impl ModelConfig {
 
     /// Numbers that one token needs while one block is worked on, over those that are kept.
     pub fn work_per_token(&self) -> u64 {
-        let [d, h, g, n, f] = [
-            self.width,
-            self.heads,
-            self.key_heads,
-            self.head_size,
-            self.feed_forward,
-        ]
-        .map(|x| x as u64);
+        let [d, h, g, n, f] = self.sizes();
         4 * d + 2 * h * n + 2 * g * n + 2 * f
     }
 

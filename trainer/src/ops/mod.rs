@@ -16,9 +16,11 @@ pub mod fused;
 pub mod portable;
 mod rotary;
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 #[cfg(feature = "cuda")]
 pub use cuda::Cuda;
@@ -188,6 +190,24 @@ impl Place {
     pub const fn count(&self) -> usize {
         self.rows * self.columns
     }
+}
+
+/// Where parameters are that stand one after the other.
+fn one_after_the_other(places: &[Place]) -> Vec<(Range<usize>, Place)> {
+    let mut end = 0;
+    let with_range = places.iter().map(|place| {
+        let start = end;
+        end += place.count();
+        (start..end, *place)
+    });
+    with_range.collect()
+}
+
+/// Buffers whose lengths contradict each other, which only this program itself can bring about.
+fn misfit(what: &str) -> Error {
+    Error::Usage(format!(
+        "{what}: buffers that do not fit; this is a fault of the program"
+    ))
 }
 
 /// The operations of a decoder on one kind of device. Sums are taken in an order that does not depend on the number of threads.

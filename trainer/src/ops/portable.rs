@@ -6,9 +6,9 @@ use candle_core::{D, DType, Device, Tensor};
 use super::fused::chunk_rows;
 use super::{
     Activation, Attention, Backend, LossOptions, Losses, NORM_EPSILON, Norm, Place, RotaryTable,
-    Rule, Targets,
+    Rule, Targets, misfit,
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Query positions whose scores exist at one time.
 const TILE: usize = 1024;
@@ -247,10 +247,7 @@ impl Backend for Portable {
                 moment[index] = mean(&moment[index], beta2, &gradient)?;
             }
             _ => {
-                return Err(Error::Usage(
-                    "a step with moments that do not fit; this is a fault of the program"
-                        .to_owned(),
-                ));
+                return Err(misfit("a step of the optimizer"));
             }
         }
         Ok(())
@@ -512,7 +509,7 @@ impl Backend for Portable {
             }
         }
         let of_keys = |sum: Option<Tensor>| -> Result<Tensor> {
-            let sum = sum.ok_or_else(|| Error::Usage("attention without positions".to_owned()))?;
+            let sum = sum.ok_or_else(|| misfit("attention"))?;
             Ok(by_rows(&sum, heads.keys, positions)?.reshape((rows, heads.keys * heads.size))?)
         };
         Ok((

@@ -25,6 +25,7 @@ use cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 use super::fused::{check_ids, chunk_rows};
 use super::{
     Activation, Attention, Backend, LossOptions, Losses, Norm, Place, RotaryTable, Rule, Targets,
+    misfit, one_after_the_other,
 };
 use crate::error::{Error, Result};
 
@@ -147,12 +148,6 @@ struct Size {
 
 fn failed(error: impl std::fmt::Display) -> Error {
     Error::Device(error.to_string())
-}
-
-fn misfit(what: &str) -> Error {
-    Error::Usage(format!(
-        "{what}: buffers that do not fit; this is a fault of the program"
-    ))
 }
 
 fn int(number: usize) -> Result<i32> {
@@ -354,15 +349,8 @@ impl Backend for Cuda {
     type Table = Table;
 
     fn store(&self, places: &[Place]) -> Result<Flat> {
-        let mut end = 0;
-        let places: Vec<(Range<usize>, Place)> = places
-            .iter()
-            .map(|place| {
-                let start = end;
-                end += place.count();
-                (start..end, *place)
-            })
-            .collect();
+        let places = one_after_the_other(places);
+        let end = places.last().map_or(0, |(range, _)| range.end);
         let numbers = self.stream.alloc_zeros(end.max(1)).map_err(failed)?;
         Ok(Flat { numbers, places })
     }

@@ -77,6 +77,15 @@ impl<'a, T: Real> Sizes<'a, T> {
         self.keys * self.size
     }
 
+    /// Rows of a lane of so many positions.
+    fn rows(&self, positions: usize) -> usize {
+        if self.keys == 1 {
+            positions * self.queries
+        } else {
+            positions
+        }
+    }
+
     fn lanes(&self) -> Vec<Lane> {
         if self.keys == 1 {
             let folded = self.queries;
@@ -237,15 +246,16 @@ fn forward_tile<T: Real>(
     let positions = tile.end - tile.first;
     let q = &q[(tile.sequence * sizes.positions + tile.first) * sizes.width()..];
     o.fill(T::ZERO);
+    let rows = sizes.rows(positions);
+    let mut scores = vec![T::ZERO; rows * BLOCK];
+    let (mut largest, mut total) = (vec![T::ZERO; rows], vec![T::ZERO; rows]);
     for lane in sizes.lanes() {
-        let rows = positions * lane.folded;
         let stride = sizes.stride();
         let queries = sizes.queries(q, tile, &lane);
         let at = if sizes.keys == 1 { 0 } else { lane.head * size };
         let o = &mut o[at..];
-        let mut scores = vec![T::ZERO; rows * BLOCK];
-        let least = T::of(-1e30);
-        let (mut largest, mut total) = (vec![least; rows], vec![T::ZERO; rows]);
+        largest.fill(T::of(-1e30));
+        total.fill(T::ZERO);
         for (block, (first, count)) in sizes.blocks(tile).enumerate() {
             let keys = sizes.keys(k, tile, &lane, first, count);
             product(
@@ -400,20 +410,20 @@ fn backward_tile<T: Real>(
     let sums = &saved.sums[from * sizes.queries..];
     dq.fill(T::ZERO);
     let stride = sizes.stride();
+    let rows = sizes.rows(positions);
+    let (mut p, mut ds) = (vec![T::ZERO; rows * BLOCK], vec![T::ZERO; rows * BLOCK]);
+    let mut delta = vec![T::ZERO; rows];
     for lane in sizes.lanes() {
-        let rows = positions * lane.folded;
         let of_lane = if sizes.keys == 1 { 0 } else { lane.head * size };
         let (queries, doutputs) = (
             sizes.queries(q, tile, &lane),
             sizes.queries(dout, tile, &lane),
         );
-        let (mut p, mut ds) = (vec![T::ZERO; rows * BLOCK], vec![T::ZERO; rows * BLOCK]);
         let of_row = |numbers: &'_ [T], row: usize| -> std::ops::Range<usize> {
             let start = of_lane + row * stride;
             debug_assert!(start + size <= numbers.len());
             start..start + size
         };
-        let mut delta = vec![T::ZERO; rows];
         vectorized(
             #[inline(always)]
             || {

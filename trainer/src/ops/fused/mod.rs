@@ -17,6 +17,7 @@ use self::pool::Pool;
 use self::product::{On, View, product};
 use super::{
     Activation, Attention, Backend, LossOptions, Losses, Norm, Place, RotaryTable, Rule, Targets,
+    misfit, one_after_the_other,
 };
 use crate::error::{Error, Result};
 
@@ -55,12 +56,6 @@ impl<T: Real> Flat<T> {
     }
 }
 
-fn misfit(what: &str) -> Error {
-    Error::Usage(format!(
-        "{what}: buffers that do not fit; this is a fault of the program"
-    ))
-}
-
 impl<T: Real> Fused<T> {
     fn linear_into(x: &[T], store: &Flat<T>, weight: usize, y: &mut [T], add: bool) {
         let weight = store.weight(weight);
@@ -84,15 +79,8 @@ impl<T: Real> Backend for Fused<T> {
     type Table = Table<T>;
 
     fn store(&self, places: &[Place]) -> Result<Flat<T>> {
-        let mut end = 0;
-        let places: Vec<(Range<usize>, Place)> = places
-            .iter()
-            .map(|place| {
-                let start = end;
-                end += place.count();
-                (start..end, *place)
-            })
-            .collect();
+        let places = one_after_the_other(places);
+        let end = places.last().map_or(0, |(range, _)| range.end);
         Ok(Flat {
             numbers: vec![T::ZERO; end],
             places,
