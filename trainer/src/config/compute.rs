@@ -1,0 +1,46 @@
+//! `[compute]`: where and how to compute.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Keep;
+
+/// Where a run computes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceName {
+    /// The processor, with kernels of its own.
+    #[default]
+    Cpu,
+    /// The processor, with candle's operations: slow, and what runs on other devices.
+    Portable,
+    /// The first NVIDIA GPU, with kernels of its own, in a program built with the feature `cuda`.
+    Cuda,
+    /// The first NVIDIA GPU with candle's operations: what those kernels are held against.
+    CudaPortable,
+    /// Apple's GPU, in a program built with the feature `metal`.
+    Metal,
+}
+
+/// `[compute]`: what may change from one start of a run to the next.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct ComputeOptions {
+    /// Where to compute.
+    pub device: DeviceName,
+    /// Whether products on a GPU may round their inputs to eleven bits of mantissa (TF32), which makes them several times as fast.
+    pub tf32: bool,
+    /// Whether blocks are computed again in the backward instead of kept: about a fifth of the memory of activations, for a sixth of
+    /// the time. Changes no bit.
+    pub recompute: bool,
+}
+
+impl ComputeOptions {
+    /// What a forward pass keeps.
+    pub const fn keep(&self) -> Keep {
+        if self.recompute {
+            Keep::Inputs
+        } else {
+            Keep::All
+        }
+    }
+}

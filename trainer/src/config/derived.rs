@@ -1,0 +1,65 @@
+//! What follows from a configuration and a build.
+
+use serde::Serialize;
+
+use super::RunConfig;
+use crate::model::Keep;
+use crate::ops::fused::chunk_rows;
+
+/// The numbers that follow from a configuration and a build, said before the first step.
+#[derive(Debug, Clone, Serialize)]
+pub struct Derived {
+    /// Parameters, the tied head counted once.
+    pub parameters: u64,
+    /// Sequences of a step.
+    pub sequences_per_step: u64,
+    /// Micro-batches of a step.
+    pub micro_batches_per_step: u64,
+    /// Tokens of a step.
+    pub tokens_per_step: u64,
+    /// Steps of the run.
+    pub steps: u64,
+    /// Tokens of the run.
+    pub total_tokens: u64,
+    /// Passes over the training split.
+    pub epochs: f64,
+    /// Operations of forward and backward a token, attention counted causally.
+    pub flops_per_token: u64,
+    /// Operations of the run.
+    pub total_flops: f64,
+    /// Estimate of the memory in bytes: parameters, gradients and moments, activations, a chunk of logits.
+    pub memory_bytes: u64,
+}
+
+impl Derived {
+    /// Derives the numbers for a training split of `sequences`.
+    pub fn new(config: &RunConfig, sequences: u64) -> Self {
+        let (model, data) = (&config.model, &config.data);
+        let parameters = model.parameters();
+        let total_tokens = config.schedule.steps.saturating_mul(data.tokens_per_step());
+        let flops_per_token = model.flops_per_token(data.sequence_tokens);
+        let micro_batch_tokens =
+            data.sequences_per_micro_batch as u64 * data.sequence_tokens as u64;
+        let kept = match config.compute.keep() {
+            Keep::All => model.layers as u64 * model.kept_per_token(),
+            Keep::Inputs => model.layers as u64 * model.width as u64 + model.kept_per_token(),
+        };
+        let activations = micro_batch_tokens * (kept + model.work_per_token());
+        let logits =
+            micro_batch_tokens.min(chunk_rows(model.vocabulary) as u64) * model.vocabulary as u64;
+        Self {
+            parameters,
+            sequences_per_step: data.sequences_per_step(),
+            micro_batches_per_step: data.micro_batches_per_step as u64,
+            tokens_per_step: data.tokens_per_step(),
+            steps: config.schedule.steps,
+            total_tokens,
+            epochs: config.schedule.steps as f64 * data.sequences_per_step() as f64
+                / sequences.max(1) as f64,
+            flops_per_token,
+            total_flops: flops_per_token as f64 * total_tokens as f64,
+            memory_bytes: 4 * (2 + config.optimizer.kind.moments()) * parameters
+                + 4 * (activations + logits),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! `[run]`: seeds, and when to save and to evaluate.
+
+use serde::{Deserialize, Serialize};
+
+/// `[run]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct RunOptions {
+    /// Seed of the initial values.
+    pub seed: u64,
+    /// Steps between checkpoints; one is saved at the end and on a signal too.
+    pub save_every_steps: u64,
+    /// Valid checkpoints to keep.
+    pub keep_checkpoints: usize,
+    /// Steps between evaluations; one is made at the end too.
+    pub evaluate_every_steps: u64,
+    /// Sequences of the validation split that an evaluation in the loop reads, from its beginning.
+    pub evaluation_sequences: u64,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            seed: 1337,
+            save_every_steps: 500,
+            keep_checkpoints: 3,
+            evaluate_every_steps: 250,
+            evaluation_sequences: 256,
+        }
+    }
+}
+
+impl RunOptions {
+    pub(super) fn problems(&self) -> Vec<String> {
+        let zero = [
+            ("run.save-every-steps", self.save_every_steps == 0),
+            ("run.keep-checkpoints", self.keep_checkpoints == 0),
+            ("run.evaluate-every-steps", self.evaluate_every_steps == 0),
+            ("run.evaluation-sequences", self.evaluation_sequences == 0),
+        ];
+        zero.iter()
+            .filter(|(_, is_zero)| *is_zero)
+            .map(|(name, _)| format!("{name} must be at least 1"))
+            .collect()
+    }
+}
