@@ -1,16 +1,24 @@
 //! The learning rate as a pure function of the step, so that a resumed run cannot differ from an uninterrupted one and a
-//! plan can be printed before it starts. Cosine as in `karpathy/llm.c` `llmc/schedulers.h`; the warmup reaches the peak with its last step.
+//! plan can be printed before it starts. Every kind begins with a straight rise that reaches the peak with its last step, as in
+//! `karpathy/llm.c` `llmc/schedulers.h`, where the cosine is from too.
 
 use serde::{Deserialize, Serialize};
 
 /// What happens after the warmup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Shape {
-    /// Half a cosine down to the final rate.
+pub enum ScheduleKind {
+    /// Half a cosine down to the final rate (Loshchilov and Hutter, "SGDR", 2017).
     Cosine,
     /// A straight line down to the final rate.
     Linear,
+    /// Warmup, stable, decay: the peak rate, then over the last `decay-steps` a straight line down to the final rate (Hu et al.,
+    /// "`MiniCPM`", 2024; the line as in Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations",
+    /// 2024).
+    Wsd,
+    /// The peak rate times `sqrt(warmup / step)`, the step counted from 1; it knows no end, so that the final ratio does not count
+    /// (Vaswani et al., "Attention Is All You Need", 2017).
+    InverseSqrt,
     /// The peak rate until the end.
     Constant,
 }
@@ -19,24 +27,28 @@ pub enum Shape {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Schedule {
-    /// What happens after the warmup.
-    pub shape: Shape,
+    /// What happens after the warmup. Runs written before there were so many call it `shape`.
+    #[serde(alias = "shape")]
+    pub kind: ScheduleKind,
     /// Steps of the whole run.
     pub steps: u64,
     /// Steps of the linear rise to the peak.
     pub warmup_steps: u64,
+    /// Steps of the fall at the end; of `wsd` alone.
+    pub decay_steps: u64,
     /// Learning rate at the end of the warmup.
     pub peak_learning_rate: f64,
-    /// Learning rate of the last step, as a part of the peak.
+    /// Learning rate of the last step, as a part of the peak; of `cosine`, `linear` and `wsd`.
     pub final_ratio: f64,
 }
 
 impl Default for Schedule {
     fn default() -> Self {
         Self {
-            shape: Shape::Cosine,
+            kind: ScheduleKind::Cosine,
             steps: 1000,
             warmup_steps: 100,
+            decay_steps: 200,
             peak_learning_rate: 1e-3,
             final_ratio: 0.1,
         }
@@ -46,15 +58,24 @@ impl Default for Schedule {
 impl Schedule {
     /// Learning rate of `step`, the first being 0 and the last `steps - 1`.
     pub fn learning_rate(&self, step: u64) -> f64 {
+        // Counted from 1: the rate of a step is what its end reaches.
+        let done = step.saturating_add(1);
         if step < self.warmup_steps {
-            return self.peak_learning_rate * (step + 1) as f64 / self.warmup_steps as f64;
+            return self.peak_learning_rate * done as f64 / self.warmup_steps as f64;
         }
-        let length = self.steps.saturating_sub(self.warmup_steps).max(1) as f64;
-        let part = ((step - self.warmup_steps + 1) as f64 / length).min(1.0);
-        let above_final = match self.shape {
-            Shape::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * part).cos()),
-            Shape::Linear => 1.0 - part,
-            Shape::Constant => return self.peak_learning_rate,
+        let stable_end = self.steps.saturating_sub(self.decay_steps);
+        let above_final = match self.kind {
+            ScheduleKind::Cosine => {
+                let part = part(done, self.warmup_steps, self.steps);
+                0.5 * (1.0 + (std::f64::consts::PI * part).cos())
+            }
+            ScheduleKind::Linear => 1.0 - part(done, self.warmup_steps, self.steps),
+            ScheduleKind::Wsd => 1.0 - part(done, stable_end, self.steps),
+            ScheduleKind::InverseSqrt => {
+                let warmup = self.warmup_steps.max(1) as f64;
+                return self.peak_learning_rate * (warmup / done as f64).sqrt();
+            }
+            ScheduleKind::Constant => return self.peak_learning_rate,
         };
         self.peak_learning_rate * (self.final_ratio + (1.0 - self.final_ratio) * above_final)
     }
@@ -68,6 +89,20 @@ impl Schedule {
         if self.warmup_steps > self.steps {
             problems.push("schedule.warmup-steps must not exceed schedule.steps".to_owned());
         }
+        if self.kind == ScheduleKind::Wsd {
+            let after_warmup = self.steps.saturating_sub(self.warmup_steps);
+            if self.decay_steps == 0 {
+                problems.push(
+                    "schedule.decay-steps must be at least 1; schedule.kind = \"constant\" does without"
+                        .to_owned(),
+                );
+            } else if self.decay_steps > after_warmup {
+                problems.push(format!(
+                    "schedule.decay-steps is {}, and {after_warmup} steps are left after the warmup: lower it or raise schedule.steps",
+                    self.decay_steps
+                ));
+            }
+        }
         if !(self.peak_learning_rate.is_finite() && self.peak_learning_rate > 0.0) {
             problems.push("schedule.peak-learning-rate must be a positive number".to_owned());
         }
@@ -78,26 +113,33 @@ impl Schedule {
     }
 }
 
+/// How much of the way from `start` to `end` is done, from 0 to 1.
+fn part(done: u64, start: u64, end: u64) -> f64 {
+    let length = end.saturating_sub(start).max(1) as f64;
+    (done.saturating_sub(start) as f64 / length).min(1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn schedule(shape: Shape) -> Schedule {
+    fn schedule(kind: ScheduleKind) -> Schedule {
         Schedule {
-            shape,
+            kind,
             steps: 110,
             warmup_steps: 10,
+            decay_steps: 20,
             peak_learning_rate: 1.0,
             final_ratio: 0.1,
         }
     }
 
-    fn assert_rates(shape: Shape, expected: &[(u64, f64)]) {
+    fn assert_rates(kind: ScheduleKind, expected: &[(u64, f64)]) {
         for &(step, rate) in expected {
-            let ours = schedule(shape).learning_rate(step);
+            let ours = schedule(kind).learning_rate(step);
             assert!(
                 (ours - rate).abs() < 1e-12,
-                "{shape:?} at {step}: {ours}, not {rate}"
+                "{kind:?} at {step}: {ours}, not {rate}"
             );
         }
     }
@@ -106,7 +148,7 @@ mod tests {
     fn golden_rates() {
         // By hand: warmup (step + 1)/10; then x = (step - 9)/100 and 0.1 + 0.9 (1 + cos(pi x))/2, or 1 - 0.9 x.
         assert_rates(
-            Shape::Cosine,
+            ScheduleKind::Cosine,
             &[
                 (0, 0.1),
                 (4, 0.5),
@@ -117,28 +159,86 @@ mod tests {
             ],
         );
         assert_rates(
-            Shape::Cosine,
+            ScheduleKind::Cosine,
             &[(34, 0.1 + 0.45 * (1.0 + std::f64::consts::FRAC_1_SQRT_2))],
         );
         assert_rates(
-            Shape::Linear,
+            ScheduleKind::Linear,
             &[(0, 0.1), (9, 1.0), (34, 0.775), (59, 0.55), (109, 0.1)],
         );
         assert_rates(
-            Shape::Constant,
+            ScheduleKind::Constant,
             &[(0, 0.1), (9, 1.0), (60, 1.0), (109, 1.0)],
         );
     }
 
     #[test]
+    fn rates_are_those_of_transformers() {
+        // Run in Hugging Face transformers 4.57.6: `get_wsd_schedule(num_warmup_steps=10, num_stable_steps=80, num_decay_steps=20,
+        // min_lr_ratio=0.1, decay_type="linear")`, whose warmup alone is another, and
+        // `get_inverse_sqrt_schedule(num_warmup_steps=10)`, both at the step + 1, since their first rate is for nothing done.
+        assert_rates(
+            ScheduleKind::Wsd,
+            &[
+                (9, 1.0),
+                (50, 1.0),
+                (89, 1.0),
+                (90, 0.955),
+                (94, 0.775),
+                (99, 0.55),
+                (104, 0.325),
+                (109, 0.1),
+                (110, 0.1),
+            ],
+        );
+        assert_rates(
+            ScheduleKind::InverseSqrt,
+            &[
+                (0, 0.1),
+                (4, 0.5),
+                (9, 1.0),
+                (10, 0.953_462_589_245_592_2),
+                (39, 0.5),
+                (59, 0.408_248_290_463_863_1),
+                (109, 0.301_511_344_577_763_63),
+            ],
+        );
+    }
+
+    #[test]
     fn the_rate_never_jumps() {
-        let schedule = schedule(Shape::Cosine);
-        for step in 1..110 {
-            let change = schedule.learning_rate(step) - schedule.learning_rate(step - 1);
-            assert!(
-                change.abs() <= 0.1 + 1e-12,
-                "step {step} changes the rate by {change}"
-            );
+        for kind in [
+            ScheduleKind::Cosine,
+            ScheduleKind::Linear,
+            ScheduleKind::Wsd,
+            ScheduleKind::InverseSqrt,
+            ScheduleKind::Constant,
+        ] {
+            let schedule = schedule(kind);
+            for step in 1..110 {
+                let change = schedule.learning_rate(step) - schedule.learning_rate(step - 1);
+                assert!(
+                    change.abs() <= 0.1 + 1e-12,
+                    "{kind:?}: step {step} changes the rate by {change}"
+                );
+            }
+            assert!(schedule.learning_rate(u64::MAX).is_finite());
+        }
+    }
+
+    #[test]
+    fn a_schedule_of_an_older_run_loads() {
+        let older = "shape = \"linear\"\nsteps = 7\nwarmup-steps = 2\npeak-learning-rate = 0.5\nfinal-ratio = 0.0\n";
+        let schedule: Schedule = toml::from_str(older).unwrap();
+        assert_eq!((schedule.kind, schedule.steps), (ScheduleKind::Linear, 7));
+        let nothing_said: Schedule = toml::from_str("steps = 7").unwrap();
+        assert_eq!(nothing_said.kind, ScheduleKind::Cosine);
+        for (kind, name) in [
+            (ScheduleKind::Wsd, "wsd"),
+            (ScheduleKind::InverseSqrt, "inverse-sqrt"),
+        ] {
+            let read: Schedule = toml::from_str(&format!("kind = \"{name}\"")).unwrap();
+            assert_eq!(read.kind, kind);
         }
     }
 
@@ -147,7 +247,7 @@ mod tests {
         let schedule = Schedule {
             warmup_steps: 0,
             steps: 1,
-            ..schedule(Shape::Constant)
+            ..schedule(ScheduleKind::Constant)
         };
         assert_eq!(schedule.learning_rate(0), 1.0);
     }
@@ -162,5 +262,17 @@ mod tests {
             ..Schedule::default()
         };
         assert_eq!(bad.problems().len(), 4);
+        for (decay_steps, problems) in [(0, 1), (1, 0), (100, 0), (101, 1), (u64::MAX, 1)] {
+            let wsd = Schedule {
+                decay_steps,
+                ..schedule(ScheduleKind::Wsd)
+            };
+            assert_eq!(wsd.problems().len(), problems, "{decay_steps}");
+            let cosine = Schedule {
+                decay_steps,
+                ..schedule(ScheduleKind::Cosine)
+            };
+            assert!(cosine.problems().is_empty());
+        }
     }
 }

@@ -10,7 +10,7 @@ use andromeda_trainer::model::{Family, Keep, Model, ModelConfig, Positions, Sequ
 use andromeda_trainer::ops::{Backend, Fused, LossOptions, Norm, Portable, Targets};
 use andromeda_trainer::optimizer::{Optimizer, OptimizerOptions};
 use andromeda_trainer::random::Stream;
-use andromeda_trainer::schedule::{Schedule, Shape};
+use andromeda_trainer::schedule::{Schedule, ScheduleKind};
 use candle_core::{DType, Device};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -91,11 +91,12 @@ fn train<B: Backend>(
         ..OptimizerOptions::default()
     };
     let schedule = Schedule {
-        shape: Shape::Cosine,
+        kind: ScheduleKind::Cosine,
         steps: settings.steps,
         warmup_steps: settings.warmup,
         peak_learning_rate: settings.rate,
         final_ratio: settings.final_ratio,
+        ..Schedule::default()
     };
     let mut model = Model::new(config, 1, backend).unwrap();
     let mut optimizer = Optimizer::new(options.clone(), &model).unwrap();
