@@ -50,6 +50,12 @@ pub struct State {
     pub tokens: u64,
     /// Tokens that carried loss.
     pub trained_tokens: u64,
+    /// Steps that were not applied, since their loss or gradient was no finite number.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped_steps: u64,
+    /// How many of them are the last ones, one after the other.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped_in_a_row: u64,
     /// Seed of the initial values and of sampling.
     pub seed: u64,
     /// Root hash of the build.
@@ -64,6 +70,12 @@ pub struct State {
     pub digest: String,
 }
 
+/// States without a skipped step are written as before there were any.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl State {
     /// The state before the first step.
     pub fn new(config: RunConfig, root: String, end_of_text: u32) -> Self {
@@ -73,6 +85,8 @@ impl State {
             position: 0,
             tokens: 0,
             trained_tokens: 0,
+            skipped_steps: 0,
+            skipped_in_a_row: 0,
             seed: config.run.seed,
             root,
             end_of_text,

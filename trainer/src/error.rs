@@ -65,7 +65,7 @@ pub enum Error {
     /// Loss or gradient is no number.
     #[error(
         "{what} is {value} at step {step}, position {position} (rows {rows})\n\
-         hint: lower schedule.peak-learning-rate or optimizer.clip-norm and resume; the last checkpoint is untouched"
+         hint: {hint}; the last checkpoint is untouched"
     )]
     NonFinite {
         /// Loss or gradient norm.
@@ -78,6 +78,8 @@ pub enum Error {
         position: u64,
         /// Rows of the documents in it.
         rows: String,
+        /// What to do about it.
+        hint: &'static str,
     },
     /// The tokenizer of the run cannot be used.
     #[error("{path}: {problem}", path = path.display())]

@@ -18,6 +18,8 @@ pub mod metrics;
 pub mod model;
 pub mod ops;
 pub mod optimizer;
+#[cfg(test)]
+mod planted;
 pub mod progress;
 pub mod random;
 pub mod run;

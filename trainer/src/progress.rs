@@ -15,16 +15,18 @@ use crate::eval::Evaluation;
 pub struct StepMetrics {
     /// Finished steps, this one included.
     pub step: u64,
-    /// Mean loss of the batch in nats per trained token.
+    /// Mean loss of the batch in nats per trained token; `null` in JSON where it is no finite number.
     pub loss: f64,
     /// Learning rate of the step.
     pub learning_rate: f64,
-    /// Norm of the gradient before it was clipped.
+    /// Norm of the gradient before it was clipped; `null` in JSON where it is no finite number.
     pub gradient_norm: f64,
     /// Tokens read since the beginning of the run.
     pub tokens: u64,
     /// Tokens per second of this step.
     pub tokens_per_second: f64,
+    /// Steps since the beginning of the run that were not applied, since their loss or gradient was no finite number.
+    pub skipped_steps: u64,
 }
 
 /// An event of a run.

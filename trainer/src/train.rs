@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::checkpoint::{self, State};
-use crate::config::{Derived, RunConfig};
+use crate::config::{Derived, NonFinite, RunConfig};
 use crate::data::{Batch, Batches, Source};
 use crate::error::{Error, Result};
 use crate::eval::evaluate;
@@ -109,16 +109,17 @@ pub fn train<B: Backend>(
             nats * options.scale,
             model.backend.squares(&gradients)?.sqrt(),
         );
-        check_finite("loss", loss, &state, &batch)?;
-        check_finite("the norm of the gradient", norm, &state, &batch)?;
-
         let learning_rate = config.schedule.learning_rate(state.step);
-        let factor = config.optimizer.clip_factor(norm);
-        optimizer.step(&mut model, &gradients, learning_rate, factor)?;
+        if let Some(warning) = not_finite(loss, norm, &mut state, &batch)? {
+            progress.report(&Event::Warned { message: &warning });
+        } else {
+            let factor = config.optimizer.clip_factor(norm);
+            optimizer.step(&mut model, &gradients, learning_rate, factor)?;
+            state.trained_tokens += batch.trained_tokens;
+        }
         state.step += 1;
         state.position = batch.end;
         state.tokens += batch.tokens;
-        state.trained_tokens += batch.trained_tokens;
 
         let step = StepMetrics {
             step: state.step,
@@ -127,6 +128,7 @@ pub fn train<B: Backend>(
             gradient_norm: norm,
             tokens: state.tokens,
             tokens_per_second: batch.tokens as f64 / start.elapsed().as_secs_f64().max(1e-9),
+            skipped_steps: state.skipped_steps,
         };
         metrics.step(&step)?;
         progress.report(&Event::Stepped {
@@ -234,16 +236,39 @@ fn restore<B: Backend>(
     Ok(state)
 }
 
-fn check_finite(what: &'static str, value: f64, state: &State, batch: &Batch) -> Result<()> {
-    if value.is_finite() {
-        return Ok(());
+/// Nothing where `loss` and `norm` are finite; otherwise the step is counted as skipped and a warning says so, or, by
+/// `run.non-finite`, the run stops.
+fn not_finite(loss: f64, norm: f64, state: &mut State, batch: &Batch) -> Result<Option<String>> {
+    let (what, value) = if !loss.is_finite() {
+        ("loss", loss)
+    } else if !norm.is_finite() {
+        ("the norm of the gradient", norm)
+    } else {
+        state.skipped_in_a_row = 0;
+        return Ok(None);
+    };
+    let (step, position, rows) = (state.step + 1, batch.position, batch.rows());
+    let most = NonFinite::MOST_IN_A_ROW;
+    let skip = state.config.run.non_finite == NonFinite::Skip;
+    if skip && state.skipped_in_a_row + 1 < most {
+        state.skipped_steps += 1;
+        state.skipped_in_a_row += 1;
+        return Ok(Some(format!(
+            "{what} is {value} at step {step}, position {position} (rows {rows}): the step is not applied ({} in a row, the run stops at {most})",
+            state.skipped_in_a_row
+        )));
     }
     Err(Error::NonFinite {
         what,
         value,
-        step: state.step + 1,
-        position: batch.position,
-        rows: batch.rows(),
+        step,
+        position,
+        rows,
+        hint: if skip {
+            "ten such steps in a row: the parameters are spoilt, start another run with a lower schedule.peak-learning-rate or optimizer.clip-norm"
+        } else {
+            "start another run with a lower schedule.peak-learning-rate or optimizer.clip-norm, or with run.non-finite = \"skip\""
+        },
     })
 }
 
@@ -252,6 +277,9 @@ mod tests {
     use super::*;
     use crate::config::WrittenConfig;
     use crate::data::{Row, Sequences};
+    use crate::metrics::METRICS;
+    use crate::ops::Fused;
+    use crate::planted::Planted;
     use crate::random::Stream;
 
     /// An order-1 Markov source: after token i come i + 1, i + 2, i + 4 modulo the vocabulary with 1/2, 1/4, 1/4.
@@ -342,6 +370,16 @@ mod tests {
         root: &str,
         stop: &dyn Fn() -> Option<i32>,
     ) -> (Result<PathBuf>, Recorded) {
+        run_on(Fused::<f32>::default(), folder, config, root, stop)
+    }
+
+    fn run_on<B: Backend>(
+        backend: B,
+        folder: &Path,
+        config: &RunConfig,
+        root: &str,
+        stop: &dyn Fn() -> Option<i32>,
+    ) -> (Result<PathBuf>, Recorded) {
         let mut recorded = Recorded::default();
         let run = Run::lock(folder).unwrap();
         let length = config.data.sequence_tokens;
@@ -356,7 +394,6 @@ mod tests {
             tokenizer: b"{}",
             end_of_text: 0,
         };
-        let backend = crate::ops::Fused::<f32>::default();
         let result = train(backend, job, stop, &mut recorded).map(|(checkpoint, _)| checkpoint);
         (result, recorded)
     }
@@ -460,5 +497,94 @@ mod tests {
         };
         assert_eq!(position, (step - 1) * 8);
         assert!(!rows.is_empty());
+    }
+
+    /// The `step`s of metrics.jsonl that have a loss, with `skipped_steps` and whether the norm is a number.
+    fn told(folder: &Path) -> Vec<(u64, u64, bool)> {
+        let text = std::fs::read_to_string(folder.join(METRICS)).unwrap();
+        let lines = text.lines().map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            Some((
+                line["step"].as_u64()?,
+                line.get("skipped_steps")?.as_u64()?,
+                line["gradient_norm"].is_number(),
+            ))
+        });
+        lines.flatten().collect()
+    }
+
+    fn skipping(steps: u64) -> RunConfig {
+        let mut config =
+            config("[run]\nnon-finite = \"skip\"\nsave-every-steps = 1\nkeep-checkpoints = 20\n");
+        config.schedule.steps = steps;
+        config.schedule.warmup_steps = 1;
+        config
+    }
+
+    #[test]
+    fn a_step_without_a_finite_gradient_is_skipped() {
+        let (folder, updates) = (tempfile::tempdir().unwrap(), Default::default());
+        let config = skipping(6);
+        let backend = Planted::new(&[3, 4], &updates);
+        let (result, recorded) = run_on(backend, folder.path(), &config, "root", &|| None);
+        let last = result.unwrap();
+        assert_eq!(*updates.borrow(), [1, 2, 5, 6]);
+        assert_eq!(
+            told(folder.path()),
+            [
+                (1, 0, true),
+                (2, 0, true),
+                (3, 1, false),
+                (4, 2, false),
+                (5, 2, true),
+                (6, 2, true)
+            ]
+        );
+        // Step 3 begins at position 16; its rows are those of the source: a thousand tokens each.
+        let warning = &recorded.warnings[0];
+        assert_eq!(recorded.warnings.len(), 2, "{:?}", recorded.warnings);
+        assert!(
+            warning.contains("step 3, position 16 (rows 1") && warning.contains("1 in a row"),
+            "{warning}"
+        );
+
+        let at = |step| checkpoint::folder(folder.path(), step);
+        let same = |name: &str, one, other| {
+            std::fs::read(at(one).join(name)).unwrap()
+                == std::fs::read(at(other).join(name)).unwrap()
+        };
+        for name in ["model.safetensors", "optimizer.safetensors"] {
+            assert!(same(name, 2, 4), "{name} was touched");
+            assert!(!same(name, 4, 5), "{name} stands still");
+        }
+        let state = checkpoint::read_state(&last).unwrap();
+        assert_eq!((state.step, state.position), (6, 48));
+        assert_eq!((state.skipped_steps, state.skipped_in_a_row), (2, 0));
+        assert_eq!((state.tokens, state.trained_tokens), (6 * 512, 4 * 512));
+    }
+
+    #[test]
+    fn ten_steps_in_a_row_without_a_finite_loss_stop_the_run_also_when_resumed() {
+        let mut config = skipping(30);
+        config.schedule.peak_learning_rate = 1e30;
+        let folder = tempfile::tempdir().unwrap();
+        // The first step is finite and spoils the parameters.
+        let asked = std::cell::Cell::new(0);
+        let after_four = || {
+            asked.set(asked.get() + 1);
+            (asked.get() == 4).then_some(15)
+        };
+        let (result, before) = run(folder.path(), &config, "root", &after_four);
+        assert_eq!(result.unwrap_err().exit_code(), 143);
+        let (result, after) = run(folder.path(), &config, "root", &|| None);
+        let error = result.unwrap_err();
+        let Error::NonFinite { step, .. } = error else {
+            panic!("{error}")
+        };
+        assert_eq!(
+            (step, before.warnings.len(), after.warnings.len()),
+            (11, 3, 6)
+        );
+        assert_eq!(told(folder.path()).last(), Some(&(10, 9, false)));
     }
 }

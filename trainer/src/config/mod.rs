@@ -23,7 +23,7 @@ pub use data::DataOptions;
 pub use derived::Derived;
 pub use loss::LossConfig;
 pub use model::ModelOptions;
-pub use run::RunOptions;
+pub use run::{NonFinite, RunOptions};
 
 /// A configuration as written.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -2,6 +2,23 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What becomes of a step whose loss or gradient is no finite number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NonFinite {
+    /// The run stops before the step is applied.
+    #[default]
+    Stop,
+    /// The step is not applied: parameters and moments stay as they are, and the run goes on with the next batch. After
+    /// [`NonFinite::MOST_IN_A_ROW`] such steps it stops all the same.
+    Skip,
+}
+
+impl NonFinite {
+    /// So many steps in a row without a finite number are no chance: the parameters themselves are spoilt.
+    pub const MOST_IN_A_ROW: u64 = 10;
+}
+
 /// `[run]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -16,6 +33,8 @@ pub struct RunOptions {
     pub evaluate_every_steps: u64,
     /// Sequences of the validation split that an evaluation in the loop reads, from its beginning.
     pub evaluation_sequences: u64,
+    /// What becomes of a step whose loss or gradient is no finite number.
+    pub non_finite: NonFinite,
 }
 
 impl Default for RunOptions {
@@ -26,6 +45,7 @@ impl Default for RunOptions {
             keep_checkpoints: 3,
             evaluate_every_steps: 250,
             evaluation_sequences: 256,
+            non_finite: NonFinite::Stop,
         }
     }
 }
