@@ -116,6 +116,9 @@ pub(crate) struct SampleArgs {
     /// Draw from this many of the likeliest tokens only; 0 for all
     #[arg(long)]
     pub(crate) top_k: Option<usize>,
+    /// Of these, draw only from the likeliest whose probabilities reach this sum; 1 for all
+    #[arg(long)]
+    pub(crate) top_p: Option<f64>,
     /// Seed of the draws
     #[arg(long)]
     pub(crate) seed: Option<u64>,

@@ -1,4 +1,4 @@
-//! Text from a model: temperature and top-k sampling with counter-based random numbers, so that equal seeds give equal text.
+//! Text from a model: temperature, top-k and top-p sampling with counter-based random numbers, so that equal seeds give equal text.
 
 use std::path::Path;
 
@@ -22,6 +22,9 @@ pub struct SampleOptions {
     pub temperature: f64,
     /// Only this many of the likeliest tokens are drawn from; 0 for all.
     pub top_k: usize,
+    /// Of these, only the likeliest whose probabilities first reach this sum are drawn from, 0 to 1, at least one (Holtzman et al.,
+    /// "The Curious Case of Neural Text Degeneration", 2020); 1 for all. After temperature and top-k, as in transformers.
+    pub top_p: f64,
     /// Seed of the draws.
     pub seed: u64,
 }
@@ -33,6 +36,7 @@ impl Default for SampleOptions {
             tokens: 64,
             temperature: 0.8,
             top_k: 50,
+            top_p: 1.0,
             seed: 0,
         }
     }
@@ -46,6 +50,12 @@ impl SampleOptions {
             problems.push(format!(
                 "sample.temperature must not be negative, not {}",
                 self.temperature
+            ));
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            problems.push(format!(
+                "sample.top-p must be above 0 and at most 1, not {}",
+                self.top_p
             ));
         }
         if self.tokens > 1 << 20 {
@@ -165,7 +175,19 @@ fn choose(logits: &[f64], options: &SampleOptions, uniform: f64) -> u32 {
     }
     let largest = logits.get(first as usize).copied().unwrap_or(0.0);
     let weight = |id: u32| ((logits[id as usize] - largest) / options.temperature).exp();
-    let total: f64 = order.iter().map(|&id| weight(id)).sum();
+    let mut total: f64 = order.iter().map(|&id| weight(id)).sum();
+    if options.top_p < 1.0 {
+        // A token stays where those before it have not reached the sum; the first always does.
+        let reach = options.top_p * total;
+        let mut before = 0.0;
+        let beyond = order.iter().position(|&id| {
+            let reached = before >= reach;
+            before += weight(id);
+            reached
+        });
+        order.truncate(beyond.unwrap_or(order.len()).max(1));
+        total = order.iter().map(|&id| weight(id)).sum();
+    }
     let mut left = uniform * total;
     for &id in &order {
         left -= weight(id);
@@ -200,6 +222,43 @@ mod tests {
             ..options
         };
         assert_eq!(choose(&logits, &coldest, 0.999), 2);
+    }
+
+    /// How often each of the first `N` tokens is drawn at 1000 even places of the distribution.
+    fn counts<const N: usize>(logits: [f64; N], options: &SampleOptions) -> [usize; N] {
+        let mut counts = [0; N];
+        for i in 0..1000 {
+            counts[choose(&logits, options, (f64::from(i) + 0.5) / 1000.0) as usize] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn the_nucleus_is_the_fewest_likeliest_that_reach_the_sum() {
+        // Probabilities 1/2, 1/4, 1/8, 1/8.
+        let logits = [1f64.ln(), 4f64.ln(), 2f64.ln(), 1f64.ln()];
+        let options = |top_p, top_k, temperature| SampleOptions {
+            temperature,
+            top_k,
+            top_p,
+            ..SampleOptions::default()
+        };
+        assert_eq!(counts(logits, &options(1.0, 0, 1.0)), [125, 500, 250, 125]);
+        // The first alone does not reach 0.6, two do: 2/3 and 1/3.
+        assert_eq!(counts(logits, &options(0.6, 0, 1.0)), [0, 667, 333, 0]);
+        // 1/2 is reached by the first; what is hardly anything still leaves one.
+        assert_eq!(counts(logits, &options(0.5, 0, 1.0)), [0, 1000, 0, 0]);
+        assert_eq!(counts(logits, &options(1e-9, 0, 1.0)), [0, 1000, 0, 0]);
+        // Of equal ones the lower id stays: 4/7, 2/7, 1/7.
+        assert_eq!(counts(logits, &options(0.8, 0, 1.0)), [143, 571, 286, 0]);
+        // After top-k, of 2/3 and 1/3: the first is within 0.65 of what is left, though it is only 1/2 of all.
+        assert_eq!(counts(logits, &options(0.65, 2, 1.0)), [0, 1000, 0, 0]);
+        // After temperature: at 1/2 the weights are 16, 4, 1, 1, and 16/22 reaches 0.7.
+        assert_eq!(counts(logits, &options(0.7, 0, 0.5)), [0, 1000, 0, 0]);
+        assert_eq!(counts(logits, &options(0.75, 0, 0.5)), [0, 800, 200, 0]);
+        for wrong in [0.0, -0.1, 1.01, f64::NAN] {
+            assert!(options(wrong, 0, 1.0).problems()[0].contains("top-p"));
+        }
     }
 
     #[test]

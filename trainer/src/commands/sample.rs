@@ -52,6 +52,7 @@ pub(crate) fn sample(arguments: &SampleArgs) -> Result<()> {
         tokens: arguments.tokens.unwrap_or(configured.tokens),
         temperature: arguments.temperature.unwrap_or(configured.temperature),
         top_k: arguments.top_k.unwrap_or(configured.top_k),
+        top_p: arguments.top_p.unwrap_or(configured.top_p),
         seed: arguments.seed.unwrap_or(configured.seed),
     };
     let problems = options.problems();
