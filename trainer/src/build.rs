@@ -98,7 +98,7 @@ impl OpenBuild {
         Ok(bytes)
     }
 
-    /// The sequences of a split; none if the build has no such split, or none long enough.
+    /// The sequences of a split, the training split packed and shuffled as `options` say, others end to end; none if the build has no such split, or none long enough.
     pub fn source(&self, part: Part, options: &DataOptions) -> Result<Source> {
         let sequence_tokens = options.sequence_tokens;
         let split = part.split();
@@ -118,11 +118,14 @@ impl OpenBuild {
             });
         };
         let what = format!("the {} split of {}", split.name(), self.path.display());
-        let loader = Loader::new(
-            &self.build,
-            split,
-            LoaderOptions::new(sequence_tokens, options.order_seed),
-        );
+        let laid = match part {
+            Part::Training => options.loader_options(),
+            // A measure must not change with how a run was trained.
+            Part::Validation | Part::Test => {
+                LoaderOptions::new(sequence_tokens, options.order_seed)
+            }
+        };
+        let loader = Loader::new(&self.build, split, laid);
         let loader = loader.map_err(failed(what.clone()))?;
         let stored = Stored {
             loader,

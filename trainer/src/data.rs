@@ -206,7 +206,10 @@ impl Drop for Batches {
 
 #[cfg(test)]
 mod tests {
+    use andromeda_format::Packing;
+
     use super::*;
+    use crate::config::Among;
 
     /// Tokens 0, 1, 2, ... so that order is visible; every third target is masked.
     struct Counting;
@@ -249,6 +252,10 @@ mod tests {
         sequences_per_micro_batch: 2,
         micro_batches_per_step: 3,
         order_seed: 0,
+        packing: Packing::Concatenate,
+        shuffle: Among::Groups,
+        chunk_tokens: 1 << 20,
+        group_chunks: 16,
         stay_in_documents: false,
     };
 

@@ -19,7 +19,7 @@ use crate::sample::SampleOptions;
 use crate::schedule::Schedule;
 
 pub use compute::{ComputeOptions, DeviceName};
-pub use data::DataOptions;
+pub use data::{Among, DataOptions};
 pub use derived::Derived;
 pub use loss::LossConfig;
 pub use model::ModelOptions;
