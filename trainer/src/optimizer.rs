@@ -1,5 +1,6 @@
 //! Optimizers in place: `AdamW` (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019) in `PyTorch`'s form: p *= 1 - lr wd; m, v as
-//! in Adam; p -= lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + eps); and Lion (Chen et al., 2023). Matrices decay, norms and the
+//! in Adam; p -= lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + eps); the same with each tensor's rate lowered where its gradient outgrows
+//! the second moment (`StableAdamW`); and Lion (Chen et al., 2023). Matrices decay, norms and the
 //! embedding do not. candle's own keeps its moments private, so that a run could not be resumed.
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,12 @@ pub enum OptimizerKind {
     /// `AdamW` in `PyTorch`'s form.
     #[serde(rename = "adamw")]
     AdamW,
+    /// `AdamW` with the rate of each tensor divided by the root of the mean of `g^2 / v`, v the corrected second moment with this
+    /// gradient in it, where that is above 1: a gradient much larger than those before does not throw the parameters about
+    /// (Wortsman et al., "Stable and low-precision training for large-scale vision-language models", 2023, Algorithm 2). The decay
+    /// goes with the lowered rate.
+    #[serde(rename = "stable-adamw")]
+    StableAdamW,
     /// Lion: by the sign of the moment alone, with one moment instead of two; a rate some ten times lower and a decay as much
     /// higher.
     Lion,
@@ -24,7 +31,7 @@ impl OptimizerKind {
     /// Moments a number.
     pub const fn moments(self) -> u64 {
         match self {
-            Self::AdamW => 2,
+            Self::AdamW | Self::StableAdamW => 2,
             Self::Lion => 1,
         }
     }
@@ -126,7 +133,7 @@ impl<B: Backend> Optimizer<B> {
     /// What its moments are called in a checkpoint, in their order.
     pub const fn names(&self) -> &'static [&'static str] {
         match self.options.kind {
-            OptimizerKind::AdamW => &["first", "second"],
+            OptimizerKind::AdamW | OptimizerKind::StableAdamW => &["first", "second"],
             OptimizerKind::Lion => &["first"],
         }
     }
@@ -167,6 +174,16 @@ impl<B: Backend> Optimizer<B> {
             let decays = model.shapes[index].role.decays();
             let rule = self.options.rule(self.updates, learning_rate, decays);
             let (parameters, moments) = (&mut model.parameters, &mut self.moments);
+            let rule = match (self.options.kind, &moments[..]) {
+                (OptimizerKind::StableAdamW, [_, second]) => {
+                    let outgrown = model
+                        .backend
+                        .outgrown(rule, gradients, factor, second, index)?;
+                    let rate = learning_rate / outgrown.sqrt().max(1.0);
+                    self.options.rule(self.updates, rate, decays)
+                }
+                _ => rule,
+            };
             model
                 .backend
                 .update(rule, parameters, gradients, factor, moments, index)?;
@@ -182,7 +199,7 @@ impl OptimizerOptions {
         let keep = 1.0 - learning_rate * decay;
         let (beta1, beta2) = (self.beta1, self.beta2);
         match self.kind {
-            OptimizerKind::AdamW => {
+            OptimizerKind::AdamW | OptimizerKind::StableAdamW => {
                 let correction = |beta: f64| 1.0 - beta.powf(updates as f64);
                 Rule::Adam {
                     keep,
@@ -242,9 +259,107 @@ mod tests {
         }
     }
 
+    /// The parameter after each of `gradients`, the first matrix of a model being it.
+    fn stable_steps<B: Backend>(backend: B, gradients: &[[f32; 4]]) -> Vec<Vec<f32>> {
+        let config = Family::Mpt.model(16, 8, 1, 2, 4);
+        let mut model = Model::new(config, 1, backend).unwrap();
+        let index = (model.shapes.iter())
+            .position(|shape| shape.role.decays())
+            .unwrap();
+        // Four numbers over and over: the mean over the tensor is theirs.
+        let count = model.backend.read(&model.parameters, index).unwrap().len();
+        let repeated =
+            |four: &[f32; 4]| -> Vec<f32> { four.iter().copied().cycle().take(count).collect() };
+        let first = repeated(&[0.5, -0.25, 1.0, 0.125]);
+        model
+            .backend
+            .write(&mut model.parameters, index, &first)
+            .unwrap();
+        let options = OptimizerOptions {
+            kind: OptimizerKind::StableAdamW,
+            ..OptimizerOptions::default()
+        };
+        let mut optimizer = Optimizer::new(options, &model).unwrap();
+        let steps = gradients.iter().map(|gradient| {
+            let mut store = model.store().unwrap();
+            let doubled = gradient.map(|g| 2.0 * g);
+            model
+                .backend
+                .write(&mut store, index, &repeated(&doubled))
+                .unwrap();
+            optimizer.step(&mut model, &store, 0.1, 0.5).unwrap();
+            model.backend.read(&model.parameters, index).unwrap()[count - 4..].to_vec()
+        });
+        steps.collect()
+    }
+
+    #[test]
+    fn stable_adamw_follows_optimi() {
+        // `optimi.StableAdamW` of torch-optimi 0.2.1 in double precision: lr 0.1, betas (0.9, 0.95), eps 1e-8, weight_decay 0.1. The
+        // third gradient outgrows the second moment.
+        let gradients = [
+            [0.01, -0.02, 0.03, 0.0],
+            [0.01, 0.02, -0.03, 0.04],
+            [1.0, -2.0, 0.5, 0.25],
+            [0.5, 0.25, -0.125, 0.0625],
+            [0.01, 0.01, 0.01, 0.01],
+        ];
+        let expected = [
+            [
+                0.3950000999999,
+                -0.147500049999975,
+                0.8900000333333222,
+                0.12375,
+            ],
+            [
+                0.30155608805678746,
+                -0.1509053478937238,
+                0.8867307535270442,
+                0.05656960229578102,
+            ],
+            [
+                0.2620907909313998,
+                -0.11300219610163745,
+                0.8447395303826116,
+                0.014362302865486287,
+            ],
+            [
+                0.1871094576567362,
+                -0.06775058022943847,
+                0.8004949093136849,
+                -0.05620598706312792,
+            ],
+            [
+                0.12278923388469795,
+                -0.02956144834807773,
+                0.7607858458917472,
+                -0.11799567006954723,
+            ],
+        ];
+        let portable = crate::ops::Portable::new(candle_core::Device::Cpu, candle_core::DType::F32);
+        for ours in [
+            stable_steps(Fused::<f32>::default(), &gradients),
+            stable_steps(portable, &gradients),
+        ] {
+            for (step, (ours, expected)) in ours.iter().zip(&expected).enumerate() {
+                for (&ours, &expected) in ours.iter().zip(expected) {
+                    let ours = f64::from(ours);
+                    assert!(
+                        (ours - expected).abs() < 2e-6,
+                        "step {step}: {ours}, not {expected}"
+                    );
+                }
+            }
+        }
+    }
+
     #[test]
     fn norms_and_embedding_do_not_decay() {
-        for kind in [OptimizerKind::AdamW, OptimizerKind::Lion] {
+        for kind in [
+            OptimizerKind::AdamW,
+            OptimizerKind::StableAdamW,
+            OptimizerKind::Lion,
+        ] {
             let config = Family::Mpt.model(16, 8, 1, 2, 4);
             let mut model = Model::new(config, 1, Fused::<f32>::default()).unwrap();
             let options = OptimizerOptions {
@@ -282,7 +397,11 @@ mod tests {
 
     #[test]
     fn a_batch_is_learnt_by_heart_by_both_families() {
-        for (kind, rate) in [(OptimizerKind::AdamW, 1e-2), (OptimizerKind::Lion, 3e-3)] {
+        for (kind, rate) in [
+            (OptimizerKind::AdamW, 1e-2),
+            (OptimizerKind::StableAdamW, 1e-2),
+            (OptimizerKind::Lion, 3e-3),
+        ] {
             for family in [Family::Palm, Family::Mpt] {
                 let config = family.model(32, 32, 2, 2, 16);
                 let mut model = Model::new(config, 1, Fused::<f32>::default()).unwrap();

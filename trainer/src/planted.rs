@@ -82,6 +82,7 @@ impl Backend for Planted<'_> {
         fn copy(buffer: &Buffer) -> Buffer;
         fn zeros(rows: usize, width: usize) -> Buffer;
         fn rows(buffer: &Buffer, width: usize, start: usize, end: usize) -> Buffer;
+        fn outgrown(rule: Rule, gradients: &Store, factor: f64, second: &Store, index: usize) -> f64;
         fn embed(store: &Store, embedding: usize, ids: &[u32]) -> Buffer;
         fn embed_backward(ids: &[u32], dx: &Buffer, gradients: &mut Store, embedding: usize) -> ();
         fn norm(norm: Norm, x: &Buffer, store: &Store, gain: usize) -> Buffer;

@@ -176,6 +176,46 @@ pub enum Rule {
     },
 }
 
+/// What [`Backend::outgrown`] needs of a rule.
+#[derive(Debug, Clone, Copy)]
+struct Growth {
+    factor: f64,
+    beta2: f64,
+    /// 1 / (1 - beta2^t).
+    correction: f64,
+    /// Least second moment.
+    least: f64,
+}
+
+impl Growth {
+    fn of(rule: Rule, factor: f64) -> Result<Self> {
+        let Rule::Adam {
+            beta2,
+            root,
+            epsilon,
+            ..
+        } = rule
+        else {
+            return Err(misfit("a step of the optimizer"));
+        };
+        Ok(Self {
+            factor,
+            beta2,
+            correction: root * root,
+            least: epsilon * epsilon,
+        })
+    }
+
+    /// What gradient `g` with the moment `v` before it adds to the sum.
+    #[inline(always)]
+    fn part(self, g: f64, v: f64) -> f64 {
+        let square = (g * self.factor) * (g * self.factor);
+        let moment = (self.beta2 * v + (1.0 - self.beta2) * square) * self.correction;
+        // An epsilon whose square is 0 leaves 0 / 0 where nothing ever moved.
+        square / moment.max(self.least).max(f64::MIN_POSITIVE)
+    }
+}
+
 /// The name and shape of a parameter as a store needs them: (rows, columns), a gain being one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
@@ -257,6 +297,30 @@ pub trait Backend {
         moments: &mut [Self::Store],
         index: usize,
     ) -> Result<()>;
+
+    /// How far the gradient of parameter `index`, times `factor`, outgrows its second moment: the mean of `g^2 / max(v, epsilon^2)`,
+    /// v the corrected moment as `rule`, one of Adam, will leave it. Here on the host in double precision, for devices without an
+    /// operation of their own: all numbers of the parameter and its moment are copied.
+    ///
+    /// # Errors
+    /// The rule has no second moment, or the device failed.
+    fn outgrown(
+        &self,
+        rule: Rule,
+        gradients: &Self::Store,
+        factor: f64,
+        second: &Self::Store,
+        index: usize,
+    ) -> Result<f64> {
+        let gradients = self.read(gradients, index)?;
+        let second = self.read(second, index)?;
+        let growth = Growth::of(rule, factor)?;
+        let parts = gradients.iter().zip(&second);
+        let sum: f64 = parts
+            .map(|(&g, &v)| growth.part(f64::from(g), f64::from(v)))
+            .sum();
+        Ok(sum / gradients.len().max(1) as f64)
+    }
 
     /// The table on the device.
     ///

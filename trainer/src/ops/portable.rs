@@ -5,8 +5,8 @@ use candle_core::{D, DType, Device, Tensor};
 
 use super::fused::chunk_rows;
 use super::{
-    Activation, Attention, Backend, LossOptions, Losses, NORM_EPSILON, Norm, Place, RotaryTable,
-    Rule, Targets, misfit,
+    Activation, Attention, Backend, Growth, LossOptions, Losses, NORM_EPSILON, Norm, Place,
+    RotaryTable, Rule, Targets, misfit,
 };
 use crate::error::Result;
 
@@ -200,6 +200,27 @@ impl Backend for Portable {
                 .to_scalar::<f64>()?;
         }
         Ok(sum)
+    }
+
+    fn outgrown(
+        &self,
+        rule: Rule,
+        gradients: &Vec<Tensor>,
+        factor: f64,
+        second: &Vec<Tensor>,
+        index: usize,
+    ) -> Result<f64> {
+        let Growth {
+            factor,
+            beta2,
+            correction,
+            least,
+        } = Growth::of(rule, factor)?;
+        let double = |store: &Vec<Tensor>| store[index].to_dtype(DType::F64);
+        let square = (double(gradients)? * factor)?.sqr()?;
+        let moment = (((double(second)? * beta2)? + (&square * (1.0 - beta2))?)? * correction)?;
+        let moment = moment.maximum(least.max(f64::MIN_POSITIVE))?;
+        Ok((square / moment)?.mean_all()?.to_scalar::<f64>()?)
     }
 
     fn update(

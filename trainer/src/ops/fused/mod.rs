@@ -16,8 +16,8 @@ use self::numeric::{CHUNK, vectorized};
 use self::pool::Pool;
 use self::product::{On, View, product};
 use super::{
-    Activation, Attention, Backend, LossOptions, Losses, Norm, Place, RotaryTable, Rule, Targets,
-    misfit, one_after_the_other,
+    Activation, Attention, Backend, Growth, LossOptions, Losses, Norm, Place, RotaryTable, Rule,
+    Targets, misfit, one_after_the_other,
 };
 use crate::error::{Error, Result};
 
@@ -128,6 +128,31 @@ impl<T: Real> Backend for Fused<T> {
         };
         let sums: Vec<f64> = store.numbers.par_chunks(CHUNK).map(of_chunk).collect();
         Ok(sums.iter().sum())
+    }
+
+    fn outgrown(
+        &self,
+        rule: Rule,
+        gradients: &Flat<T>,
+        factor: f64,
+        second: &Flat<T>,
+        index: usize,
+    ) -> Result<f64> {
+        let growth = Growth::of(rule, factor)?;
+        let of_chunk = |(gradients, second): (&[T], &[T])| -> f64 {
+            vectorized(
+                #[inline(always)]
+                || {
+                    let parts = gradients.iter().zip(second);
+                    parts.map(|(&g, &v)| growth.part(g.wide(), v.wide())).sum()
+                },
+            )
+        };
+        let (gradients, second) = (gradients.of(index), second.of(index));
+        let chunks = (gradients.par_chunks(CHUNK)).zip(second.par_chunks(CHUNK));
+        // Chunk by chunk, so that the sum does not depend on the threads.
+        let sums: Vec<f64> = chunks.map(of_chunk).collect();
+        Ok(sums.iter().sum::<f64>() / gradients.len().max(1) as f64)
     }
 
     fn update(
