@@ -225,6 +225,8 @@ mod tests {
     use super::*;
     use crate::model::{Family, Keep, Role, Sequences};
     use crate::ops::{Fused, LossOptions, Place, Targets};
+    use crate::planted::Planted;
+    use std::cell::RefCell;
 
     #[test]
     fn updates_follow_the_formula_of_pytorch() {
@@ -340,6 +342,8 @@ mod tests {
         for ours in [
             stable_steps(Fused::<f32>::default(), &gradients),
             stable_steps(portable, &gradients),
+            // By way of the host.
+            stable_steps(Planted::new(&[], &RefCell::default()), &gradients),
         ] {
             for (step, (ours, expected)) in ours.iter().zip(&expected).enumerate() {
                 for (&ours, &expected) in ours.iter().zip(expected) {

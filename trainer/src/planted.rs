@@ -13,7 +13,7 @@ type Buffer = <Inner as Backend>::Buffer;
 type Store = <Inner as Backend>::Store;
 type Table = <Inner as Backend>::Table;
 
-/// [`Fused`], but for the gradient's norm at the steps in `at`, the first being 1.
+/// [`Fused`], but for the gradient's norm at the steps in `at`, the first being 1, and for what the trait itself does on the host.
 pub(crate) struct Planted<'a> {
     inner: Inner,
     at: &'a [u64],
@@ -82,7 +82,6 @@ impl Backend for Planted<'_> {
         fn copy(buffer: &Buffer) -> Buffer;
         fn zeros(rows: usize, width: usize) -> Buffer;
         fn rows(buffer: &Buffer, width: usize, start: usize, end: usize) -> Buffer;
-        fn outgrown(rule: Rule, gradients: &Store, factor: f64, second: &Store, index: usize) -> f64;
         fn embed(store: &Store, embedding: usize, ids: &[u32]) -> Buffer;
         fn embed_backward(ids: &[u32], dx: &Buffer, gradients: &mut Store, embedding: usize) -> ();
         fn norm(norm: Norm, x: &Buffer, store: &Store, gain: usize) -> Buffer;
