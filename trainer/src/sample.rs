@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokenizers_reference::Tokenizer;
 
 use crate::error::{Error, Result};
-use crate::model::{Model, Sequences};
+use crate::model::Model;
 use crate::ops::Backend;
 use crate::random::Stream;
 
@@ -138,13 +138,9 @@ pub fn generate<B: Backend>(
         )));
     }
     let stream = Stream::new(options.seed, "sample");
+    let mut cache = model.cache(context_tokens)?;
     for counter in 0..options.tokens {
-        let context = &ids[ids.len().saturating_sub(context_tokens.max(1))..];
-        let sequences = Sequences {
-            ids: context,
-            starts: None,
-        };
-        let logits = model.last_logits(sequences, &model.length(context.len())?)?;
+        let logits = model.next_logits(&mut cache, ids)?;
         let next = choose(
             &logits[..known.clamp(1, logits.len())],
             options,

@@ -5,6 +5,7 @@
 //! "Training Deep Nets with Sublinear Memory Cost", 2016). Shapes in comments: B sequences of T tokens, d width, H heads of n, G
 //! heads of keys, f numbers between the maps of the feed-forward part, V vocabulary; the rows of a buffer are B T.
 
+pub mod cache;
 pub mod config;
 pub mod presets;
 
@@ -12,6 +13,7 @@ use crate::error::Result;
 use crate::ops::{Attention, Backend, LossOptions, Losses, RotaryTable, Targets, XPos};
 use crate::random::Stream;
 
+pub use cache::Cache;
 pub use config::{Block, Initial, LayerIndices, ModelConfig, ParameterShape, Positions, Role};
 pub use presets::{Family, PRESETS, Preset};
 
@@ -60,6 +62,21 @@ struct Kept<B: Backend> {
     /// What goes into the activation.
     up: B::Buffer,
     /// What stands between the parts of a sequential block.
+    middle: Option<B::Buffer>,
+}
+
+/// What attention is given, and the norm of what went into the block.
+struct Projected<B: Backend> {
+    h: B::Buffer,
+    q: B::Buffer,
+    k: B::Buffer,
+    v: B::Buffer,
+}
+
+/// What follows attention.
+struct Continued<B: Backend> {
+    y: Option<B::Buffer>,
+    up: B::Buffer,
     middle: Option<B::Buffer>,
 }
 
@@ -135,6 +152,11 @@ impl<B: Backend> Model<B> {
     /// # Errors
     /// The device failed.
     pub fn length(&self, positions: usize) -> Result<Length<B>> {
+        self.stretch(0, positions, positions)
+    }
+
+    /// What the `positions` tokens from position `first` on need in sequences of `whole`.
+    fn stretch(&self, first: usize, positions: usize, whole: usize) -> Result<Length<B>> {
         let config = &self.config;
         let (slopes, tables) = match config.positions {
             Positions::Alibi => (Some(Attention::alibi(config.heads)), None),
@@ -144,7 +166,7 @@ impl<B: Backend> Model<B> {
                     _ => [XPos::Off; 2],
                 };
                 let table = |xpos| {
-                    let table = RotaryTable::new(0, positions, positions, config.head_size, xpos);
+                    let table = RotaryTable::new(first, positions, whole, config.head_size, xpos);
                     self.backend.table(&table)
                 };
                 (None, Some((table(of_queries)?, table(of_keys)?)))
@@ -169,21 +191,55 @@ impl<B: Backend> Model<B> {
         pass: &Pass<'_, B>,
         wanted: Wanted,
     ) -> Result<(Option<B::Buffer>, Kept<B>)> {
+        let at = self.config.indices(layer);
+        let Projected { h, q, k, v } = self.project(&at, x, pass.length)?;
+        let (o, sums) = self.backend.attend(&q, &k, &v, &pass.attention)?;
+        let Continued { y, up, middle } = self.go_on(&at, x, h, &o, wanted)?;
+        let kept = Kept {
+            q,
+            k,
+            v,
+            o,
+            sums,
+            up,
+            middle,
+        };
+        Ok((y, kept))
+    }
+
+    /// The part of a block before attention.
+    fn project(
+        &self,
+        at: &LayerIndices,
+        x: &B::Buffer,
+        length: &Length<B>,
+    ) -> Result<Projected<B>> {
         let (backend, parameters, config) = (&self.backend, &self.parameters, &self.config);
-        let at = config.indices(layer);
         let h = backend.norm(config.norm, x, parameters, at.norm)?;
         let mut q = backend.linear(&h, parameters, at.query)?; // (B T, H n)
         let mut k = backend.linear(&h, parameters, at.key)?; // (B T, G n)
         let v = backend.linear(&h, parameters, at.value)?;
-        if let Some((of_queries, of_keys)) = &pass.length.tables {
+        if let Some((of_queries, of_keys)) = &length.tables {
             backend.rotate(&mut q, of_queries, config.heads, false)?;
             backend.rotate(&mut k, of_keys, config.key_heads, false)?;
         }
-        let (o, sums) = backend.attend(&q, &k, &v, &pass.attention)?;
+        Ok(Projected { h, q, k, v })
+    }
+
+    /// The part of a block after attention, which gave `o`.
+    fn go_on(
+        &self,
+        at: &LayerIndices,
+        x: &B::Buffer,
+        h: B::Buffer,
+        o: &B::Buffer,
+        wanted: Wanted,
+    ) -> Result<Continued<B>> {
+        let (backend, parameters, config) = (&self.backend, &self.parameters, &self.config);
         let mut y = None;
         if wanted == Wanted::Output || at.second_norm.is_some() {
             let mut sum = backend.copy(x)?;
-            backend.add_linear(&o, parameters, at.attention_out, &mut sum)?;
+            backend.add_linear(o, parameters, at.attention_out, &mut sum)?;
             y = Some(sum);
         }
         let (h, middle) = match (at.second_norm, &y) {
@@ -200,16 +256,7 @@ impl<B: Backend> Model<B> {
             let a = backend.activate(config.activation, &up, config.feed_forward)?; // (B T, f)
             backend.add_linear(&a, parameters, at.down, sum)?;
         }
-        let kept = Kept {
-            q,
-            k,
-            v,
-            o,
-            sums,
-            up,
-            middle,
-        };
-        Ok((y, kept))
+        Ok(Continued { y, up, middle })
     }
 
     /// Backward of [`Model::block`]: from the gradient of what came out to that of `x`, with those of the parameters added.
@@ -321,9 +368,13 @@ impl<B: Backend> Model<B> {
         let last = self
             .backend
             .rows(&hidden, self.config.width, rows.saturating_sub(1), rows)?;
-        let logits = self
-            .backend
-            .linear(&last, &self.parameters, ModelConfig::EMBEDDING)?;
+        self.logits(&last)
+    }
+
+    /// The logits of normalized hidden states.
+    fn logits(&self, hidden: &B::Buffer) -> Result<Vec<f64>> {
+        let head = ModelConfig::EMBEDDING;
+        let logits = self.backend.linear(hidden, &self.parameters, head)?;
         self.backend.numbers(&logits)
     }
 

@@ -9,7 +9,7 @@ const MASK: [bool; 10] = [true, true, false, true, true, true, true, true, false
 const STARTS: [u32; 10] = [0, 0, 2, 2, 2, 0, 0, 0, 3, 3];
 
 /// Both families and the axes between them.
-fn all() -> Vec<ModelConfig> {
+pub(super) fn all() -> Vec<ModelConfig> {
     let palm = Family::Palm.model(11, 6, 2, 3, 4);
     let mpt = Family::Mpt.model(11, 8, 2, 2, 4);
     vec![
@@ -49,7 +49,7 @@ const TARGETS: Targets<'static> = Targets {
 };
 
 /// A model whose embedding is large enough for attention to be far from uniform.
-fn lively<B: Backend>(config: ModelConfig, backend: B) -> Model<B> {
+pub(super) fn lively<B: Backend>(config: ModelConfig, backend: B) -> Model<B> {
     let mut model = Model::new(config, 8, backend).unwrap();
     let embedding = model.backend.read(&model.parameters, 0).unwrap();
     let factor = match config.initial {
