@@ -22,6 +22,13 @@ pub(crate) fn line(text: &str) -> Result<()> {
     writeln!(stdout(), "{text}").map_err(to_stdout)
 }
 
+/// Writes a part of a line to stdout, to be seen at once.
+pub(crate) fn piece(text: &str) -> Result<()> {
+    let mut stdout = stdout().lock();
+    let written = write!(stdout, "{text}").and_then(|()| stdout.flush());
+    written.map_err(to_stdout)
+}
+
 fn to_stdout(source: std::io::Error) -> Error {
     Error::Io {
         what: "writing to stdout".to_owned(),

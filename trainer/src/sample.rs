@@ -87,11 +87,16 @@ impl Text {
     }
 
     /// The text that `model` goes on with after the prompt, not including it. At most `context_tokens` tokens are looked back at.
+    /// `show` is given the text piece by piece as it is made; the pieces together are the text.
+    ///
+    /// # Errors
+    /// The prompt cannot be tokenized or is unknown to the model, the device failed, or `show` did.
     pub fn sample<B: Backend>(
         &self,
         model: &Model<B>,
         options: &SampleOptions,
         context_tokens: usize,
+        show: &mut dyn FnMut(&str) -> Result<()>,
     ) -> Result<String> {
         let encoded = self.tokenizer.encode(options.prompt.as_str(), false);
         let encoded = encoded
@@ -100,6 +105,7 @@ impl Text {
         ids.extend_from_slice(encoded.get_ids());
         let start = ids.len();
         let known = self.tokenizer.get_vocab_size(true);
+        let mut shown = Shown::default();
         generate(
             model,
             &mut ids,
@@ -107,9 +113,48 @@ impl Text {
             context_tokens,
             known,
             self.end_of_text,
+            &mut |ids| match shown.whole_characters(&self.decode(&ids[start..])?) {
+                "" => Ok(()),
+                piece => show(piece),
+            },
         )?;
-        let made = self.tokenizer.decode(&ids[start..], true);
-        made.map_err(|error| Error::Usage(format!("the sampled tokens cannot be decoded: {error}")))
+        let rest = shown.rest(&self.decode(&ids[start..])?);
+        if !rest.is_empty() {
+            show(rest)?;
+        }
+        Ok(shown.text)
+    }
+
+    fn decode(&self, ids: &[u32]) -> Result<String> {
+        let text = self.tokenizer.decode(ids, true);
+        text.map_err(|error| Error::Usage(format!("the sampled tokens cannot be decoded: {error}")))
+    }
+}
+
+/// What was shown of a text that grows by tokens. A token may end within a character, which decodes to U+FFFD until the rest of its
+/// bytes come, so that a text with that at its end is waited for.
+#[derive(Debug, Default)]
+struct Shown {
+    text: String,
+}
+
+impl Shown {
+    /// What is new in `whole`, if its characters are.
+    fn whole_characters(&mut self, whole: &str) -> &str {
+        if whole.ends_with(char::REPLACEMENT_CHARACTER) {
+            ""
+        } else {
+            self.rest(whole)
+        }
+    }
+
+    /// What is new in `whole`; nothing where its tokenizer writes the earlier text anew, which cannot be taken back.
+    fn rest(&mut self, whole: &str) -> &str {
+        let from = self.text.len();
+        if let Some(new) = whole.strip_prefix(self.text.as_str()) {
+            self.text.push_str(new);
+        }
+        &self.text[from..]
     }
 }
 
@@ -120,7 +165,10 @@ fn unusable(path: &Path, problem: &str) -> Error {
     }
 }
 
-/// Appends up to `options.tokens` tokens below `known` to `ids`, stopping before an end-of-text.
+/// Appends up to `options.tokens` tokens below `known` to `ids`, stopping before an end-of-text. `made` is given all `ids` after each.
+///
+/// # Errors
+/// `ids` are none or unknown to the model, the device failed, or `made` did.
 pub fn generate<B: Backend>(
     model: &Model<B>,
     ids: &mut Vec<u32>,
@@ -128,6 +176,7 @@ pub fn generate<B: Backend>(
     context_tokens: usize,
     known: usize,
     end_of_text: u32,
+    made: &mut dyn FnMut(&[u32]) -> Result<()>,
 ) -> Result<()> {
     if let Some(id) = ids
         .iter()
@@ -150,6 +199,7 @@ pub fn generate<B: Backend>(
             break;
         }
         ids.push(next);
+        made(ids)?;
     }
     Ok(())
 }
@@ -273,12 +323,66 @@ mod tests {
                 ..SampleOptions::default()
             };
             let mut ids = vec![1, 2];
-            generate(&model, &mut ids, &options, 8, 10, 63).unwrap();
+            let mut told = Vec::new();
+            let mut made = |ids: &[u32]| {
+                told.push(ids.len());
+                Ok(())
+            };
+            generate(&model, &mut ids, &options, 8, 10, 63, &mut made).unwrap();
+            assert_eq!(told, (3..=ids.len()).collect::<Vec<_>>());
             ids
         };
         assert_eq!(run(1), run(1));
         assert_ne!(run(1), run(2));
         assert_eq!(run(1).len(), 32);
         assert!(run(1).iter().all(|&id| id < 10));
+    }
+
+    #[test]
+    fn text_is_shown_by_whole_characters() {
+        // In byte-level BPE the bytes of é (C3 A9) are written Ã and ©, and a space Ġ.
+        let json = r#"{"version":"1.0","truncation":null,"padding":null,"added_tokens":[],"normalizer":null,
+            "pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true},
+            "post_processor":null,
+            "decoder":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true},
+            "model":{"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":null,
+            "end_of_word_suffix":null,"fuse_unk":false,"byte_fallback":false,
+            "vocab":{"a":0,"Ã":1,"©":2,"Ġ":3},"merges":[]}}"#;
+        let text = Text {
+            tokenizer: json.parse().unwrap(),
+            end_of_text: 63,
+        };
+        let ids = [0, 1, 2, 3, 0, 1];
+        let mut shown = Shown::default();
+        let pieces: Vec<String> = (1..=ids.len())
+            .map(|end| {
+                let whole = text.decode(&ids[..end]).unwrap();
+                shown.whole_characters(&whole).to_owned()
+            })
+            .collect();
+        assert_eq!(pieces, ["a", "", "é", " ", "a", ""]);
+        // At the end what is left is shown as it is.
+        let whole = text.decode(&ids).unwrap();
+        assert_eq!(shown.rest(&whole), "\u{fffd}");
+        assert_eq!(shown.text, whole);
+        // What a tokenizer writes anew is not shown twice.
+        assert_eq!(shown.whole_characters("b"), "");
+
+        let config = Family::Palm.model(64, 8, 1, 2, 4);
+        let model = Model::new(config, 1, Fused::<f32>::default()).unwrap();
+        let options = SampleOptions {
+            prompt: "aé a".to_owned(),
+            tokens: 40,
+            temperature: 9.0,
+            ..SampleOptions::default()
+        };
+        let mut pieces = Vec::new();
+        let mut show = |piece: &str| {
+            pieces.push(piece.to_owned());
+            Ok(())
+        };
+        let made = text.sample(&model, &options, 8, &mut show).unwrap();
+        assert!(!made.is_empty() && pieces.iter().all(|piece| !piece.is_empty()));
+        assert_eq!(pieces.concat(), made);
     }
 }

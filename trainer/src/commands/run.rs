@@ -99,7 +99,7 @@ impl OnBackend for Training<'_> {
         )?;
         let text = Text::open(&tokenizer_path(self.folder), self.opened.end_of_text());
         let context = config.data.sequence_tokens;
-        match text.and_then(|text| text.sample(&model, &config.sample, context)) {
+        match text.and_then(|text| text.sample(&model, &config.sample, context, &mut |_| Ok(()))) {
             Ok(text) => self.progress.report(&Event::Sampled {
                 step: config.schedule.steps,
                 prompt: &config.sample.prompt,

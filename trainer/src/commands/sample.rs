@@ -28,6 +28,7 @@ struct Sampling<'a> {
     state: &'a State,
     text: Text,
     options: &'a SampleOptions,
+    show: &'a mut dyn FnMut(&str) -> Result<()>,
 }
 
 impl OnBackend for Sampling<'_> {
@@ -36,7 +37,8 @@ impl OnBackend for Sampling<'_> {
     fn on<B: Backend>(self, backend: B) -> Result<String> {
         let model = load_model(self.checkpoint, self.state, backend)?;
         let context = self.state.config.data.sequence_tokens;
-        self.text.sample(&model, self.options, context)
+        (self.show)(&self.options.prompt)?;
+        self.text.sample(&model, self.options, context, self.show)
     }
 }
 
@@ -59,14 +61,17 @@ pub(crate) fn sample(arguments: &SampleArgs) -> Result<()> {
     if !problems.is_empty() {
         return Err(Error::Usage(problems.join("; ")));
     }
+    let json = arguments.folders.json;
+    let mut show = |piece: &str| if json { Ok(()) } else { render::piece(piece) };
     let sampling = Sampling {
         checkpoint: &checkpoint,
         state: &state,
         text: Text::open(&tokenizer_path(&folder), state.end_of_text)?,
         options: &options,
+        show: &mut show,
     };
     let text = on_device(&state.config.compute, sampling)?;
-    if arguments.folders.json {
+    if json {
         return render::json(&Report {
             run: &arguments.run,
             step: state.step,
@@ -74,5 +79,5 @@ pub(crate) fn sample(arguments: &SampleArgs) -> Result<()> {
             text: &text,
         });
     }
-    render::line(&format!("{}{text}", options.prompt))
+    render::line("")
 }

@@ -68,6 +68,12 @@ fn a_run_is_evaluated_and_sampled_without_its_build_being_named() {
     let text = world.succeed(&sample);
     assert!(text.starts_with("w3 w4") && text.contains('w'), "{text}");
     assert_eq!(text, world.succeed(&sample));
+    // What comes piece by piece is the text that JSON has as a whole.
+    let mut as_json = sample.to_vec();
+    as_json.push("--json");
+    let report: serde_json::Value = serde_json::from_str(&world.succeed(&as_json)).unwrap();
+    assert_eq!(text, format!("w3 w4{}\n", report["text"].as_str().unwrap()));
+    world.fail(&["sample", "test", "--top-p", "0"], 2);
     world.fail(&["eval", "test", "--split", "test"], 2);
 }
 
