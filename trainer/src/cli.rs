@@ -17,6 +17,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// What a run would be: parameters, operations, epochs, and whether its memory is there
+    Plan(PlanArgs),
     /// Start a run, or go on with it where it exists
     Run(RunArgs),
     /// Go on with a run as it was configured
@@ -48,6 +50,25 @@ pub(crate) struct BuildArgs {
     /// Go on although the build is another one: its root hash, as the refusal printed it
     #[arg(long, value_name = "ROOT")]
     pub(crate) accept_root: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// The configuration
+    #[arg(long, default_value = "trainer/configs/tiny.toml")]
+    pub(crate) config: PathBuf,
+    /// Lay a value over the configuration, as `schedule.steps=100`
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub(crate) overrides: Vec<String>,
+    /// The build; without it the newest in the folder of builds
+    #[arg(long)]
+    pub(crate) build: Option<PathBuf>,
+    /// Folder of builds
+    #[arg(long, default_value = "shards")]
+    pub(crate) shards: PathBuf,
+    /// JSON on stdout instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

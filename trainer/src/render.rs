@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::{Duration, Instant};
 
+use andromeda_trainer::config::Derived;
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::progress::{Event, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -27,6 +28,24 @@ pub(crate) fn piece(text: &str) -> Result<()> {
     let mut stdout = stdout().lock();
     let written = write!(stdout, "{text}").and_then(|()| stdout.flush());
     written.map_err(to_stdout)
+}
+
+/// Writes a plan to stdout as a table.
+pub(crate) fn plan(derived: &Derived, available: Option<u64>) -> Result<()> {
+    let row = |name: &str, value: String| line(&format!("{name:<22}{value:>16}"));
+    row("parameters", counted(derived.parameters as f64))?;
+    row("FLOPs a token", counted(derived.flops_per_token as f64))?;
+    row("FLOPs in all", format!("{:.2e}", derived.total_flops))?;
+    row("tokens a step", derived.tokens_per_step.to_string())?;
+    row("steps", derived.steps.to_string())?;
+    row("tokens", counted(derived.total_tokens as f64))?;
+    row("epochs", format!("{:.2}", derived.epochs))?;
+    row("memory", bytes(derived.memory_bytes))?;
+    for (name, part) in derived.memory.parts() {
+        row(&format!("  {name}"), bytes(part))?;
+    }
+    let left = available.map_or_else(|| "not checked".to_owned(), bytes);
+    row("the machine has left", left)
 }
 
 fn to_stdout(source: std::io::Error) -> Error {

@@ -8,6 +8,7 @@ use crate::config::{Derived, NonFinite, RunConfig};
 use crate::data::{Batch, Batches, Source};
 use crate::error::{Error, Result};
 use crate::eval::evaluate;
+use crate::memory;
 use crate::metrics::Metrics;
 use crate::model::{Model, Sequences};
 use crate::ops::{Backend, Targets};
@@ -64,6 +65,12 @@ pub fn train<B: Backend>(
         config,
         derived: &derived,
     });
+    // Only a warning: estimates err, and what else takes memory may soon be done.
+    let short = memory::available(config.compute.device)
+        .and_then(|available| memory::shortfall(config, available));
+    if let Some(message) = short {
+        progress.report(&Event::Warned { message: &message });
+    }
 
     let mut model = Model::new(config.model, config.run.seed, backend)?;
     let mut optimizer = Optimizer::new(config.optimizer.clone(), &model)?;

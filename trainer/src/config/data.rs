@@ -90,7 +90,7 @@ impl DataOptions {
         }
     }
 
-    pub(super) fn problems(&self) -> Vec<String> {
+    pub(crate) fn problems(&self) -> Vec<String> {
         let bounds = [
             ("data.sequence-tokens", self.sequence_tokens as u64, 1 << 20),
             (

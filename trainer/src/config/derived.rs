@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::RunConfig;
+use crate::memory::Memory;
 use crate::model::Keep;
 use crate::ops::fused::chunk_rows;
 
@@ -27,7 +28,9 @@ pub struct Derived {
     pub flops_per_token: u64,
     /// Operations of the run.
     pub total_flops: f64,
-    /// Estimate of the memory in bytes: parameters, gradients and moments, activations, a chunk of logits.
+    /// Estimate of the memory in bytes by what it holds.
+    pub memory: Memory,
+    /// All of it.
     pub memory_bytes: u64,
 }
 
@@ -39,14 +42,21 @@ impl Derived {
         let total_tokens = config.schedule.steps.saturating_mul(data.tokens_per_step());
         let flops_per_token = model.flops_per_token(data.sequence_tokens);
         let micro_batch_tokens =
-            data.sequences_per_micro_batch as u64 * data.sequence_tokens as u64;
+            (data.sequences_per_micro_batch as u64).saturating_mul(data.sequence_tokens as u64);
         let kept = match config.compute.keep() {
             Keep::All => model.layers as u64 * model.kept_per_token(),
             Keep::Inputs => model.layers as u64 * model.width as u64 + model.kept_per_token(),
         };
-        let activations = micro_batch_tokens * (kept + model.work_per_token());
+        let activations = micro_batch_tokens.saturating_mul(kept + model.work_per_token());
         let logits =
             micro_batch_tokens.min(chunk_rows(model.vocabulary) as u64) * model.vocabulary as u64;
+        let memory = Memory {
+            parameters: 4 * parameters,
+            gradients: 4 * parameters,
+            moments: 4 * config.optimizer.kind.moments() * parameters,
+            activations: activations.saturating_mul(4),
+            logits: 4 * logits,
+        };
         Self {
             parameters,
             sequences_per_step: data.sequences_per_step(),
@@ -58,8 +68,8 @@ impl Derived {
                 / sequences.max(1) as f64,
             flops_per_token,
             total_flops: flops_per_token as f64 * total_tokens as f64,
-            memory_bytes: 4 * (2 + config.optimizer.kind.moments()) * parameters
-                + 4 * (activations + logits),
+            memory,
+            memory_bytes: memory.total(),
         }
     }
 }

@@ -78,6 +78,40 @@ fn a_run_is_evaluated_and_sampled_without_its_build_being_named() {
 }
 
 #[test]
+fn a_plan_says_what_a_run_needs_and_refuses_what_does_not_fit() {
+    let world = World::new();
+    let plan = ["plan", "--config", "test.toml"];
+    let table = world.succeed(&plan);
+    for name in ["parameters", "epochs", "  moments", "  logits"] {
+        assert!(table.contains(name), "{table}");
+    }
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let told = json(&world.succeed(&[&plan[..], &["--json"]].concat()));
+    // As counted for the run above; four bytes each.
+    assert_eq!(told["parameters"], 127_168);
+    assert_eq!(told["memory"]["parameters"], 4 * 127_168);
+    assert_eq!(told["memory"]["moments"], 8 * 127_168);
+    // 40 steps of 8 sequences of the 937 that 60,000 tokens make.
+    assert!((told["epochs"].as_f64().unwrap() - 320.0 / 937.0).abs() < 1e-9);
+    assert!(!world.run("test").exists());
+    if told["available_bytes"].is_null() {
+        return;
+    }
+    // 2^22 tokens keep 3 MiB each, 12 TiB together; parameters, gradients and moments take 1 GiB.
+    let large = [
+        "--set",
+        "data.sequences-per-micro-batch=65536",
+        "--set",
+        "model.layers=1024",
+    ];
+    let refusal = world.fail(&[&plan[..], &large].concat(), 2);
+    assert!(
+        refusal.contains("of memory") && refusal.contains("hint: the same steps fit with"),
+        "{refusal}"
+    );
+}
+
+#[test]
 fn requests_that_cannot_be_met_say_what_to_do() {
     let world = World::new();
     assert!(

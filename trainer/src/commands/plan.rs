@@ -1,0 +1,58 @@
+//! `andromeda-train plan`: what a run would be, before it is one.
+
+use std::path::Path;
+
+use andromeda_trainer::build::{self, OpenBuild, Part};
+use andromeda_trainer::config::{Derived, WrittenConfig};
+use andromeda_trainer::error::{Error, Result};
+use andromeda_trainer::memory;
+use serde::Serialize;
+
+use crate::cli::PlanArgs;
+use crate::render;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    build: &'a Path,
+    root: &'a str,
+    #[serde(flatten)]
+    derived: &'a Derived,
+    /// Bytes that the machine has left, where memory is checked.
+    available_bytes: Option<u64>,
+}
+
+pub(crate) fn plan(arguments: &PlanArgs) -> Result<()> {
+    let written = WrittenConfig::read(&arguments.config, &arguments.overrides)?;
+    let build = match &arguments.build {
+        Some(build) => build.clone(),
+        None => build::newest(&arguments.shards)?,
+    };
+    let opened = OpenBuild::open(&build)?;
+    let config = written.resolve(opened.vocabulary(), &arguments.config)?;
+    let source = opened.source(Part::Training, &config.data)?;
+    let sequences = source.sequences.sequences();
+    if sequences == 0 {
+        let tokens = config.data.sequence_tokens;
+        return Err(Error::Usage(format!(
+            "the training split of {} has no sequence of {tokens} tokens\nhint: lower data.sequence-tokens",
+            build.display()
+        )));
+    }
+    let derived = Derived::new(&config, sequences);
+    let available = memory::available(config.compute.device);
+    let report = Report {
+        build: &build,
+        root: opened.root(),
+        derived: &derived,
+        available_bytes: available,
+    };
+    if arguments.json {
+        render::json(&report)?;
+    } else {
+        render::plan(&derived, available)?;
+    }
+    match available.and_then(|available| memory::shortfall(&config, available)) {
+        Some(message) => Err(Error::Usage(message)),
+        None => Ok(()),
+    }
+}
