@@ -46,7 +46,7 @@ pub(super) fn show(name: &str, as_json: bool) -> anyhow::Result<()> {
                 rule.name, rule.version, rule.about, rule.source
             ))?;
             let options = json!({ rule.table: (rule.defaults)() });
-            print(toml::to_string(&options)?.trim_end())
+            print(as_toml(options)?.trim_end())
         }
         (None, Some(of)) if as_json => print_json(&composition_json(&of)),
         (None, Some(of)) => {
@@ -54,7 +54,7 @@ pub(super) fn show(name: &str, as_json: bool) -> anyhow::Result<()> {
                 "{}\n{}\nsource: {}\n",
                 of.name, of.about, of.source
             ))?;
-            print(toml::to_string(&written_out(&of))?.trim_end())
+            print(as_toml(written_out(&of))?.trim_end())
         }
         (None, None) => {
             let hint = match written::nearest(name, rules::names()) {
@@ -77,6 +77,18 @@ fn composition_json(of: &Composition) -> Value {
     json!({ "name": of.name, "about": of.about, "source": of.source, "options": written_out(of) })
 }
 
+/// Options as a recipe would write them. TOML has no null: what is absent is left out.
+fn as_toml(mut options: Value) -> Result<String, toml::ser::Error> {
+    fn leave_out_nulls(value: &mut Value) {
+        if let Value::Object(entries) = value {
+            entries.retain(|_, value| !value.is_null());
+            entries.values_mut().for_each(leave_out_nulls);
+        }
+    }
+    leave_out_nulls(&mut options);
+    toml::to_string(&options)
+}
+
 /// The options of a composition with every value of every rule, to be copied into a recipe and changed.
 fn written_out(of: &Composition) -> Value {
     let options: FilterOptions = (of.rules)();
@@ -89,4 +101,22 @@ fn written_out(of: &Composition) -> Value {
         }
     }
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_and_composition_is_shown_as_options_that_a_recipe_may_have() {
+        for rule in RULES {
+            let text = as_toml(json!({ rule.table: (rule.defaults)() })).unwrap();
+            toml::from_str::<FilterOptions>(&text).unwrap();
+        }
+        for of in rules::compositions() {
+            let text = as_toml(written_out(&of)).unwrap();
+            let read: FilterOptions = toml::from_str(&text).unwrap();
+            assert_eq!(read.rules, (of.rules)().rules, "{}", of.name);
+        }
+    }
 }
