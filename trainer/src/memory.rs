@@ -199,7 +199,7 @@ mod tests {
         let text = shortfall(&config, fixed - 1).unwrap();
         assert!(text.contains("moments alone take"), "{text}");
         // What is recommended fits.
-        let mut less = config.clone();
+        let mut less = config;
         less.compute.recompute = true;
         assert_eq!(shortfall(&less, total - 1), None);
         let text = shortfall(&less, Derived::new(&less, 1).memory.total() - 1).unwrap();
