@@ -53,13 +53,19 @@ pub(crate) struct BuildArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct PlanArgs {
+pub(crate) struct ConfigArgs {
     /// The configuration
     #[arg(long, default_value = "trainer/configs/tiny.toml")]
     pub(crate) config: PathBuf,
     /// Lay a value over the configuration, as `schedule.steps=100`
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub(crate) overrides: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) configuration: ConfigArgs,
     /// The build; without it the newest in the folder of builds
     #[arg(long)]
     pub(crate) build: Option<PathBuf>,
@@ -73,12 +79,8 @@ pub(crate) struct PlanArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// The configuration
-    #[arg(long, default_value = "trainer/configs/tiny.toml")]
-    pub(crate) config: PathBuf,
-    /// Lay a value over the configuration, as `schedule.steps=100`
-    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
-    pub(crate) overrides: Vec<String>,
+    #[command(flatten)]
+    pub(crate) configuration: ConfigArgs,
     /// Name of the run; without it the name of the configuration
     #[arg(long)]
     pub(crate) run: Option<String>,

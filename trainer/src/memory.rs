@@ -84,7 +84,7 @@ pub fn shortfall(config: &RunConfig, available: u64) -> Option<String> {
     if memory.total() <= available {
         return None;
     }
-    let (has, needs) = (shown(available), shown(memory.total()));
+    let (has, needs) = (shown(available, 1), shown(memory.total(), 1));
     let mut text =
         format!("the run needs about {needs} of memory and the machine has {has} left\nhint: ");
     let fixed = Memory {
@@ -100,7 +100,7 @@ pub fn shortfall(config: &RunConfig, available: u64) -> Option<String> {
     } else if fixed.total() > available {
         text.push_str(&format!(
             "parameters, gradients and moments alone take {}: take a smaller model, or a machine with more memory",
-            shown(fixed.total())
+            shown(fixed.total(), 1)
         ));
     } else {
         text.push_str(
@@ -136,16 +136,17 @@ fn fitting(config: &RunConfig, recompute: bool, available: u64) -> Option<String
                 ));
             }
             (needs <= available && tried.data.problems().is_empty())
-                .then(|| format!("{} ({})", settings.join(", "), shown(needs)))
+                .then(|| format!("{} ({})", settings.join(", "), shown(needs, 1)))
         })
 }
 
-fn shown(bytes: u64) -> String {
+/// Bytes for a person: MiB with so many `decimals`, or GiB from ten of them on.
+pub fn shown(bytes: u64, decimals: usize) -> String {
     let mebibytes = bytes as f64 / f64::from(1 << 20);
     if mebibytes >= 10_240.0 {
         format!("{:.1} GiB", mebibytes / 1024.0)
     } else {
-        format!("{mebibytes:.1} MiB")
+        format!("{mebibytes:.decimals$} MiB")
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use andromeda_trainer::config::Derived;
 use andromeda_trainer::error::{Error, Result};
+use andromeda_trainer::memory;
 use andromeda_trainer::progress::{Event, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -203,12 +204,7 @@ fn counted(value: f64) -> String {
 }
 
 fn bytes(value: u64) -> String {
-    let mebibytes = value as f64 / f64::from(1 << 20);
-    if mebibytes >= 10_240.0 {
-        format!("{:.1} GiB", mebibytes / 1024.0)
-    } else {
-        format!("{mebibytes:.0} MiB")
-    }
+    memory::shown(value, 0)
 }
 
 fn duration(seconds: f64) -> String {

@@ -22,13 +22,16 @@ struct Report<'a> {
 }
 
 pub(crate) fn plan(arguments: &PlanArgs) -> Result<()> {
-    let written = WrittenConfig::read(&arguments.config, &arguments.overrides)?;
+    let written = WrittenConfig::read(
+        &arguments.configuration.config,
+        &arguments.configuration.overrides,
+    )?;
     let build = match &arguments.build {
         Some(build) => build.clone(),
         None => build::newest(&arguments.shards)?,
     };
     let opened = OpenBuild::open(&build)?;
-    let config = written.resolve(opened.vocabulary(), &arguments.config)?;
+    let config = written.resolve(opened.vocabulary(), &arguments.configuration.config)?;
     let source = opened.source(Part::Training, &config.data)?;
     let sequences = source.sequences.sequences();
     if sequences == 0 {

@@ -17,11 +17,18 @@ use crate::cli::RunArgs;
 use crate::render;
 
 pub(crate) fn run(arguments: &RunArgs) -> Result<()> {
-    let written = WrittenConfig::read(&arguments.config, &arguments.overrides)?;
+    let written = WrittenConfig::read(
+        &arguments.configuration.config,
+        &arguments.configuration.overrides,
+    )?;
     let name = match &arguments.run {
         Some(name) => name.clone(),
         None => {
-            let stem = arguments.config.file_stem().and_then(|stem| stem.to_str());
+            let stem = arguments
+                .configuration
+                .config
+                .file_stem()
+                .and_then(|stem| stem.to_str());
             stem.ok_or_else(|| Error::Usage("name the run with --run".to_owned()))?
                 .to_owned()
         }
@@ -32,7 +39,7 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<()> {
         None => build::newest(&arguments.folders.shards)?,
     };
     let opened = OpenBuild::open(&build)?;
-    let config = written.resolve(opened.vocabulary(), &arguments.config)?;
+    let config = written.resolve(opened.vocabulary(), &arguments.configuration.config)?;
     go(
         &folder,
         &build,
