@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use andromeda_format::{Build, FormatError, Loader, LoaderOptions, Sequence, Split};
+use andromeda_format::{
+    Account, Build, FormatError, Loader, LoaderOptions, MixtureSource, Sequence, Split,
+};
 use sha2::{Digest, Sha256};
 
 use crate::config::DataOptions;
@@ -98,7 +100,51 @@ impl OpenBuild {
         Ok(bytes)
     }
 
-    /// The sequences of a split, the training split packed and shuffled as `options` say, others end to end; none if the build has no such split, or none long enough.
+    /// The datasets of `data.weights`, which the build must have.
+    fn mixture(&self, options: &DataOptions) -> Result<Vec<MixtureSource>> {
+        let datasets = &self.build.manifest().datasets;
+        let mut problems = Vec::new();
+        for name in options.weights.keys() {
+            if datasets.iter().any(|dataset| dataset.name == *name) {
+                continue;
+            }
+            let names: Vec<&str> = datasets.iter().map(|d| d.name.as_str()).collect();
+            let instead = match nearest(name, &names) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("it has {}", names.join(", ")),
+            };
+            problems.push(format!(
+                "data.weights: {} has no dataset `{name}`; {instead}",
+                self.path.display()
+            ));
+        }
+        if !problems.is_empty() {
+            return Err(Error::Usage(problems.join("\n")));
+        }
+        let source = |(name, weight): (&String, &u64)| MixtureSource {
+            build: self.build.clone(),
+            split: Split::Train,
+            dataset: Some(name.clone()),
+            weight: *weight,
+        };
+        Ok(options.weights.iter().map(source).collect())
+    }
+
+    /// Datasets with tokens in the training split that a mixture leaves out.
+    pub fn left_out(&self, options: &DataOptions) -> Vec<&str> {
+        if options.weights.is_empty() {
+            return Vec::new();
+        }
+        let datasets = self.build.manifest().datasets.iter();
+        let left = datasets.filter(|dataset| {
+            let trained = dataset.splits.get(&Split::Train);
+            trained.is_some_and(|split| split.tokens > 0)
+                && !options.weights.contains_key(&dataset.name)
+        });
+        left.map(|dataset| dataset.name.as_str()).collect()
+    }
+
+    /// The sequences of a split, the training split mixed, packed and shuffled as `options` say, others end to end; none if the build has no such split, or none long enough.
     pub fn source(&self, part: Part, options: &DataOptions) -> Result<Source> {
         let sequence_tokens = options.sequence_tokens;
         let split = part.split();
@@ -118,15 +164,24 @@ impl OpenBuild {
             });
         };
         let what = format!("the {} split of {}", split.name(), self.path.display());
-        let laid = match part {
-            Part::Training => options.loader_options(),
+        let loader = match part {
+            Part::Training if !options.weights.is_empty() => {
+                Loader::mixture(&self.mixture(options)?, options.loader_options())
+            }
+            Part::Training => Loader::new(&self.build, split, options.loader_options()),
             // A measure must not change with how a run was trained.
             Part::Validation | Part::Test => {
-                LoaderOptions::new(sequence_tokens, options.order_seed)
+                let laid = LoaderOptions::new(sequence_tokens, options.order_seed);
+                Loader::new(&self.build, split, laid)
             }
         };
-        let loader = Loader::new(&self.build, split, laid);
-        let loader = loader.map_err(failed(what.clone()))?;
+        let loader = match loader {
+            // What was asked for cannot be had of this build; there is nothing wrong with the build.
+            Err(FormatError::Options { what: problem }) => {
+                return Err(Error::Usage(format!("{what}: {problem}")));
+            }
+            loader => loader.map_err(failed(what.clone()))?,
+        };
         let stored = Stored {
             loader,
             sequence: Sequence::default(),
@@ -139,6 +194,14 @@ impl OpenBuild {
             sequences: Box::new(stored),
         })
     }
+}
+
+/// The name most like `written`, if one is near enough to be a slip of the hand: one character in three.
+fn nearest<'a>(written: &str, names: &[&'a str]) -> Option<&'a str> {
+    let limit = (written.chars().count() / 3).max(1);
+    let edits = |name: &&'a str| (strsim::osa_distance(written, name), *name);
+    let near = names.iter().map(edits).filter(|(edits, _)| *edits <= limit);
+    near.min().map(|(_, name)| name)
 }
 
 fn failed(what: String) -> impl FnOnce(FormatError) -> Error {
@@ -182,6 +245,10 @@ impl Sequences for Stored {
         read.map_err(failed(format!("reading sequence {index} of {}", self.what)))?;
         self.give(row);
         Ok(())
+    }
+
+    fn accounts(&self, position: u64) -> Vec<Account> {
+        self.loader.accounts(position)
     }
 }
 

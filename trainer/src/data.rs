@@ -1,8 +1,11 @@
 //! Batches of sequences. The order of a training split is a function of one integer, the position: sequences consumed so far. A
-//! thread reads ahead, but a batch moves the position only when its step is done, so what was read and not trained is not lost.
+//! thread reads ahead, but a batch moves the position only when its step is done, so what was read and not trained is not lost. It
+//! is not the loader's own ([`andromeda_format::Prefetch`]), since it puts micro-batches together too, out of the way of the step.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
+
+use andromeda_format::Account;
 
 use crate::config::DataOptions;
 use crate::error::{Error, Result};
@@ -31,6 +34,10 @@ pub trait Sequences: Send {
     fn read(&mut self, position: u64, row: &mut Row) -> Result<()>;
     /// The sequence at `index` of the stored order.
     fn read_in_order(&mut self, index: u64, row: &mut Row) -> Result<()>;
+    /// What each source has given in the sequences before `position`; nothing where nobody counts.
+    fn accounts(&self, _position: u64) -> Vec<Account> {
+        Vec::new()
+    }
 }
 
 /// A split of a build.
@@ -206,6 +213,8 @@ impl Drop for Batches {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use andromeda_format::Packing;
 
     use super::*;
@@ -257,6 +266,7 @@ mod tests {
         chunk_tokens: 1 << 20,
         group_chunks: 16,
         stay_in_documents: false,
+        weights: BTreeMap::new(),
     };
 
     #[test]

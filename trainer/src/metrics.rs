@@ -96,6 +96,7 @@ mod tests {
             gradient_norm: 2.0,
             tokens: 10 * step,
             tokens_per_second: 1.0,
+            data_wait_seconds: 0.0,
             skipped_steps: 0,
         }
     }

@@ -25,6 +25,8 @@ pub struct StepMetrics {
     pub tokens: u64,
     /// Tokens per second of this step.
     pub tokens_per_second: f64,
+    /// Seconds of this step in which it waited for its batch to be read.
+    pub data_wait_seconds: f64,
     /// Steps since the beginning of the run that were not applied, since their loss or gradient was no finite number.
     pub skipped_steps: u64,
 }

@@ -32,7 +32,7 @@ pub(crate) fn piece(text: &str) -> Result<()> {
 }
 
 /// Writes a plan to stdout as a table.
-pub(crate) fn plan(derived: &Derived, available: Option<u64>) -> Result<()> {
+pub(crate) fn plan(derived: &Derived, left_out: &[&str], available: Option<u64>) -> Result<()> {
     let row = |name: &str, value: String| line(&format!("{name:<22}{value:>16}"));
     row("parameters", counted(derived.parameters as f64))?;
     row("FLOPs a token", counted(derived.flops_per_token as f64))?;
@@ -41,6 +41,12 @@ pub(crate) fn plan(derived: &Derived, available: Option<u64>) -> Result<()> {
     row("steps", derived.steps.to_string())?;
     row("tokens", counted(derived.total_tokens as f64))?;
     row("epochs", format!("{:.2}", derived.epochs))?;
+    for share in &derived.datasets {
+        line(&format!("  {share}"))?;
+    }
+    if !left_out.is_empty() {
+        line(&format!("  not trained on: {}", left_out.join(", ")))?;
+    }
     row("memory", bytes(derived.memory_bytes))?;
     for (name, part) in derived.memory.parts() {
         row(&format!("  {name}"), bytes(part))?;
@@ -134,6 +140,9 @@ impl Progress for Talk {
                     derived.total_flops,
                     bytes(derived.memory_bytes),
                 ));
+                for share in &derived.datasets {
+                    self.say(&format!("  {share}"));
+                }
                 if let Some(bar) = &mut self.bar {
                     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
                     *bar = ProgressBar::new(derived.steps)

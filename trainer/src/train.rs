@@ -57,7 +57,12 @@ pub fn train<B: Backend>(
             "the training split has no sequence of {tokens} tokens\nhint: lower data.sequence-tokens"
         )));
     }
-    let derived = Derived::new(config, sequences);
+    let end = config
+        .schedule
+        .steps
+        .saturating_mul(config.data.sequences_per_step());
+    let accounts = job.training.sequences.accounts(end);
+    let derived = Derived::new(config, sequences).with_accounts(&accounts);
     progress.report(&Event::Planned {
         run,
         build: job.build,
@@ -94,6 +99,7 @@ pub fn train<B: Backend>(
     while state.step < steps {
         let start = Instant::now();
         let batch = batches.next_batch()?;
+        let data_wait_seconds = start.elapsed().as_secs_f64();
 
         model.backend.clear(&mut gradients)?;
         let options = config.loss.scaled(batch.trained_tokens);
@@ -135,6 +141,7 @@ pub fn train<B: Backend>(
             gradient_norm: norm,
             tokens: state.tokens,
             tokens_per_second: batch.tokens as f64 / start.elapsed().as_secs_f64().max(1e-9),
+            data_wait_seconds,
             skipped_steps: state.skipped_steps,
         };
         metrics.step(&step)?;

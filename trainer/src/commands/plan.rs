@@ -17,6 +17,8 @@ struct Report<'a> {
     root: &'a str,
     #[serde(flatten)]
     derived: &'a Derived,
+    /// Datasets of the training split that the mixture leaves out.
+    left_out: Vec<&'a str>,
     /// Bytes that the machine has left, where memory is checked.
     available_bytes: Option<u64>,
 }
@@ -41,18 +43,23 @@ pub(crate) fn plan(arguments: &PlanArgs) -> Result<()> {
             build.display()
         )));
     }
-    let derived = Derived::new(&config, sequences);
+    let end = config
+        .schedule
+        .steps
+        .saturating_mul(config.data.sequences_per_step());
+    let derived = Derived::new(&config, sequences).with_accounts(&source.sequences.accounts(end));
     let available = memory::available(config.compute.device);
     let report = Report {
         build: &build,
         root: opened.root(),
         derived: &derived,
+        left_out: opened.left_out(&config.data),
         available_bytes: available,
     };
     if arguments.json {
         render::json(&report)?;
     } else {
-        render::plan(&derived, available)?;
+        render::plan(&derived, &report.left_out, available)?;
     }
     match available.and_then(|available| memory::shortfall(&config, available)) {
         Some(message) => Err(Error::Usage(message)),

@@ -1,11 +1,15 @@
 //! `[data]`: the batches.
 
+use std::collections::BTreeMap;
+
 use andromeda_format::{LoaderOptions, Packing, Shuffle};
 use serde::{Deserialize, Serialize};
 
 /// The largest chunk in tokens, and the most chunks of a group: far above what is of use, and within what TOML can hold.
 const LARGEST_CHUNK: u64 = 1 << 40;
 const MOST_CHUNKS: u64 = 1 << 20;
+/// The largest sum of weights: finer shares than any run could tell.
+const LARGEST_WEIGHTS: u64 = 1 << 40;
 
 /// Which sequences of the training split are permuted among each other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +45,11 @@ pub struct DataOptions {
     pub group_chunks: u64,
     /// Whether attention stays within a document, so that the documents of a sequence do not see each other.
     pub stay_in_documents: bool,
+    /// Datasets of the build by name, each with its share of the training sequences: its weight of the sum of all weights. A
+    /// dataset that is not named is not trained on; without any name, all are, each with its share of the split. Reading
+    /// decodes the split once for every dataset named.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, u64>,
 }
 
 impl Default for DataOptions {
@@ -59,6 +68,7 @@ impl Default for DataOptions {
             chunk_tokens,
             group_chunks,
             stay_in_documents: false,
+            weights: BTreeMap::new(),
         }
     }
 }
@@ -117,6 +127,20 @@ impl DataOptions {
                     .to_owned(),
             );
         }
+        let mut sum = 0_u64;
+        for (name, &weight) in &self.weights {
+            if weight == 0 {
+                problems.push(format!(
+                    "data.weights.{name} must be at least 1; leave {name} out to train on none of it"
+                ));
+            }
+            sum = sum.saturating_add(weight);
+        }
+        if sum > LARGEST_WEIGHTS {
+            problems.push(format!(
+                "data.weights are {sum} together, and at most {LARGEST_WEIGHTS}; make all smaller"
+            ));
+        }
         problems
     }
 }
@@ -169,6 +193,11 @@ mod tests {
             ("group-chunks = 0", "data.group-chunks"),
             ("group-chunks = 1048577", "data.group-chunks"),
             ("shuffle = \"full\"\ngroup-chunks = 3", "data.group-chunks"),
+            ("weights = { prose = 0, code = 1 }", "data.weights.prose"),
+            (
+                "weights = { prose = 1099511627776, code = 1 }",
+                "data.weights",
+            ),
         ] {
             let problems = parsed(text).unwrap().problems();
             assert!(

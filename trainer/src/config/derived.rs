@@ -1,5 +1,6 @@
 //! What follows from a configuration and a build.
 
+use andromeda_format::Account;
 use serde::Serialize;
 
 use super::RunConfig;
@@ -22,8 +23,11 @@ pub struct Derived {
     pub steps: u64,
     /// Tokens of the run.
     pub total_tokens: u64,
-    /// Passes over the training split.
+    /// Passes over the training split, or of a mixture over all of its datasets together.
     pub epochs: f64,
+    /// Of a mixture, what the run reads of each dataset.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub datasets: Vec<DatasetShare>,
     /// Operations of forward and backward a token, attention counted causally.
     pub flops_per_token: u64,
     /// Operations of the run.
@@ -32,6 +36,52 @@ pub struct Derived {
     pub memory: Memory,
     /// All of it.
     pub memory_bytes: u64,
+}
+
+/// What a run reads of a dataset of its mixture.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DatasetShare {
+    /// Its name.
+    pub dataset: String,
+    /// Its weight.
+    pub weight: u64,
+    /// Sequences that it gives to the run.
+    pub sequences: u64,
+    /// Sequences of its epoch.
+    pub epoch_sequences: u64,
+    /// Tokens of its epoch.
+    pub epoch_tokens: u64,
+    /// Passes over it.
+    pub epochs: f64,
+}
+
+impl DatasetShare {
+    fn new(account: &Account) -> Option<Self> {
+        Some(Self {
+            dataset: account.dataset.clone()?,
+            weight: account.weight,
+            sequences: account.given,
+            epoch_sequences: account.epoch_sequences,
+            epoch_tokens: account.epoch_tokens,
+            epochs: account.given as f64 / account.epoch_sequences.max(1) as f64,
+        })
+    }
+}
+
+impl std::fmt::Display for DatasetShare {
+    /// `prose: weight 2, 1.25 epochs, 125 sequences; an epoch is 100 sequences, 204800 tokens`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}: weight {}, {:.2} epochs, {} sequences; an epoch is {} sequences, {} tokens",
+            self.dataset,
+            self.weight,
+            self.epochs,
+            self.sequences,
+            self.epoch_sequences,
+            self.epoch_tokens
+        )
+    }
 }
 
 impl Derived {
@@ -66,10 +116,18 @@ impl Derived {
             total_tokens,
             epochs: config.schedule.steps as f64 * data.sequences_per_step() as f64
                 / sequences.max(1) as f64,
+            datasets: Vec::new(),
             flops_per_token,
             total_flops: flops_per_token as f64 * total_tokens as f64,
             memory,
             memory_bytes: memory.total(),
         }
+    }
+
+    /// With what the run reads of each dataset: the `accounts` at its end, where the data is a mixture of datasets.
+    #[must_use]
+    pub fn with_accounts(mut self, accounts: &[Account]) -> Self {
+        self.datasets = accounts.iter().filter_map(DatasetShare::new).collect();
+        self
     }
 }

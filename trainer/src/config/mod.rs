@@ -20,7 +20,7 @@ use crate::schedule::Schedule;
 
 pub use compute::{ComputeOptions, DeviceName};
 pub use data::{Among, DataOptions};
-pub use derived::Derived;
+pub use derived::{DatasetShare, Derived};
 pub use loss::LossConfig;
 pub use model::ModelOptions;
 pub use run::{NonFinite, RunOptions};
@@ -165,12 +165,13 @@ impl RunConfig {
             ) else {
                 continue;
             };
-            keys.extend(
-                values
-                    .iter()
-                    .filter(|(key, value)| others.get(*key) != Some(value))
-                    .map(|(key, _)| format!("{section}.{key}")),
-            );
+            let changed = values
+                .iter()
+                .filter(|(key, value)| others.get(*key) != Some(value));
+            // What is left out where it is empty.
+            let gone = others.iter().filter(|(key, _)| !values.contains_key(*key));
+            let named = changed.chain(gone);
+            keys.extend(named.map(|(key, _)| format!("{section}.{key}")));
         }
         Ok(keys)
     }
@@ -289,5 +290,11 @@ mod tests {
             ["model.width", "schedule.steps"]
         );
         assert!(one.differences(&one).unwrap().is_empty());
+
+        let mut weighted = one.clone();
+        weighted.data.weights.insert("prose".to_owned(), 2);
+        for (here, there) in [(&one, &weighted), (&weighted, &one)] {
+            assert_eq!(here.differences(there).unwrap(), ["data.weights"]);
+        }
     }
 }

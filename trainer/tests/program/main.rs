@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a test shall panic")]
 
 mod laid;
+mod mixed;
 mod output;
 mod resume;
 mod support;

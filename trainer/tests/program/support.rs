@@ -96,14 +96,16 @@ impl World {
         self.folder.path().join("runs").join(name)
     }
 
-    /// Lines of the metrics without the one number that depends on the clock.
+    /// Lines of the metrics without the numbers that depend on the clock.
     pub(crate) fn metrics(&self, name: &str) -> Vec<String> {
         let text =
             std::fs::read_to_string(self.run(name).join("metrics.jsonl")).unwrap_or_default();
         text.lines()
             .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
             .map(|mut line| {
-                line.as_object_mut().unwrap().remove("tokens_per_second");
+                for timed in ["tokens_per_second", "data_wait_seconds"] {
+                    line.as_object_mut().unwrap().remove(timed);
+                }
                 line.to_string()
             })
             .collect()
@@ -133,7 +135,16 @@ pub(crate) fn bytes_of(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// A build of 60,000 training tokens in three shards and 4,000 validation tokens in one.
 pub(crate) fn make_build(folder: &Path, seed: u64) {
+    make_mixture(folder, seed, &["markov"]);
+}
+
+/// The same, and document after document, from each shard's first, is of the dataset whose name is next in `turns`.
+pub(crate) fn make_mixture(folder: &Path, seed: u64, turns: &[&str]) {
     const SHARD_TOKENS: usize = 20_000;
+    let mut names = turns.to_vec();
+    names.sort_unstable();
+    names.dedup();
+    let mut of_datasets = vec![BTreeMap::<Split, SplitTokens>::new(); names.len()];
     std::fs::create_dir_all(folder).unwrap();
     let tokenizer = tokenizer();
     std::fs::write(folder.join("tokenizer.json"), &tokenizer).unwrap();
@@ -152,11 +163,20 @@ pub(crate) fn make_build(folder: &Path, seed: u64) {
                 tokenizer_sha256: Sha256::digest(&tokenizer).into(),
                 level: 3,
             };
+            let turns = turns.iter().cycle();
             let documents: Vec<DocumentEntry> = (1..=ids.len() as u64 / 500)
-                .map(|document| DocumentEntry {
-                    end: document * 500,
-                    source: 0,
-                    row: document,
+                .zip(turns)
+                .map(|(document, name)| {
+                    let source = names.binary_search(name).unwrap();
+                    let counts = of_datasets[source].entry(split).or_default();
+                    counts.documents += 1;
+                    counts.tokens += 500;
+                    counts.text_bytes += 2_000;
+                    DocumentEntry {
+                        end: document * 500,
+                        source: u32::try_from(source).unwrap(),
+                        row: document,
+                    }
                 })
                 .collect();
             let flags = ShardFlags::default();
@@ -176,21 +196,34 @@ pub(crate) fn make_build(folder: &Path, seed: u64) {
         }
         splits.insert(split, entry);
     }
-    let of_dataset = |entry: &SplitEntry| SplitTokens {
-        tokens: entry.tokens,
-        documents: entry.documents,
-        text_bytes: entry.text_bytes,
+    let funnel = |documents: u64| {
+        let kept = Count {
+            documents,
+            bytes: 2_000 * documents,
+        };
+        Funnel {
+            documents_in: kept.documents,
+            bytes_in: kept.bytes,
+            kept,
+            ..Funnel::default()
+        }
     };
-    let kept = Count {
-        documents: 128,
-        bytes: 256_000,
-    };
-    let funnel = Funnel {
-        documents_in: kept.documents,
-        bytes_in: kept.bytes,
-        kept,
-        ..Funnel::default()
-    };
+    let datasets = names.iter().zip(of_datasets).map(|(name, splits)| {
+        let documents = splits.values().map(|counts| counts.documents).sum();
+        DatasetEntry {
+            name: (*name).to_owned(),
+            tier: "sample".to_owned(),
+            kind: "text".to_owned(),
+            licence: "Apache-2.0".to_owned(),
+            source: "made up".to_owned(),
+            revision: String::new(),
+            files: Vec::new(),
+            faults: Vec::new(),
+            redacted: BTreeMap::new(),
+            funnel: funnel(documents),
+            splits,
+        }
+    });
     let mut manifest = Manifest {
         format: BUILD_FORMAT.to_owned(),
         version: VERSION,
@@ -210,24 +243,9 @@ pub(crate) fn make_build(folder: &Path, seed: u64) {
         token_width: TokenWidth::U16,
         frame_tokens: 4_096,
         shard_tokens: SHARD_TOKENS as u64,
-        datasets: vec![DatasetEntry {
-            name: "markov".to_owned(),
-            tier: "sample".to_owned(),
-            kind: "text".to_owned(),
-            licence: "Apache-2.0".to_owned(),
-            source: "made up".to_owned(),
-            revision: String::new(),
-            files: Vec::new(),
-            faults: Vec::new(),
-            redacted: std::collections::BTreeMap::new(),
-            funnel: funnel.clone(),
-            splits: splits
-                .iter()
-                .map(|(split, entry)| (*split, of_dataset(entry)))
-                .collect(),
-        }],
+        datasets: datasets.collect(),
         splits,
-        funnel,
+        funnel: funnel(128),
         tables: Vec::new(),
         recipe: serde_json::Value::Null,
         contaminates: Vec::new(),
