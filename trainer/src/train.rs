@@ -240,6 +240,8 @@ fn restore<B: Backend>(
             "the run was started with other values of {keys}\nhint: resume it without changes, or give this run another name with --run"
         )));
     }
+    // With what may change: when to save, what to do without a finite loss, where to compute.
+    state.config = job.config.clone();
     checkpoint::load_model(&path, &state, model)?;
     checkpoint::load_optimizer(&path, &state, model, optimizer)?;
     progress.report(&Event::Resumed {
@@ -490,6 +492,31 @@ mod tests {
             error.to_string().contains("optimizer.beta1") && error.exit_code() == 2,
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_run_goes_on_with_other_intervals_and_its_state_tells_them() {
+        let mut config = config("");
+        config.schedule.steps = 2;
+        config.schedule.warmup_steps = 0;
+        let (folder, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let stopped = run(folder.path(), &config, "root", &|| Some(15)).0;
+        assert_eq!(stopped.unwrap_err().exit_code(), 143);
+        config.run.save_every_steps = 1;
+        config.run.non_finite = NonFinite::Skip;
+        config.sample.prompt = "Once".to_owned();
+        let resumed = run(folder.path(), &config, "root", &|| None).0.unwrap();
+        let state = checkpoint::read_state(&resumed).unwrap();
+        assert_eq!((state.step, &state.config), (2, &config));
+        // As if it had always been configured so.
+        let uninterrupted = run(whole.path(), &config, "root", &|| None).0.unwrap();
+        for name in ["model.safetensors", "optimizer.safetensors", "state.json"] {
+            assert!(
+                std::fs::read(uninterrupted.join(name)).unwrap()
+                    == std::fs::read(resumed.join(name)).unwrap(),
+                "{name} differs"
+            );
+        }
     }
 
     #[test]

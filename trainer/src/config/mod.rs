@@ -8,6 +8,7 @@ mod loss;
 mod model;
 mod run;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -149,7 +150,11 @@ impl RunConfig {
             .map_err(|error| Error::Usage(format!("the configuration cannot be written: {error}")))
     }
 
-    /// Names of the keys in which two configurations differ, as `section.key`, but for `[compute]`.
+    /// Names of the keys in which two configurations differ, as `section.key`, but for those that may change when a run is gone on
+    /// with: where it computes, what it prints, and when it saves and is evaluated leave the parameters after a step alone.
+    ///
+    /// # Errors
+    /// A configuration is not to be written as TOML.
     pub fn differences(&self, other: &Self) -> Result<Vec<String>> {
         let table = |config: &Self| -> Result<toml::Table> {
             toml::Table::try_from(config).map_err(|error| {
@@ -158,22 +163,33 @@ impl RunConfig {
         };
         let (left, right) = (table(self)?, table(other)?);
         let mut keys = Vec::new();
-        for (section, values) in left.iter().filter(|(section, _)| *section != "compute") {
+        for (section, values) in &left {
             let (Some(values), Some(others)) = (
                 values.as_table(),
                 right.get(section).and_then(|v| v.as_table()),
             ) else {
                 continue;
             };
-            let changed = values
-                .iter()
-                .filter(|(key, value)| others.get(*key) != Some(value));
-            // What is left out where it is empty.
-            let gone = others.iter().filter(|(key, _)| !values.contains_key(*key));
-            let named = changed.chain(gone);
-            keys.extend(named.map(|(key, _)| format!("{section}.{key}")));
+            // A key that one of them leaves out is a difference too.
+            let names: BTreeSet<&String> = values.keys().chain(others.keys()).collect();
+            keys.extend(
+                names
+                    .into_iter()
+                    .filter(|name| values.get(*name) != others.get(*name))
+                    .filter(|name| !may_change(section, name))
+                    .map(|name| format!("{section}.{name}")),
+            );
         }
         Ok(keys)
+    }
+}
+
+/// Whether a run may be gone on with under another value of `section.key`.
+fn may_change(section: &str, key: &str) -> bool {
+    match section {
+        "compute" | "sample" => true,
+        "run" => key != "seed",
+        _ => false,
     }
 }
 
@@ -284,10 +300,10 @@ mod tests {
         let mut other = one.clone();
         other.schedule.steps += 1;
         other.model.width += 1;
-        other.compute.recompute = true;
+        other.run.seed += 1;
         assert_eq!(
             one.differences(&other).unwrap(),
-            ["model.width", "schedule.steps"]
+            ["model.width", "run.seed", "schedule.steps"]
         );
         assert!(one.differences(&one).unwrap().is_empty());
 
@@ -295,6 +311,29 @@ mod tests {
         weighted.data.weights.insert("prose".to_owned(), 2);
         for (here, there) in [(&one, &weighted), (&weighted, &one)] {
             assert_eq!(here.differences(there).unwrap(), ["data.weights"]);
+        }
+    }
+
+    #[test]
+    fn what_leaves_the_parameters_alone_is_no_difference() {
+        let config = |text: &str| {
+            WrittenConfig::parse(&format!("[model]\npreset = \"palm-tiny\"\n{text}"), &[])
+                .unwrap()
+                .resolved(100)
+                .unwrap()
+        };
+        let one = config("");
+        for text in [
+            "[compute]\nrecompute = true",
+            "[sample]\nprompt = \"Once\"\ntokens = 7",
+            "[run]\nsave-every-steps = 1\nkeep-checkpoints = 9",
+            "[run]\nevaluate-every-steps = 1\nevaluation-sequences = 9",
+            "[run]\nnon-finite = \"skip\"",
+        ] {
+            let other = config(text);
+            assert_ne!(one, other, "{text}");
+            assert!(one.differences(&other).unwrap().is_empty(), "{text}");
+            assert!(other.differences(&one).unwrap().is_empty(), "{text}");
         }
     }
 }
