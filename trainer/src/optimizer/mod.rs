@@ -1,13 +1,15 @@
-//! Optimizers in place: `AdamW` (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019) in `PyTorch`'s form: p *= 1 - lr wd; m, v as
-//! in Adam; p -= lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + eps); the same with each tensor's rate lowered where its gradient outgrows
-//! the second moment (`StableAdamW`); and Lion (Chen et al., 2023). Matrices decay, norms and the
-//! embedding do not. candle's own keeps its moments private, so that a run could not be resumed.
+//! Optimizers in place, one a file: how a parameter moves against its gradient. Matrices decay, norms and the embedding do not.
+//! candle's own keeps its moments private, so that a run could not be resumed.
+
+mod adamw;
+mod lion;
+mod stable_adamw;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::model::Model;
-use crate::ops::{Backend, Rule};
+use crate::ops::Backend;
 
 /// The rule by which parameters move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,12 +30,17 @@ pub enum OptimizerKind {
 }
 
 impl OptimizerKind {
+    /// What its moments are called in a checkpoint, in their order.
+    pub const fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::AdamW | Self::StableAdamW => adamw::MOMENTS,
+            Self::Lion => lion::MOMENTS,
+        }
+    }
+
     /// Moments a number.
     pub const fn moments(self) -> u64 {
-        match self {
-            Self::AdamW | Self::StableAdamW => 2,
-            Self::Lion => 1,
-        }
+        self.names().len() as u64
     }
 }
 
@@ -106,6 +113,42 @@ impl OptimizerOptions {
     }
 }
 
+/// What all parameters of one step have in common.
+#[derive(Debug, Clone, Copy)]
+struct Step<'a> {
+    options: &'a OptimizerOptions,
+    /// Updates that the moments will have seen.
+    updates: u64,
+    learning_rate: f64,
+    /// What gradients are multiplied by.
+    factor: f64,
+}
+
+/// A parameter that is to move.
+struct Moving<'a, B: Backend> {
+    backend: &'a B,
+    parameters: &'a mut B::Store,
+    gradients: &'a B::Store,
+    moments: &'a mut [B::Store],
+    index: usize,
+    /// Weight decay, 0 where the parameter has none.
+    decay: f64,
+}
+
+impl<B: Backend> Moving<'_, B> {
+    fn update(self, rule: crate::ops::Rule, factor: f64) -> Result<()> {
+        let (parameters, moments) = (self.parameters, self.moments);
+        self.backend.update(
+            rule,
+            parameters,
+            self.gradients,
+            factor,
+            moments,
+            self.index,
+        )
+    }
+}
+
 /// The optimizer and its state, in the parameters' order.
 #[derive(Debug)]
 pub struct Optimizer<B: Backend> {
@@ -132,10 +175,7 @@ impl<B: Backend> Optimizer<B> {
 
     /// What its moments are called in a checkpoint, in their order.
     pub const fn names(&self) -> &'static [&'static str] {
-        match self.options.kind {
-            OptimizerKind::AdamW | OptimizerKind::StableAdamW => &["first", "second"],
-            OptimizerKind::Lion => &["first"],
-        }
+        self.options.kind.names()
     }
 
     /// The moments, one store a name.
@@ -170,53 +210,33 @@ impl<B: Backend> Optimizer<B> {
         factor: f64,
     ) -> Result<()> {
         self.updates += 1;
-        for index in 0..model.shapes.len() {
-            let decays = model.shapes[index].role.decays();
-            let rule = self.options.rule(self.updates, learning_rate, decays);
-            let (parameters, moments) = (&mut model.parameters, &mut self.moments);
-            let rule = match (self.options.kind, &moments[..]) {
-                (OptimizerKind::StableAdamW, [_, second]) => {
-                    let outgrown = model
-                        .backend
-                        .outgrown(rule, gradients, factor, second, index)?;
-                    let rate = learning_rate / outgrown.sqrt().max(1.0);
-                    self.options.rule(self.updates, rate, decays)
-                }
-                _ => rule,
+        let step = Step {
+            options: &self.options,
+            updates: self.updates,
+            learning_rate,
+            factor,
+        };
+        for (index, shape) in model.shapes.iter().enumerate() {
+            let decays = shape.role.decays();
+            let moving = Moving {
+                backend: &model.backend,
+                parameters: &mut model.parameters,
+                gradients,
+                moments: &mut self.moments,
+                index,
+                decay: if decays {
+                    step.options.weight_decay
+                } else {
+                    0.0
+                },
             };
-            model
-                .backend
-                .update(rule, parameters, gradients, factor, moments, index)?;
+            match step.options.kind {
+                OptimizerKind::AdamW => adamw::step(step, moving)?,
+                OptimizerKind::StableAdamW => stable_adamw::step(step, moving)?,
+                OptimizerKind::Lion => lion::step(step, moving)?,
+            }
         }
         Ok(())
-    }
-}
-
-impl OptimizerOptions {
-    /// The step after which there were `updates`.
-    fn rule(&self, updates: u64, learning_rate: f64, decays: bool) -> Rule {
-        let decay = if decays { self.weight_decay } else { 0.0 };
-        let keep = 1.0 - learning_rate * decay;
-        let (beta1, beta2) = (self.beta1, self.beta2);
-        match self.kind {
-            OptimizerKind::AdamW | OptimizerKind::StableAdamW => {
-                let correction = |beta: f64| 1.0 - beta.powf(updates as f64);
-                Rule::Adam {
-                    keep,
-                    rate: learning_rate / correction(beta1),
-                    beta1,
-                    beta2,
-                    root: correction(beta2).sqrt().recip(),
-                    epsilon: self.epsilon,
-                }
-            }
-            OptimizerKind::Lion => Rule::Lion {
-                keep,
-                rate: learning_rate,
-                beta1,
-                beta2,
-            },
-        }
     }
 }
 
@@ -224,138 +244,7 @@ impl OptimizerOptions {
 mod tests {
     use super::*;
     use crate::model::{Family, Keep, Role, Sequences};
-    use crate::ops::{Fused, LossOptions, Place, Targets};
-    use crate::planted::Planted;
-    use std::cell::RefCell;
-
-    #[test]
-    fn updates_follow_the_formula_of_pytorch() {
-        // torch.optim.AdamW, written out in double precision.
-        let options = OptimizerOptions::default();
-        let backend = Fused::<f32>::default();
-        let place = [Place {
-            rows: 1,
-            columns: 1,
-        }];
-        let store = |value: f32| {
-            let mut store = backend.store(&place).unwrap();
-            backend.write(&mut store, 0, &[value]).unwrap();
-            store
-        };
-        let (mut p, mut m, mut v) = (0.5f64, 0.0f64, 0.0f64);
-        let (mut values, mut moments) = (store(0.5), [store(0.0), store(0.0)]);
-        for t in 1..=50i32 {
-            let (lr, g) = (1e-2 / f64::from(t), (t as f32 * 0.7).sin());
-            let rule = options.rule(t.unsigned_abs().into(), lr, true);
-            backend
-                .update(rule, &mut values, &store(g), 0.5, &mut moments, 0)
-                .unwrap();
-            let g = f64::from(g) * 0.5;
-            p *= 1.0 - lr * 0.1;
-            m = 0.9 * m + 0.1 * g;
-            v = 0.95 * v + 0.05 * g * g;
-            let denominator = v.sqrt() / (1.0 - 0.95f64.powi(t)).sqrt() + 1e-8;
-            p -= lr / (1.0 - 0.9f64.powi(t)) * m / denominator;
-            let ours = f64::from(backend.read(&values, 0).unwrap()[0]);
-            assert!((ours - p).abs() < 1e-6, "after {t}: {ours} is not {p}");
-        }
-    }
-
-    /// The parameter after each of `gradients`, the first matrix of a model being it.
-    fn stable_steps<B: Backend>(backend: B, gradients: &[[f32; 4]]) -> Vec<Vec<f32>> {
-        let config = Family::Mpt.model(16, 8, 1, 2, 4);
-        let mut model = Model::new(config, 1, backend).unwrap();
-        let index = (model.shapes.iter())
-            .position(|shape| shape.role.decays())
-            .unwrap();
-        // Four numbers over and over: the mean over the tensor is theirs.
-        let count = model.backend.read(&model.parameters, index).unwrap().len();
-        let repeated =
-            |four: &[f32; 4]| -> Vec<f32> { four.iter().copied().cycle().take(count).collect() };
-        let first = repeated(&[0.5, -0.25, 1.0, 0.125]);
-        model
-            .backend
-            .write(&mut model.parameters, index, &first)
-            .unwrap();
-        let options = OptimizerOptions {
-            kind: OptimizerKind::StableAdamW,
-            ..OptimizerOptions::default()
-        };
-        let mut optimizer = Optimizer::new(options, &model).unwrap();
-        let steps = gradients.iter().map(|gradient| {
-            let mut store = model.store().unwrap();
-            let doubled = gradient.map(|g| 2.0 * g);
-            model
-                .backend
-                .write(&mut store, index, &repeated(&doubled))
-                .unwrap();
-            optimizer.step(&mut model, &store, 0.1, 0.5).unwrap();
-            model.backend.read(&model.parameters, index).unwrap()[count - 4..].to_vec()
-        });
-        steps.collect()
-    }
-
-    #[test]
-    fn stable_adamw_follows_optimi() {
-        // `optimi.StableAdamW` of torch-optimi 0.2.1 in double precision: lr 0.1, betas (0.9, 0.95), eps 1e-8, weight_decay 0.1. The
-        // third gradient outgrows the second moment.
-        let gradients = [
-            [0.01, -0.02, 0.03, 0.0],
-            [0.01, 0.02, -0.03, 0.04],
-            [1.0, -2.0, 0.5, 0.25],
-            [0.5, 0.25, -0.125, 0.0625],
-            [0.01, 0.01, 0.01, 0.01],
-        ];
-        let expected = [
-            [
-                0.3950000999999,
-                -0.147500049999975,
-                0.8900000333333222,
-                0.12375,
-            ],
-            [
-                0.30155608805678746,
-                -0.1509053478937238,
-                0.8867307535270442,
-                0.05656960229578102,
-            ],
-            [
-                0.2620907909313998,
-                -0.11300219610163745,
-                0.8447395303826116,
-                0.014362302865486287,
-            ],
-            [
-                0.1871094576567362,
-                -0.06775058022943847,
-                0.8004949093136849,
-                -0.05620598706312792,
-            ],
-            [
-                0.12278923388469795,
-                -0.02956144834807773,
-                0.7607858458917472,
-                -0.11799567006954723,
-            ],
-        ];
-        let portable = crate::ops::Portable::new(candle_core::Device::Cpu, candle_core::DType::F32);
-        for ours in [
-            stable_steps(Fused::<f32>::default(), &gradients),
-            stable_steps(portable, &gradients),
-            // By way of the host.
-            stable_steps(Planted::new(&[], &RefCell::default()), &gradients),
-        ] {
-            for (step, (ours, expected)) in ours.iter().zip(&expected).enumerate() {
-                for (&ours, &expected) in ours.iter().zip(expected) {
-                    let ours = f64::from(ours);
-                    assert!(
-                        (ours - expected).abs() < 2e-6,
-                        "step {step}: {ours}, not {expected}"
-                    );
-                }
-            }
-        }
-    }
+    use crate::ops::{Fused, LossOptions, Targets};
 
     #[test]
     fn norms_and_embedding_do_not_decay() {
