@@ -52,6 +52,9 @@ CASES = {
     # More rows than logits exist for at one time, more positions than a tile and a block have.
     "palm-long": dict(family="palm", vocabulary=192, width=32, layers=2, heads=2, head=16, norm="layer", positions="rotary", tokens=300, sequences=2, micro=1),
     "mpt": dict(family="mpt", vocabulary=128, width=48, layers=2, heads=6, head=8, norm="layer", positions="alibi", tokens=37, sequences=3, micro=2),
+    # The matrices of blocks by Muon, the others by AdamW at another rate.
+    "palm-muon": dict(family="palm", vocabulary=128, width=32, layers=2, heads=4, head=8, norm="layer", positions="rotary", tokens=37, sequences=3, micro=2, muon="original", adamw_rate=0.5),
+    "mpt-muon": dict(family="mpt", vocabulary=128, width=48, layers=2, heads=6, head=8, norm="layer", positions="alibi", tokens=37, sequences=3, micro=2, muon="match-adamw", adamw_rate=1.0),
     "mpt-long": dict(family="mpt", vocabulary=128, width=32, layers=2, heads=2, head=16, norm="layer", positions="alibi", tokens=300, sequences=2, micro=1),
 }
 # What is planted, and where it can be noticed.
@@ -62,6 +65,8 @@ FAULTS = {
     "slopes-off-by-one": ["mpt", "mpt-long"],
     "tanh-gelu": ["mpt"],
     "mean-kept": ["palm"],
+    "plain-momentum": ["palm-muon", "mpt-muon"],
+    "four-iterations": ["palm-muon", "mpt-muon"],
 }
 STEPS, WARMUP, RATE, FINAL = 20, 4, 3e-3, 0.1
 BETAS, EPSILON, DECAY, CLIP = (0.9, 0.95), 1e-8, 0.1, 0.7
@@ -178,12 +183,36 @@ def rate(step):
     return RATE * (FINAL + (1.0 - FINAL) * 0.5 * (1.0 + math.cos(math.pi * part)))
 
 
+def orthogonal(grad, coefficients, steps, eps):
+    """What torch.optim.Muon has in bfloat16, in double precision."""
+    a, b, c = coefficients
+    x = grad.double() / grad.double().norm().clamp(min=eps)
+    for _ in range(steps):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.to(grad.dtype)
+
+
+torch.optim._muon._zeropower_via_newtonschulz = orthogonal
+
+
+def optimizers_of(c, matrices, groups, fault):
+    """Optimizers, each with the part of the rate that its groups have."""
+    adamw = dict(lr=RATE, betas=BETAS, eps=EPSILON)
+    if "muon" not in c:
+        return [(torch.optim.AdamW(groups, **adamw), 1.0)]
+    adjust = {"original": "original", "match-adamw": "match_rms_adamw"}[c["muon"]]
+    nesterov, steps = fault != "plain-momentum", 4 if fault == "four-iterations" else 5
+    muon = torch.optim.Muon(matrices, lr=RATE, weight_decay=DECAY, momentum=0.95, nesterov=nesterov, ns_steps=steps, adjust_lr_fn=adjust)
+    return [(muon, 1.0), (torch.optim.AdamW(groups[1:], **adamw), c["adamw_rate"])]
+
+
 def train(c, fault=None):
     p = {name: first_values(c, name, role, shape).requires_grad_() for name, role, shape in shapes(c)}
     decayed = [p[name] for name, role, _ in shapes(c) if role in ("matrix", "residual") or (role == "gain" and fault == "decay-on-norms")]
     others = [x for x in p.values() if not any(x is y for y in decayed)]
     groups = [{"params": decayed, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=RATE, betas=BETAS, eps=EPSILON)
+    optimizers = optimizers_of(c, decayed, groups, fault)
     stream, counter, losses, norms = Stream(1, "batches"), 0, [], []
     for step in range(STEPS):
         batches = []
@@ -195,7 +224,8 @@ def train(c, fault=None):
             trained = torch.tensor([(counter + i) % 7 != 0 for i in range(c["sequences"] * c["tokens"])])
             batches.append((ids, trained))
         total = sum(int(trained.sum()) for _, trained in batches)
-        optimizer.zero_grad()
+        for x in p.values():
+            x.grad = None
         loss = 0.0
         for ids, trained in batches:
             logits = hidden(c, p, ids[:, :-1], fault) @ p["embedding.weight"].T
@@ -204,9 +234,10 @@ def train(c, fault=None):
             part.backward()
             loss += part.item()
         norms.append(float(torch.nn.utils.clip_grad_norm_(p.values(), CLIP)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate(step)
-        optimizer.step()
+        for optimizer, part in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = part * rate(step)
+            optimizer.step()
         losses.append(loss)
     return {"losses": losses, "norms": norms}
 

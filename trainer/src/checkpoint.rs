@@ -194,7 +194,7 @@ pub fn save<B: Backend>(
     let mut moments = Vec::new();
     for (index, shape) in model.shapes.iter().enumerate() {
         parameters.push((shape.name.clone(), of(&model.parameters, index)));
-        for (name, store) in optimizer.names().iter().zip(optimizer.moments()) {
+        for (name, store) in optimizer.moments(shape.role) {
             moments.push((format!("{}.{name}", shape.name), of(store, index)));
         }
     }
@@ -361,10 +361,13 @@ pub fn load_optimizer<B: Backend>(
     optimizer: &mut Optimizer<B>,
 ) -> Result<()> {
     let (path, bytes) = read_verified(checkpoint, OPTIMIZER, state)?;
-    let names = optimizer.names();
-    let tensors = parse(&path, &bytes, names.len() * model.shapes.len())?;
-    for (name, store) in names.iter().zip(optimizer.moments_mut()) {
-        for (index, of) in model.shapes.iter().enumerate() {
+    let count = model
+        .shapes
+        .iter()
+        .map(|of| optimizer.moments(of.role).count());
+    let tensors = parse(&path, &bytes, count.sum())?;
+    for (index, of) in model.shapes.iter().enumerate() {
+        for (name, store) in optimizer.moments_mut(of.role) {
             let name = format!("{}.{name}", of.name);
             let numbers = read_floats(&path, &tensors, &name, &of.shape)?;
             model.backend.write(store, index, &numbers)?;

@@ -8,7 +8,7 @@
 
 use andromeda_trainer::model::{Family, Keep, Model, ModelConfig, Positions, Sequences};
 use andromeda_trainer::ops::{Backend, Fused, LossOptions, Norm, Portable, Targets};
-use andromeda_trainer::optimizer::{Optimizer, OptimizerOptions};
+use andromeda_trainer::optimizer::{MuonScale, Optimizer, OptimizerKind, OptimizerOptions};
 use andromeda_trainer::random::Stream;
 use andromeda_trainer::schedule::{Schedule, ScheduleKind};
 use candle_core::{DType, Device};
@@ -58,6 +58,8 @@ struct Case {
     tokens: usize,
     sequences: usize,
     micro: usize,
+    muon: Option<MuonScale>,
+    adamw_rate: Option<f64>,
 }
 
 fn oracle() -> Oracle {
@@ -88,6 +90,11 @@ fn train<B: Backend>(
         epsilon: settings.epsilon,
         weight_decay: settings.decay,
         clip_norm: settings.clip,
+        kind: case
+            .muon
+            .map_or(OptimizerKind::AdamW, |_| OptimizerKind::Muon),
+        muon_scale: case.muon.unwrap_or_default(),
+        adamw_rate: case.adamw_rate.unwrap_or(1.0),
         ..OptimizerOptions::default()
     };
     let schedule = Schedule {
@@ -245,6 +252,7 @@ fn every_fault_is_planted_somewhere() {
         "decay-on-norms",
         "interleaved-rotary",
         "slopes-off-by-one",
+        "plain-momentum",
     ] {
         assert!(planted.iter().any(|planted| planted == fault), "{fault}");
     }

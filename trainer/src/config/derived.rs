@@ -103,7 +103,7 @@ impl Derived {
         let memory = Memory {
             parameters: 4 * parameters,
             gradients: 4 * parameters,
-            moments: 4 * config.optimizer.kind.moments() * parameters,
+            moments: 4 * config.optimizer.kind.moments(model),
             activations: activations.saturating_mul(4),
             logits: 4 * logits,
         };

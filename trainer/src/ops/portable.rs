@@ -5,8 +5,8 @@ use candle_core::{D, DType, Device, Tensor};
 
 use super::fused::chunk_rows;
 use super::{
-    Activation, Attention, Backend, Growth, LossOptions, Losses, NORM_EPSILON, Norm, Place,
-    RotaryTable, Rule, Targets, misfit,
+    Activation, Attention, Backend, Growth, LossOptions, Losses, NORM_EPSILON, NewtonSchulz, Norm,
+    Place, RotaryTable, Rule, Targets, misfit,
 };
 use crate::error::Result;
 
@@ -149,6 +149,36 @@ fn normal_part(x: &Tensor) -> candle_core::Result<Tensor> {
     ((x * std::f64::consts::FRAC_1_SQRT_2)?.erf()? + 1.0)? * 0.5
 }
 
+/// [`NewtonSchulz`] of a matrix.
+fn orthogonal(matrix: &Tensor) -> candle_core::Result<Tensor> {
+    let shape = matrix.dims();
+    // A store keeps a single row without its first axis.
+    let (rows, columns) = match shape {
+        [columns] => (1, *columns),
+        _ => matrix.dims2()?,
+    };
+    let wide = |x: &Tensor| {
+        if rows > columns {
+            x.t()?.contiguous()
+        } else {
+            Ok(x.clone())
+        }
+    };
+    let norm = matrix
+        .sqr()?
+        .sum_all()?
+        .to_dtype(DType::F64)?
+        .to_scalar::<f64>()?
+        .sqrt();
+    let mut x = wide(&(matrix.reshape((rows, columns))? / norm.max(NewtonSchulz::LEAST))?)?;
+    for _ in 0..NewtonSchulz::STEPS {
+        let a = x.matmul(&x.t()?)?;
+        let b = ((&a * NewtonSchulz::B)? + (a.matmul(&a)? * NewtonSchulz::C)?)?;
+        x = ((&x * NewtonSchulz::A)? + b.matmul(&x)?)?;
+    }
+    wide(&x)?.reshape(shape)
+}
+
 impl Backend for Portable {
     type Buffer = Tensor;
     type Store = Vec<Tensor>;
@@ -266,6 +296,18 @@ impl Backend for Portable {
                 let step = (mean(&moment[index], beta1, &gradient)?.sign()? * rate)?;
                 parameters[index] = ((&parameters[index] * keep)? - step)?;
                 moment[index] = mean(&moment[index], beta2, &gradient)?;
+            }
+            (
+                Rule::Muon {
+                    keep,
+                    rate,
+                    momentum,
+                },
+                [moment, ..],
+            ) => {
+                moment[index] = mean(&moment[index], momentum, &gradient)?;
+                let step = orthogonal(&mean(&moment[index], momentum, &gradient)?)?;
+                parameters[index] = ((&parameters[index] * keep)? - (step * rate)?)?;
             }
             _ => {
                 return Err(misfit("a step of the optimizer"));

@@ -3,13 +3,16 @@
 
 mod adamw;
 mod lion;
+mod muon;
 mod stable_adamw;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::model::Model;
-use crate::ops::Backend;
+use crate::model::{Model, ModelConfig, Role};
+use crate::ops::{Backend, Place};
+
+pub use muon::MuonScale;
 
 /// The rule by which parameters move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,21 +30,34 @@ pub enum OptimizerKind {
     /// Lion: by the sign of the moment alone, with one moment instead of two; a rate some ten times lower and a decay as much
     /// higher.
     Lion,
+    /// Muon: matrices by a momentum made nearly orthogonal, the embedding and the norms by `AdamW`.
+    Muon,
 }
 
 impl OptimizerKind {
-    /// What its moments are called in a checkpoint, in their order.
-    pub const fn names(self) -> &'static [&'static str] {
+    /// What the moments of a parameter of that role are called in a checkpoint, in their order.
+    pub const fn moments_of(self, role: Role) -> &'static [&'static str] {
         match self {
             Self::AdamW | Self::StableAdamW => adamw::MOMENTS,
             Self::Lion => lion::MOMENTS,
+            Self::Muon if is_hidden(role) => muon::MOMENTS,
+            Self::Muon => adamw::MOMENTS,
         }
     }
 
-    /// Moments a number.
-    pub const fn moments(self) -> u64 {
-        self.names().len() as u64
+    /// Numbers that it remembers of a model.
+    pub fn moments(self, model: &ModelConfig) -> u64 {
+        let shapes = model.shapes();
+        let numbers = shapes
+            .iter()
+            .map(|of| of.count() * self.moments_of(of.role).len());
+        numbers.map(|count| count as u64).sum()
     }
+}
+
+/// Whether a parameter is a matrix of a block.
+const fn is_hidden(role: Role) -> bool {
+    matches!(role, Role::Matrix | Role::Residual)
 }
 
 /// `[optimizer]` of a run configuration.
@@ -60,6 +76,12 @@ pub struct OptimizerOptions {
     pub weight_decay: f64,
     /// Largest norm of the gradient over all parameters; a larger gradient is scaled down to it.
     pub clip_norm: f64,
+    /// Decay of the momentum; of `muon` alone.
+    pub muon_momentum: f64,
+    /// How the step of a matrix depends on its shape; of `muon` alone.
+    pub muon_scale: MuonScale,
+    /// Learning rate of what Muon does not move, as a part of the schedule's; of `muon` alone.
+    pub adamw_rate: f64,
 }
 
 impl Default for OptimizerOptions {
@@ -72,6 +94,9 @@ impl Default for OptimizerOptions {
             epsilon: 1e-8,
             weight_decay: 0.1,
             clip_norm: 1.0,
+            muon_momentum: 0.95,
+            muon_scale: MuonScale::default(),
+            adamw_rate: 1.0,
         }
     }
 }
@@ -80,14 +105,22 @@ impl OptimizerOptions {
     /// Every problem of the options, as sentences.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        for (name, value) in [("beta1", self.beta1), ("beta2", self.beta2)] {
+        for (name, value) in [
+            ("beta1", self.beta1),
+            ("beta2", self.beta2),
+            ("muon-momentum", self.muon_momentum),
+        ] {
             if !(0.0..1.0).contains(&value) {
                 problems.push(format!(
                     "optimizer.{name} must be at least 0 and below 1, not {value}"
                 ));
             }
         }
-        for (name, value) in [("epsilon", self.epsilon), ("clip-norm", self.clip_norm)] {
+        for (name, value) in [
+            ("epsilon", self.epsilon),
+            ("clip-norm", self.clip_norm),
+            ("adamw-rate", self.adamw_rate),
+        ] {
             if !(value.is_finite() && value > 0.0) {
                 problems.push(format!(
                     "optimizer.{name} must be a positive number, not {value}"
@@ -98,6 +131,20 @@ impl OptimizerOptions {
             problems.push(format!(
                 "optimizer.weight-decay must not be negative, not {}",
                 self.weight_decay
+            ));
+        }
+        let default = Self::default();
+        let of_muon = [
+            ("muon-momentum", self.muon_momentum != default.muon_momentum),
+            ("muon-scale", self.muon_scale != default.muon_scale),
+            ("adamw-rate", self.adamw_rate != default.adamw_rate),
+        ];
+        for (name, _) in of_muon
+            .iter()
+            .filter(|(_, is_set)| *is_set && self.kind != OptimizerKind::Muon)
+        {
+            problems.push(format!(
+                "optimizer.{name} has no meaning without optimizer.kind = \"muon\"; leave it out"
             ));
         }
         problems
@@ -163,8 +210,22 @@ impl<B: Backend> Optimizer<B> {
     /// # Errors
     /// The device has not the memory.
     pub fn new(options: OptimizerOptions, model: &Model<B>) -> Result<Self> {
-        let moments = (0..options.kind.moments())
-            .map(|_| model.store())
+        let names = |role| options.kind.moments_of(role).len();
+        let most = model.shapes.iter().map(|of| names(of.role)).max();
+        let store = |moment: usize| {
+            let places: Vec<Place> = (model.shapes.iter())
+                .map(|of| match names(of.role) {
+                    count if moment < count => of.place(),
+                    _ => Place {
+                        rows: 0,
+                        columns: 0,
+                    },
+                })
+                .collect();
+            model.backend.store(&places)
+        };
+        let moments = (0..most.unwrap_or_default())
+            .map(store)
             .collect::<Result<_>>()?;
         Ok(Self {
             options,
@@ -173,19 +234,19 @@ impl<B: Backend> Optimizer<B> {
         })
     }
 
-    /// What its moments are called in a checkpoint, in their order.
-    pub const fn names(&self) -> &'static [&'static str] {
-        self.options.kind.names()
+    /// The moments of a parameter of that role: what they are called in a checkpoint, and the stores that have them.
+    pub fn moments(&self, role: Role) -> impl Iterator<Item = (&'static str, &B::Store)> {
+        let names = self.options.kind.moments_of(role).iter().copied();
+        names.zip(&self.moments)
     }
 
-    /// The moments, one store a name.
-    pub fn moments(&self) -> &[B::Store] {
-        &self.moments
-    }
-
-    /// For a checkpoint to fill.
-    pub fn moments_mut(&mut self) -> &mut [B::Store] {
-        &mut self.moments
+    /// The same for a checkpoint to fill.
+    pub fn moments_mut(
+        &mut self,
+        role: Role,
+    ) -> impl Iterator<Item = (&'static str, &mut B::Store)> {
+        let names = self.options.kind.moments_of(role).iter().copied();
+        names.zip(&mut self.moments)
     }
 
     /// How many updates the moments have seen.
@@ -234,6 +295,19 @@ impl<B: Backend> Optimizer<B> {
                 OptimizerKind::AdamW => adamw::step(step, moving)?,
                 OptimizerKind::StableAdamW => stable_adamw::step(step, moving)?,
                 OptimizerKind::Lion => lion::step(step, moving)?,
+                OptimizerKind::Muon if is_hidden(shape.role) => {
+                    muon::step(step, shape.place(), moving)?;
+                }
+                OptimizerKind::Muon => {
+                    let learning_rate = learning_rate * step.options.adamw_rate;
+                    adamw::step(
+                        Step {
+                            learning_rate,
+                            ..step
+                        },
+                        moving,
+                    )?;
+                }
             }
         }
         Ok(())
@@ -252,6 +326,7 @@ mod tests {
             OptimizerKind::AdamW,
             OptimizerKind::StableAdamW,
             OptimizerKind::Lion,
+            OptimizerKind::Muon,
         ] {
             let config = Family::Mpt.model(16, 8, 1, 2, 4);
             let mut model = Model::new(config, 1, Fused::<f32>::default()).unwrap();
@@ -279,6 +354,22 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_muon_are_refused_for_others() {
+        let options = |text: &str| toml::from_str::<OptimizerOptions>(text).unwrap();
+        let muon = "kind = \"muon\"\nmuon-scale = \"original\"\nadamw-rate = 0.02";
+        assert!(options(muon).problems().is_empty());
+        for key in ["muon-momentum = 0.9", "adamw-rate = 0.5"] {
+            let problems = options(key).problems();
+            assert!(
+                problems.len() == 1 && problems[0].contains("no meaning without"),
+                "{problems:?}"
+            );
+        }
+        let bad = options("kind = \"muon\"\nmuon-momentum = 1.0\nadamw-rate = 0.0");
+        assert_eq!(bad.problems().len(), 2);
+    }
+
+    #[test]
     fn a_clipped_gradient_has_the_largest_norm_allowed() {
         let options = OptimizerOptions {
             clip_norm: 2.0,
@@ -294,6 +385,7 @@ mod tests {
             (OptimizerKind::AdamW, 1e-2),
             (OptimizerKind::StableAdamW, 1e-2),
             (OptimizerKind::Lion, 3e-3),
+            (OptimizerKind::Muon, 1e-2),
         ] {
             for family in [Family::Palm, Family::Mpt] {
                 let config = family.model(32, 32, 2, 2, 16);

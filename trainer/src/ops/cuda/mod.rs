@@ -400,6 +400,12 @@ impl Backend for Cuda {
         moments: &mut [Flat],
         index: usize,
     ) -> Result<()> {
+        if let Rule::Muon { .. } = rule {
+            let place = (index, parameters.places[index].1);
+            return super::fused::on_host(
+                self, rule, parameters, gradients, factor, moments, place,
+            );
+        }
         let range = parameters.places[index].0.clone();
         let count = range.len();
         let place = |store: &Flat| {

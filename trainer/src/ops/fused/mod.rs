@@ -2,6 +2,7 @@
 
 mod attention;
 mod loss;
+mod muon;
 mod numeric;
 mod pool;
 mod product;
@@ -22,6 +23,8 @@ use super::{
 use crate::error::{Error, Result};
 
 pub use self::loss::chunk_rows;
+#[cfg(feature = "cuda")]
+pub(super) use self::muon::on_host;
 pub use self::numeric::Real;
 pub use self::pool::Slab;
 pub use self::rows::Table;
@@ -165,8 +168,6 @@ impl<T: Real> Backend for Fused<T> {
         index: usize,
     ) -> Result<()> {
         let factor = T::of(factor);
-        let values = parameters.of_mut(index).par_chunks_mut(CHUNK);
-        let gradients = gradients.of(index).par_chunks(CHUNK);
         match (rule, moments) {
             (
                 Rule::Adam {
@@ -184,8 +185,9 @@ impl<T: Real> Backend for Fused<T> {
                     [keep, rate, beta1, beta2, root, epsilon].map(T::of);
                 let first = first.of_mut(index).par_chunks_mut(CHUNK);
                 let second = second.of_mut(index).par_chunks_mut(CHUNK);
+                let values = parameters.of_mut(index).par_chunks_mut(CHUNK);
                 values
-                    .zip(gradients)
+                    .zip(gradients.of(index).par_chunks(CHUNK))
                     .zip(first.zip(second))
                     .for_each(|((p, g), (m, v))| {
                         vectorized(
@@ -213,6 +215,8 @@ impl<T: Real> Backend for Fused<T> {
                 let [new1, new2] = [beta1, beta2].map(|beta| T::of(1.0 - beta));
                 let [keep, rate, beta1, beta2] = [keep, rate, beta1, beta2].map(T::of);
                 let moment = moment.of_mut(index).par_chunks_mut(CHUNK);
+                let values = parameters.of_mut(index).par_chunks_mut(CHUNK);
+                let gradients = gradients.of(index).par_chunks(CHUNK);
                 values.zip(gradients).zip(moment).for_each(|((p, g), m)| {
                     vectorized(
                         #[inline(always)]
@@ -233,6 +237,31 @@ impl<T: Real> Backend for Fused<T> {
                         },
                     );
                 });
+            }
+            (
+                Rule::Muon {
+                    keep,
+                    rate,
+                    momentum,
+                },
+                [moment, ..],
+            ) => {
+                let place = parameters.places[index].1;
+                let (gradients, moment) = (gradients.of(index), moment.of_mut(index));
+                let [keep, rate, momentum] = [keep, rate, momentum].map(T::of);
+                let rule = muon::Muon {
+                    keep,
+                    rate,
+                    momentum,
+                    factor,
+                };
+                rule.update(
+                    &self.pool,
+                    place,
+                    parameters.of_mut(index),
+                    gradients,
+                    moment,
+                );
             }
             _ => return Err(misfit("a step of the optimizer")),
         }
