@@ -1,23 +1,8 @@
 //! The program killed, stopped, damaged and given other data. N steps equal k steps, an end, and N - k steps, bit for bit.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::Child;
-use std::time::{Duration, Instant};
 
-use crate::support::{World, bytes_of, make_build};
-
-/// Waits until a run has done `steps` steps.
-fn wait_for(world: &World, name: &str, steps: usize, child: &mut Child) {
-    let start = Instant::now();
-    while world.metrics(name).len() < steps {
-        assert!(
-            start.elapsed() < Duration::from_secs(120),
-            "the run does not get on"
-        );
-        assert!(child.try_wait().unwrap().is_none(), "the run ended early");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
+use crate::support::{World, bytes_of, make_build, wait_for};
 
 #[test]
 fn a_killed_and_resumed_run_equals_an_uninterrupted_one_bit_for_bit() {
@@ -188,7 +173,7 @@ fn a_run_in_use_is_busy() {
 #[test]
 fn the_number_of_threads_changes_nothing() {
     let world = World::new();
-    for threads in ["1", "3"] {
+    for threads in ["1", "2", "3"] {
         let arguments = ["run", "--config", "test.toml", "--run", threads];
         let mut program = world.program(&arguments);
         assert!(
@@ -199,9 +184,11 @@ fn the_number_of_threads_changes_nothing() {
                 .success()
         );
     }
-    assert!(
-        world.last_checkpoint("1") == world.last_checkpoint("3"),
-        "the last checkpoints differ"
-    );
-    assert_eq!(world.metrics("1"), world.metrics("3"));
+    for threads in ["2", "3"] {
+        assert!(
+            world.last_checkpoint("1") == world.last_checkpoint(threads),
+            "the last checkpoints differ"
+        );
+        assert_eq!(world.metrics("1"), world.metrics(threads));
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use andromeda_format::{
     BUILD_FORMAT, Count, DatasetEntry, DocumentEntry, EndOfText, Funnel, Manifest, ShardEntry,
@@ -114,6 +115,24 @@ impl World {
     /// Every byte of the checkpoint at the end of the run.
     pub(crate) fn last_checkpoint(&self, name: &str) -> BTreeMap<String, Vec<u8>> {
         bytes_of(&self.run(name).join("step-00000040"))
+    }
+}
+
+/// Waits until the metrics of a run have so many lines: one a step, one an evaluation.
+pub(crate) fn wait_for(world: &World, name: &str, lines: usize, child: &mut Child) {
+    let start = Instant::now();
+    loop {
+        // Asked first: what it wrote before its end counts.
+        let ended = child.try_wait().unwrap().is_some();
+        if world.metrics(name).len() >= lines {
+            return;
+        }
+        assert!(!ended, "the run ended early");
+        assert!(
+            start.elapsed() < Duration::from_secs(120),
+            "the run does not get on"
+        );
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
