@@ -373,7 +373,7 @@ pub fn load_optimizer<B: Backend>(
             model.backend.write(store, index, &numbers)?;
         }
     }
-    optimizer.set_updates(state.step);
+    optimizer.set_updates(state.step.saturating_sub(state.skipped_steps));
     Ok(())
 }
 

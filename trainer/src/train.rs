@@ -605,6 +605,33 @@ mod tests {
     }
 
     #[test]
+    fn a_run_with_a_skipped_step_is_resumed_exactly() {
+        // The corrections of AdamW's moments count updates, and a skipped step is none.
+        let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (config, updates) = (skipping(6), Default::default());
+        let planted = || Planted::new(&[3], &updates);
+        let (result, _) = run_on(planted(), whole.path(), &config, "root", &|| None);
+        let uninterrupted = result.unwrap();
+        let asked = std::cell::Cell::new(0);
+        let after_four = || {
+            asked.set(asked.get() + 1);
+            (asked.get() == 4).then_some(15)
+        };
+        let (result, _) = run_on(planted(), parts.path(), &config, "root", &after_four);
+        assert_eq!(result.unwrap_err().exit_code(), 143);
+        let unspoilt = Planted::new(&[], &updates);
+        let (result, _) = run_on(unspoilt, parts.path(), &config, "root", &|| None);
+        let resumed = result.unwrap();
+        for name in ["model.safetensors", "optimizer.safetensors", "state.json"] {
+            assert!(
+                std::fs::read(uninterrupted.join(name)).unwrap()
+                    == std::fs::read(resumed.join(name)).unwrap(),
+                "{name} differs"
+            );
+        }
+    }
+
+    #[test]
     fn ten_steps_in_a_row_without_a_finite_loss_stop_the_run_also_when_resumed() {
         let mut config = skipping(30);
         config.schedule.peak_learning_rate = 1e30;
