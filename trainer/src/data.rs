@@ -125,10 +125,10 @@ impl Batch {
             tokens: 0,
             trained_tokens: 0,
             documents: Vec::new(),
-            micro_batches: Vec::with_capacity(options.micro_batches_per_step),
+            micro_batches: Vec::new(),
         };
         let mut row = Row::default();
-        for _ in 0..options.micro_batches_per_step {
+        for _ in 0..options.micro_batches_at(position) {
             let mut micro = MicroBatch::default();
             for _ in 0..options.sequences_per_micro_batch {
                 sequences.read(batch.end, &mut row)?;
@@ -260,6 +260,7 @@ mod tests {
         sequence_tokens: 4,
         sequences_per_micro_batch: 2,
         micro_batches_per_step: 3,
+        batch_warmup_tokens: 0,
         order_seed: 0,
         packing: Packing::Concatenate,
         shuffle: Among::Groups,

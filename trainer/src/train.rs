@@ -57,12 +57,9 @@ pub fn train<B: Backend>(
             "the training split has no sequence of {tokens} tokens\nhint: lower data.sequence-tokens"
         )));
     }
-    let end = config
-        .schedule
-        .steps
-        .saturating_mul(config.data.sequences_per_step());
-    let accounts = job.training.sequences.accounts(end);
-    let derived = Derived::new(config, sequences).with_accounts(&accounts);
+    let derived = Derived::new(config, sequences);
+    let accounts = job.training.sequences.accounts(derived.sequences);
+    let derived = derived.with_accounts(&accounts);
     progress.report(&Event::Planned {
         run,
         build: job.build,
@@ -85,7 +82,7 @@ pub fn train<B: Backend>(
     let mut metrics = Metrics::open(run, state.step)?;
     let mut gradients = model.store()?;
     let length = model.length(config.data.sequence_tokens)?;
-    let steps = config.schedule.steps;
+    let (schedule, steps) = (&config.schedule, derived.steps);
     let mut saved = checkpoint::folder(run, state.step);
     let mut validation = job.validation;
     let evaluates = validation.sequences.sequences() > 0;
@@ -96,7 +93,7 @@ pub fn train<B: Backend>(
     }
     let batches = Batches::start(job.training, state.position, &config.data)?;
 
-    while state.step < steps {
+    while !schedule.is_over(state.step, state.tokens) {
         let start = Instant::now();
         let batch = batches.next_batch()?;
         let data_wait_seconds = start.elapsed().as_secs_f64();
@@ -122,7 +119,7 @@ pub fn train<B: Backend>(
             nats * options.scale,
             model.backend.squares(&gradients)?.sqrt(),
         );
-        let learning_rate = config.schedule.learning_rate(state.step);
+        let learning_rate = schedule.learning_rate(state.step, state.tokens + batch.tokens);
         if let Some(warning) = not_finite(loss, norm, &mut state, &batch)? {
             progress.report(&Event::Warned { message: &warning });
         } else {
@@ -150,7 +147,7 @@ pub fn train<B: Backend>(
             steps,
         });
 
-        let last = state.step == steps;
+        let last = schedule.is_over(state.step, state.tokens);
         if evaluates && (last || state.step % config.run.evaluate_every_steps == 0) {
             let most = config.run.evaluation_sequences;
             let evaluation = evaluate(&model, &mut validation, most, &config.data)?;
@@ -351,6 +348,7 @@ mod tests {
     #[derive(Default)]
     struct Recorded {
         losses: Vec<f64>,
+        rates: Vec<f64>,
         evaluation: Option<crate::eval::Evaluation>,
         warnings: Vec<String>,
     }
@@ -358,7 +356,10 @@ mod tests {
     impl Progress for Recorded {
         fn report(&mut self, event: &Event<'_>) {
             match event {
-                Event::Stepped { metrics, .. } => self.losses.push(metrics.loss),
+                Event::Stepped { metrics, .. } => {
+                    self.losses.push(metrics.loss);
+                    self.rates.push(metrics.learning_rate);
+                }
                 Event::Evaluated { evaluation, .. } => {
                     self.evaluation = Some((*evaluation).clone());
                 }
@@ -469,6 +470,52 @@ mod tests {
                     == std::fs::read(resumed.join(name)).unwrap(),
                 "{name} differs"
             );
+        }
+    }
+
+    #[test]
+    fn a_run_by_tokens_with_growing_batches_is_resumed_exactly() {
+        let mut config = config("[run]\nsave-every-steps = 2\nkeep-checkpoints = 20\n");
+        config.schedule = crate::schedule::Schedule {
+            tokens: Some(7000),
+            warmup_tokens: Some(2000),
+            ..Default::default()
+        };
+        config.data.sequences_per_micro_batch = 3;
+        config.data.micro_batches_per_step = 4;
+        config.data.batch_warmup_tokens = 3000;
+        // By hand: a thousand tokens are read after 16 sequences of 64, so the first six steps have 3; those that begin at 18, 24 and
+        // 30 have 6, at 36 and 45 they have 9, from 54 on 12; 7000 tokens are read with the 110th, in the step up to 114.
+        let sizes = [3, 3, 3, 3, 3, 3, 6, 6, 6, 9, 9, 12, 12, 12, 12, 12];
+        let derived = Derived::new(&config, 3000);
+        assert_eq!((derived.steps, derived.total_tokens), (16, 114 * 64));
+
+        let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (result, recorded) = run(whole.path(), &config, "root", &|| None);
+        let uninterrupted = result.unwrap();
+        assert_eq!(recorded.losses.len(), 16);
+        let mut read = 0;
+        for (step, rate) in recorded.rates.into_iter().enumerate() {
+            read += 64 * sizes[step];
+            let expected = config.schedule.learning_rate(0, read);
+            assert_eq!(rate, expected, "step {step}");
+        }
+        for stops in [1, 7, 11] {
+            let asked = std::cell::Cell::new(0);
+            let stop = || {
+                asked.set(asked.get() + 1);
+                (asked.get() == stops).then_some(15)
+            };
+            run(parts.path(), &config, "root", &stop).0.unwrap_err();
+            let resumed = run(parts.path(), &config, "root", &|| None).0.unwrap();
+            for name in ["model.safetensors", "optimizer.safetensors", "state.json"] {
+                assert!(
+                    std::fs::read(uninterrupted.join(name)).unwrap()
+                        == std::fs::read(resumed.join(name)).unwrap(),
+                    "{name} differs after {stops}"
+                );
+            }
+            std::fs::remove_dir_all(parts.path()).unwrap();
         }
     }
 

@@ -148,7 +148,12 @@ fn train<B: Backend>(
         let norm = model.backend.squares(&gradients).unwrap().sqrt();
         let factor = options.clip_factor(norm);
         optimizer
-            .step(&mut model, &gradients, schedule.learning_rate(step), factor)
+            .step(
+                &mut model,
+                &gradients,
+                schedule.learning_rate(step, 0),
+                factor,
+            )
             .unwrap();
         losses.push(nats * scaled.scale);
         norms.push(norm);

@@ -43,11 +43,9 @@ pub(crate) fn plan(arguments: &PlanArgs) -> Result<()> {
             build.display()
         )));
     }
-    let end = config
-        .schedule
-        .steps
-        .saturating_mul(config.data.sequences_per_step());
-    let derived = Derived::new(&config, sequences).with_accounts(&source.sequences.accounts(end));
+    let derived = Derived::new(&config, sequences);
+    let accounts = source.sequences.accounts(derived.sequences);
+    let derived = derived.with_accounts(&accounts);
     let available = memory::available(config.compute.device);
     let report = Report {
         build: &build,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use andromeda_trainer::build::{self, OpenBuild, Part};
+use andromeda_trainer::checkpoint;
 use andromeda_trainer::config::{RunConfig, WrittenConfig};
 use andromeda_trainer::device::{OnBackend, on_device};
 use andromeda_trainer::error::{Error, Result};
@@ -98,7 +99,7 @@ impl OnBackend for Training<'_> {
 
     fn on<B: Backend>(self, backend: B) -> Result<()> {
         let config = self.job.config;
-        let (_, model) = train(
+        let (saved, model) = train(
             backend,
             self.job,
             &|| self.signals.received(),
@@ -108,7 +109,7 @@ impl OnBackend for Training<'_> {
         let context = config.data.sequence_tokens;
         match text.and_then(|text| text.sample(&model, &config.sample, context, &mut |_| Ok(()))) {
             Ok(text) => self.progress.report(&Event::Sampled {
-                step: config.schedule.steps,
+                step: checkpoint::read_state(&saved)?.step,
                 prompt: &config.sample.prompt,
                 text: &text,
             }),

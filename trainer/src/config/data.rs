@@ -32,6 +32,10 @@ pub struct DataOptions {
     pub sequences_per_micro_batch: usize,
     /// Micro-batches whose gradients make one step.
     pub micro_batches_per_step: usize,
+    /// Tokens over which steps grow from one micro-batch to `micro-batches-per-step`, in even parts (Brown et al., "Language Models
+    /// are Few-Shot Learners", 2020; Megatron-LM's `--rampup-batch-size`); 0 for steps of one size.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub batch_warmup_tokens: u64,
     /// Seed of the order of sequences.
     pub order_seed: u64,
     /// How documents of the training split are laid into sequences. Those evaluated on are always laid end to end, so that
@@ -52,6 +56,12 @@ pub struct DataOptions {
     pub weights: BTreeMap<String, u64>,
 }
 
+/// Runs without it are written as before there was a warmup of batches.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_zero(tokens: &u64) -> bool {
+    *tokens == 0
+}
+
 impl Default for DataOptions {
     fn default() -> Self {
         let Shuffle {
@@ -62,6 +72,7 @@ impl Default for DataOptions {
             sequence_tokens: 256,
             sequences_per_micro_batch: 8,
             micro_batches_per_step: 1,
+            batch_warmup_tokens: 0,
             order_seed: 0,
             packing: Packing::default(),
             shuffle: Among::default(),
@@ -74,12 +85,69 @@ impl Default for DataOptions {
 }
 
 impl DataOptions {
-    /// Sequences of one step.
+    /// Micro-batches of the step that begins at `position`, sequences consumed before it. A function of the position alone, so that
+    /// a resumed run has the same steps.
+    pub fn micro_batches_at(&self, position: u64) -> usize {
+        let most = self.micro_batches_per_step;
+        let read = u128::from(position) * self.sequence_tokens as u128;
+        if read >= u128::from(self.batch_warmup_tokens) {
+            return most;
+        }
+        let more = most.saturating_sub(1) as u128 * read / u128::from(self.batch_warmup_tokens);
+        usize::try_from(more).map_or(most, |more| more + 1)
+    }
+
+    /// Sequences consumed by the first `steps` steps.
+    pub fn sequences_after(&self, steps: u64) -> u64 {
+        let mut left = steps;
+        let mut position = 0_u64;
+        for (size, count) in self.smaller_steps() {
+            let count = count.min(left);
+            position = position.saturating_add(count.saturating_mul(size));
+            left -= count;
+        }
+        position.saturating_add(left.saturating_mul(self.sequences_per_step()))
+    }
+
+    /// Steps until `tokens` are read.
+    pub fn steps_for(&self, tokens: u64) -> u64 {
+        let wanted = tokens.div_ceil(self.sequence_tokens.max(1) as u64);
+        let (mut steps, mut position) = (0, 0_u64);
+        for (size, count) in self.smaller_steps() {
+            let count = count.min(wanted.saturating_sub(position).div_ceil(size));
+            position += count * size;
+            steps += count;
+        }
+        steps
+            + wanted
+                .saturating_sub(position)
+                .div_ceil(self.sequences_per_step().max(1))
+    }
+
+    /// The steps of the warmup: sequences of a step, and how many of that size follow each other.
+    fn smaller_steps(&self) -> impl Iterator<Item = (u64, u64)> {
+        let more = self.micro_batches_per_step.saturating_sub(1) as u64;
+        let size = self.sequences_per_micro_batch.max(1) as u64;
+        let tokens = u128::from(more) * self.sequence_tokens.max(1) as u128;
+        let warmup = u128::from(self.batch_warmup_tokens);
+        let mut position = 0_u64;
+        (1..=more).map(move |micro_batches| {
+            // Where steps are larger by the next micro-batch.
+            let end = (warmup * u128::from(micro_batches)).div_ceil(tokens);
+            let end = u64::try_from(end).unwrap_or(u64::MAX);
+            let size = size * micro_batches;
+            let count = end.saturating_sub(position).div_ceil(size);
+            position = position.saturating_add(count.saturating_mul(size));
+            (size, count)
+        })
+    }
+
+    /// Sequences of one step, after the warmup of batches.
     pub fn sequences_per_step(&self) -> u64 {
         self.sequences_per_micro_batch as u64 * self.micro_batches_per_step as u64
     }
 
-    /// Tokens of one step.
+    /// Tokens of one step, after the warmup of batches.
     pub fn tokens_per_step(&self) -> u64 {
         self.sequences_per_step() * self.sequence_tokens as u64
     }
@@ -121,6 +189,12 @@ impl DataOptions {
             .filter(|(_, value, most)| *value == 0 || value > most)
             .map(|(name, value, most)| format!("{name} must be between 1 and {most}, not {value}"))
             .collect();
+        if self.batch_warmup_tokens > 0 && self.micro_batches_per_step == 1 {
+            problems.push(
+                "data.batch-warmup-tokens has no meaning with data.micro-batches-per-step = 1; raise that and lower data.sequences-per-micro-batch, or leave it out"
+                    .to_owned(),
+            );
+        }
         if self.shuffle == Among::Full && self.group_chunks != Shuffle::default().group_chunks {
             problems.push(
                 "data.group-chunks has no meaning with data.shuffle = \"full\"; leave one of them out"
@@ -186,6 +260,69 @@ mod tests {
     }
 
     #[test]
+    fn steps_grow_with_the_position_until_the_warmup_is_over() {
+        let options = parsed(
+            "sequence-tokens = 10\nsequences-per-micro-batch = 2\nmicro-batches-per-step = 4\nbatch-warmup-tokens = 120",
+        )
+        .unwrap();
+        assert!(options.problems().is_empty());
+        // By hand: 12 sequences of warmup in three parts of 4, in which steps have 1, 2 and 3 micro-batches of 2.
+        let (mut position, mut walked) = (0, Vec::new());
+        for _ in 0..7 {
+            let micro_batches = options.micro_batches_at(position);
+            walked.push((position, micro_batches));
+            position += 2 * micro_batches as u64;
+        }
+        assert_eq!(
+            walked,
+            [(0, 1), (2, 1), (4, 2), (8, 3), (14, 4), (22, 4), (30, 4)]
+        );
+        assert_eq!(options.micro_batches_at(11), 3);
+        assert_eq!(options.micro_batches_at(u64::MAX), 4);
+    }
+
+    #[test]
+    fn steps_and_tokens_of_a_warmup_are_those_of_walking_it() {
+        for (sequences, most, warmup) in [
+            (1, 1, 0),
+            (2, 4, 0),
+            (2, 4, 120),
+            (3, 7, 1000),
+            (1, 5, 3),
+            (4, 64, 5000),
+            (5, 9, 77),
+        ] {
+            let options = DataOptions {
+                sequence_tokens: 10,
+                sequences_per_micro_batch: sequences,
+                micro_batches_per_step: most,
+                batch_warmup_tokens: warmup,
+                ..DataOptions::default()
+            };
+            let mut position = 0;
+            for steps in 0..200 {
+                assert_eq!(
+                    options.sequences_after(steps),
+                    position,
+                    "{options:?} {steps}"
+                );
+                let next = position + (sequences * options.micro_batches_at(position)) as u64;
+                // Any number of tokens that only the next step reaches.
+                for tokens in [position * 10 + 1, next * 10] {
+                    assert_eq!(options.steps_for(tokens), steps + 1, "{options:?} {tokens}");
+                }
+                position = next;
+            }
+        }
+        let huge = DataOptions {
+            micro_batches_per_step: 1 << 16,
+            batch_warmup_tokens: u64::MAX,
+            ..DataOptions::default()
+        };
+        assert!(huge.steps_for(u64::MAX) > 0 && huge.sequences_after(u64::MAX) > 0);
+    }
+
+    #[test]
     fn values_without_meaning_are_refused() {
         for (text, key) in [
             ("chunk-tokens = 0", "data.chunk-tokens"),
@@ -198,6 +335,7 @@ mod tests {
                 "weights = { prose = 1099511627776, code = 1 }",
                 "data.weights",
             ),
+            ("batch-warmup-tokens = 9", "data.batch-warmup-tokens"),
         ] {
             let problems = parsed(text).unwrap().problems();
             assert!(

@@ -13,14 +13,16 @@ use crate::ops::fused::chunk_rows;
 pub struct Derived {
     /// Parameters, the tied head counted once.
     pub parameters: u64,
-    /// Sequences of a step.
+    /// Sequences of a step, after a warmup of batches.
     pub sequences_per_step: u64,
-    /// Micro-batches of a step.
+    /// Micro-batches of a step, after a warmup of batches.
     pub micro_batches_per_step: u64,
-    /// Tokens of a step.
+    /// Tokens of a step, after a warmup of batches.
     pub tokens_per_step: u64,
     /// Steps of the run.
     pub steps: u64,
+    /// Sequences of the run.
+    pub sequences: u64,
     /// Tokens of the run.
     pub total_tokens: u64,
     /// Passes over the training split, or of a mixture over all of its datasets together.
@@ -89,7 +91,12 @@ impl Derived {
     pub fn new(config: &RunConfig, sequences: u64) -> Self {
         let (model, data) = (&config.model, &config.data);
         let parameters = model.parameters();
-        let total_tokens = config.schedule.steps.saturating_mul(data.tokens_per_step());
+        let steps = match config.schedule.tokens {
+            None => config.schedule.steps,
+            Some(tokens) => data.steps_for(tokens),
+        };
+        let consumed = data.sequences_after(steps);
+        let total_tokens = consumed.saturating_mul(data.sequence_tokens as u64);
         let flops_per_token = model.flops_per_token(data.sequence_tokens);
         let micro_batch_tokens =
             (data.sequences_per_micro_batch as u64).saturating_mul(data.sequence_tokens as u64);
@@ -112,10 +119,10 @@ impl Derived {
             sequences_per_step: data.sequences_per_step(),
             micro_batches_per_step: data.micro_batches_per_step as u64,
             tokens_per_step: data.tokens_per_step(),
-            steps: config.schedule.steps,
+            steps,
+            sequences: consumed,
             total_tokens,
-            epochs: config.schedule.steps as f64 * data.sequences_per_step() as f64
-                / sequences.max(1) as f64,
+            epochs: consumed as f64 / sequences.max(1) as f64,
             datasets: Vec::new(),
             flops_per_token,
             total_flops: flops_per_token as f64 * total_tokens as f64,
