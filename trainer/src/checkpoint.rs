@@ -1,5 +1,5 @@
 //! A checkpoint is one folder, `step-00000100`, complete or absent: written under another name, synced, then renamed.
-//! `state.json` carries the size and SHA-256 of the two safetensors files and a digest of itself, and all of it is checked before any
+//! `state.json` carries the size and SHA-256 of the safetensors files and a digest of itself, and all of it is checked before any
 //! number is used. Equal states have equal bytes: the files carry no metadata, whose order safetensors does not fix.
 
 use std::borrow::Cow;
@@ -14,15 +14,18 @@ use sha2::{Digest, Sha256};
 
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::{Model, ParameterShape};
 use crate::ops::Backend;
 use crate::optimizer::Optimizer;
 
-/// 2: the axes of the model, the loss and the rule of the optimizer are in the configuration.
-const FORMAT: u32 = 2;
+/// 2: the axes of the model, the loss and the rule of the optimizer are in the configuration. 3: there may be an average of the
+/// weights.
+const FORMAT: u32 = 3;
 const STATE: &str = "state.json";
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
+/// Only where the configuration has `optimizer.ema-decay`.
+const AVERAGE: &str = "average.safetensors";
 /// A state is a few kilobytes; anything larger is no state.
 const LARGEST_STATE: u64 = 1 << 20;
 
@@ -191,15 +194,20 @@ pub fn save<B: Backend>(
         failed: &failed,
     };
     let mut parameters = Vec::new();
-    let mut moments = Vec::new();
+    let (mut moments, mut averages) = (Vec::new(), Vec::new());
     for (index, shape) in model.shapes.iter().enumerate() {
         parameters.push((shape.name.clone(), of(&model.parameters, index)));
+        if let Some(average) = optimizer.average() {
+            averages.push((shape.name.clone(), of(average, index)));
+        }
         for (name, store) in optimizer.moments(shape.role) {
             moments.push((format!("{}.{name}", shape.name), of(store, index)));
         }
     }
     state.files.clear();
-    for (name, tensors) in [(MODEL, parameters), (OPTIMIZER, moments)] {
+    let mut files = vec![(MODEL, parameters), (OPTIMIZER, moments)];
+    files.extend(optimizer.average().map(|_| (AVERAGE, averages)));
+    for (name, tensors) in files {
         let path = partial.join(name);
         safetensors::serialize_to_file(tensors, None, &path).map_err(|error| Error::Io {
             what: format!("writing {}", path.display()),
@@ -214,7 +222,7 @@ pub fn save<B: Backend>(
     state.digest = state.own_digest()?;
     fs_err::write(partial.join(STATE), state.to_bytes()?)
         .map_err(Error::io("saving a checkpoint"))?;
-    for name in [MODEL, OPTIMIZER, STATE] {
+    for name in state.files.keys().map(String::as_str).chain([STATE]) {
         sync(&partial.join(name))?;
     }
     sync(&partial)?;
@@ -319,13 +327,13 @@ pub fn read_state(checkpoint: &Path) -> Result<State> {
     if digest_of_written(&bytes, &state.digest).as_ref() != Some(&state.digest) {
         return Err(integrity(&path, "its digest does not match its contents"));
     }
-    if !state
-        .files
-        .keys()
-        .map(String::as_str)
-        .eq([MODEL, OPTIMIZER])
-    {
-        return Err(integrity(&path, "it does not list model and optimizer"));
+    let average = state.config.optimizer.ema_decay.map(|_| AVERAGE);
+    let expected = average.into_iter().chain([MODEL, OPTIMIZER]);
+    if !state.files.keys().map(String::as_str).eq(expected) {
+        return Err(integrity(
+            &path,
+            "it does not list model and optimizer, or the average that its configuration asks for",
+        ));
     }
     Ok(state)
 }
@@ -339,18 +347,56 @@ pub fn load_model<B: Backend>(
     state: &State,
     model: &mut Model<B>,
 ) -> Result<()> {
-    let (path, bytes) = read_verified(checkpoint, MODEL, state)?;
-    let tensors = parse(&path, &bytes, model.shapes.len())?;
-    for (index, of) in model.shapes.iter().enumerate() {
+    let Model {
+        shapes,
+        parameters,
+        backend,
+        ..
+    } = model;
+    load_parameters(checkpoint, MODEL, state, (backend, shapes, parameters))
+}
+
+/// Loads the average of the weights into `model`.
+///
+/// # Errors
+/// The run keeps none, or the file is not what was saved.
+pub fn load_average<B: Backend>(
+    checkpoint: &Path,
+    state: &State,
+    model: &mut Model<B>,
+) -> Result<()> {
+    if !state.files.contains_key(AVERAGE) {
+        return Err(Error::Usage(format!(
+            "{} has no average of the weights\nhint: leave out --ema, or start another run with optimizer.ema-decay, such as 0.999",
+            checkpoint.display()
+        )));
+    }
+    let Model {
+        shapes,
+        parameters,
+        backend,
+        ..
+    } = model;
+    load_parameters(checkpoint, AVERAGE, state, (backend, shapes, parameters))
+}
+
+/// Loads a file that has a tensor for each parameter.
+fn load_parameters<B: Backend>(
+    checkpoint: &Path,
+    name: &str,
+    state: &State,
+    (backend, shapes, store): (&B, &[ParameterShape], &mut B::Store),
+) -> Result<()> {
+    let (path, bytes) = read_verified(checkpoint, name, state)?;
+    let tensors = parse(&path, &bytes, shapes.len())?;
+    for (index, of) in shapes.iter().enumerate() {
         let numbers = read_floats(&path, &tensors, &of.name, &of.shape)?;
-        model
-            .backend
-            .write(&mut model.parameters, index, &numbers)?;
+        backend.write(store, index, &numbers)?;
     }
     Ok(())
 }
 
-/// Loads the moments of a checkpoint.
+/// Loads the moments of a checkpoint, and the average of the weights where one is kept.
 ///
 /// # Errors
 /// The file is not what was saved, or of another model or optimizer.
@@ -372,6 +418,10 @@ pub fn load_optimizer<B: Backend>(
             let numbers = read_floats(&path, &tensors, &name, &of.shape)?;
             model.backend.write(store, index, &numbers)?;
         }
+    }
+    if let Some(average) = optimizer.average_mut() {
+        let into = (&model.backend, &model.shapes[..], average);
+        load_parameters(checkpoint, AVERAGE, state, into)?;
     }
     optimizer.set_updates(state.step.saturating_sub(state.skipped_steps));
     Ok(())
@@ -513,8 +563,12 @@ mod tests {
     }
 
     fn trained(seed: u64) -> Trained {
-        let text = "[model]\nwidth = 8\nlayers = 1\nheads = 2\nhead-size = 4";
-        let written: WrittenConfig = toml::from_str(text).unwrap();
+        trained_with(seed, "")
+    }
+
+    fn trained_with(seed: u64, more: &str) -> Trained {
+        let text = format!("[model]\nwidth = 8\nlayers = 1\nheads = 2\nhead-size = 4\n{more}");
+        let written: WrittenConfig = toml::from_str(&text).unwrap();
         let config = written.resolve(16, Path::new("test")).unwrap();
         let mut model = Model::new(config.model, seed, Fused::default()).unwrap();
         let mut optimizer = Optimizer::new(config.optimizer.clone(), &model).unwrap();
@@ -606,6 +660,59 @@ mod tests {
             bytes(&save_at(&mut into, 7)),
             bytes(&saved),
             "equal states have equal bytes"
+        );
+    }
+
+    #[test]
+    fn the_average_and_the_moments_of_muon_are_saved_and_loaded() {
+        let more = "[optimizer]\nkind = \"muon\"\nema-decay = 0.9";
+        let mut from = trained_with(1, more);
+        let saved = save_at(&mut from, 7);
+        let names = |file: &str| -> Vec<String> {
+            let bytes = std::fs::read(saved.join(file)).unwrap();
+            let tensors = SafeTensors::deserialize(&bytes).unwrap();
+            tensors.names().into_iter().map(str::to_owned).collect()
+        };
+        // Matrices have a momentum alone.
+        let moments = names(OPTIMIZER);
+        assert!(moments.contains(&"layers.0.query.weight.first".to_owned()));
+        assert!(!moments.contains(&"layers.0.query.weight.second".to_owned()));
+        assert!(moments.contains(&"norm.gain.second".to_owned()));
+        assert_eq!(names(AVERAGE).len(), from.model.shapes.len());
+
+        let mut into = trained_with(2, more);
+        let state = verify(&saved).unwrap();
+        load_model(&saved, &state, &mut into.model).unwrap();
+        load_optimizer(&saved, &state, &into.model, &mut into.optimizer).unwrap();
+        into.state = state;
+        let again = save_at(&mut into, 7);
+        assert!(
+            bytes(&again) == bytes(&saved),
+            "equal states have equal bytes"
+        );
+        let average = |folder: &Path| std::fs::read(folder.join(AVERAGE)).unwrap();
+        assert!(average(&again) == average(&saved));
+        assert!(average(&saved) != std::fs::read(saved.join(MODEL)).unwrap());
+
+        // In place of the weights.
+        let mut weights = trained(2);
+        load_average(&saved, &into.state, &mut weights.model).unwrap();
+        for index in 0..from.model.shapes.len() {
+            let average = from.optimizer.average().unwrap();
+            assert_eq!(
+                weights
+                    .model
+                    .backend
+                    .read(&weights.model.parameters, index)
+                    .unwrap(),
+                from.model.backend.read(average, index).unwrap()
+            );
+        }
+        let without = save_at(&mut weights, 1);
+        let error = load_average(&without, &weights.state, &mut from.model).unwrap_err();
+        assert!(
+            error.to_string().contains("hint: leave out --ema"),
+            "{error}"
         );
     }
 

@@ -116,6 +116,9 @@ pub(crate) struct EvalArgs {
     /// The split
     #[arg(long, value_enum, default_value = "val")]
     pub(crate) split: SplitArg,
+    /// The average of the weights that `optimizer.ema-decay` keeps, instead of the last ones
+    #[arg(long)]
+    pub(crate) ema: bool,
     /// Sequences to read at most; without it the whole split
     #[arg(long)]
     pub(crate) sequences: Option<u64>,
@@ -127,6 +130,9 @@ pub(crate) struct EvalArgs {
 pub(crate) struct SampleArgs {
     /// Name of the run
     pub(crate) run: String,
+    /// The average of the weights that `optimizer.ema-decay` keeps, instead of the last ones
+    #[arg(long)]
+    pub(crate) ema: bool,
     /// What the model goes on from
     #[arg(long)]
     pub(crate) prompt: Option<String>,

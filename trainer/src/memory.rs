@@ -13,7 +13,7 @@ pub struct Memory {
     pub parameters: u64,
     /// One gradient a parameter.
     pub gradients: u64,
-    /// What the optimizer remembers of each parameter.
+    /// What the optimizer remembers of each parameter, and the average of the weights.
     pub moments: u64,
     /// What a micro-batch keeps for its backward, and what one block works with.
     pub activations: u64,

@@ -11,7 +11,7 @@ use andromeda_trainer::eval::{Evaluation, evaluate};
 use andromeda_trainer::ops::Backend;
 use serde::Serialize;
 
-use super::{existing, load_model, newest};
+use super::{existing, load_average, load_model, newest};
 use crate::cli::{EvalArgs, SplitArg};
 use crate::render;
 
@@ -21,6 +21,7 @@ struct Report<'a> {
     step: u64,
     root: &'a str,
     split: &'static str,
+    ema: bool,
     #[serde(flatten)]
     evaluation: &'a Evaluation,
 }
@@ -29,6 +30,7 @@ struct Report<'a> {
 struct Evaluating<'a> {
     checkpoint: &'a Path,
     state: &'a State,
+    ema: bool,
     source: &'a mut Source,
     most: u64,
 }
@@ -37,7 +39,8 @@ impl OnBackend for Evaluating<'_> {
     type Output = Evaluation;
 
     fn on<B: Backend>(self, backend: B) -> Result<Evaluation> {
-        let model = load_model(self.checkpoint, self.state, backend)?;
+        let load = if self.ema { load_average } else { load_model };
+        let model = load(self.checkpoint, self.state, backend)?;
         evaluate(&model, self.source, self.most, &self.state.config.data)
     }
 }
@@ -67,6 +70,7 @@ pub(crate) fn eval(arguments: &EvalArgs) -> Result<()> {
     let evaluating = Evaluating {
         checkpoint: &checkpoint,
         state: &state,
+        ema: arguments.ema,
         source: &mut source,
         most,
     };
@@ -76,6 +80,7 @@ pub(crate) fn eval(arguments: &EvalArgs) -> Result<()> {
         step: state.step,
         root: opened.root(),
         split,
+        ema: arguments.ema,
         evaluation: &evaluation,
     };
     if arguments.folders.json {

@@ -75,6 +75,13 @@ fn load_model<B: Backend>(checkpoint: &Path, state: &State, backend: B) -> Resul
     Ok(model)
 }
 
+/// The model of a checkpoint with the average of its weights.
+fn load_average<B: Backend>(checkpoint: &Path, state: &State, backend: B) -> Result<Model<B>> {
+    let mut model = Model::zeros(state.config.model, backend)?;
+    checkpoint::load_average(checkpoint, state, &mut model)?;
+    Ok(model)
+}
+
 /// The first of interrupt and termination that arrived. A second one ends the process at once.
 struct Signals(Arc<AtomicUsize>);
 

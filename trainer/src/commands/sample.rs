@@ -10,7 +10,7 @@ use andromeda_trainer::run::tokenizer_path;
 use andromeda_trainer::sample::{SampleOptions, Text};
 use serde::Serialize;
 
-use super::{existing, load_model, newest};
+use super::{existing, load_average, load_model, newest};
 use crate::cli::SampleArgs;
 use crate::render;
 
@@ -26,6 +26,7 @@ struct Report<'a> {
 struct Sampling<'a> {
     checkpoint: &'a Path,
     state: &'a State,
+    ema: bool,
     text: Text,
     options: &'a SampleOptions,
     show: &'a mut dyn FnMut(&str) -> Result<()>,
@@ -35,7 +36,8 @@ impl OnBackend for Sampling<'_> {
     type Output = String;
 
     fn on<B: Backend>(self, backend: B) -> Result<String> {
-        let model = load_model(self.checkpoint, self.state, backend)?;
+        let load = if self.ema { load_average } else { load_model };
+        let model = load(self.checkpoint, self.state, backend)?;
         let context = self.state.config.data.sequence_tokens;
         (self.show)(&self.options.prompt)?;
         self.text.sample(&model, self.options, context, self.show)
@@ -66,6 +68,7 @@ pub(crate) fn sample(arguments: &SampleArgs) -> Result<()> {
     let sampling = Sampling {
         checkpoint: &checkpoint,
         state: &state,
+        ema: arguments.ema,
         text: Text::open(&tokenizer_path(&folder), state.end_of_text)?,
         options: &options,
         show: &mut show,

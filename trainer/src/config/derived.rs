@@ -107,10 +107,11 @@ impl Derived {
         let activations = micro_batch_tokens.saturating_mul(kept + model.work_per_token());
         let logits =
             micro_batch_tokens.min(chunk_rows(model.vocabulary) as u64) * model.vocabulary as u64;
+        let average = config.optimizer.ema_decay.map_or(0, |_| parameters);
         let memory = Memory {
             parameters: 4 * parameters,
             gradients: 4 * parameters,
-            moments: 4 * config.optimizer.kind.moments(model),
+            moments: 4 * (config.optimizer.kind.moments(model) + average),
             activations: activations.saturating_mul(4),
             logits: 4 * logits,
         };

@@ -347,6 +347,27 @@ pub trait Backend {
         Ok(sum / gradients.len().max(1) as f64)
     }
 
+    /// `average = keep average + (1 - keep) parameters` for parameter `index`. Here on the host, for devices without an operation of
+    /// their own: all numbers of the parameter and its average are copied.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn average(
+        &self,
+        keep: f64,
+        parameters: &Self::Store,
+        average: &mut Self::Store,
+        index: usize,
+    ) -> Result<()> {
+        let parameters = self.read(parameters, index)?;
+        let mut numbers = self.read(average, index)?;
+        let new: f32 = fused::Real::of(1.0 - keep);
+        for (a, p) in numbers.iter_mut().zip(parameters) {
+            *a += new * (p - *a);
+        }
+        self.write(average, index, &numbers)
+    }
+
     /// The table on the device.
     ///
     /// # Errors

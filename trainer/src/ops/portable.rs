@@ -316,6 +316,18 @@ impl Backend for Portable {
         Ok(())
     }
 
+    fn average(
+        &self,
+        keep: f64,
+        parameters: &Vec<Tensor>,
+        average: &mut Vec<Tensor>,
+        index: usize,
+    ) -> Result<()> {
+        let away = (&parameters[index] - &average[index])?;
+        average[index] = (&average[index] + (away * (1.0 - keep))?)?;
+        Ok(())
+    }
+
     fn table(&self, table: &RotaryTable) -> Result<Table> {
         let shape = [1, table.positions, 1, table.half];
         Ok(Table {

@@ -2,6 +2,7 @@
 //! candle's own keeps its moments private, so that a run could not be resumed.
 
 mod adamw;
+mod average;
 mod lion;
 mod muon;
 mod stable_adamw;
@@ -45,7 +46,7 @@ impl OptimizerKind {
         }
     }
 
-    /// Numbers that it remembers of a model.
+    /// Numbers that its moments are of a model.
     pub fn moments(self, model: &ModelConfig) -> u64 {
         let shapes = model.shapes();
         let numbers = shapes
@@ -76,6 +77,9 @@ pub struct OptimizerOptions {
     pub weight_decay: f64,
     /// Largest norm of the gradient over all parameters; a larger gradient is scaled down to it.
     pub clip_norm: f64,
+    /// Decay of an average of the weights that is kept beside them, such as 0.999; without the key there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema_decay: Option<f64>,
     /// Decay of the momentum; of `muon` alone.
     pub muon_momentum: f64,
     /// How the step of a matrix depends on its shape; of `muon` alone.
@@ -94,6 +98,7 @@ impl Default for OptimizerOptions {
             epsilon: 1e-8,
             weight_decay: 0.1,
             clip_norm: 1.0,
+            ema_decay: None,
             muon_momentum: 0.95,
             muon_scale: MuonScale::default(),
             adamw_rate: 1.0,
@@ -126,6 +131,14 @@ impl OptimizerOptions {
                     "optimizer.{name} must be a positive number, not {value}"
                 ));
             }
+        }
+        if let Some(decay) = self
+            .ema_decay
+            .filter(|decay| !(*decay > 0.0 && *decay < 1.0))
+        {
+            problems.push(format!(
+                "optimizer.ema-decay must be above 0 and below 1, not {decay}; leave it out for no average"
+            ));
         }
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
             problems.push(format!(
@@ -201,6 +214,7 @@ impl<B: Backend> Moving<'_, B> {
 pub struct Optimizer<B: Backend> {
     options: OptimizerOptions,
     moments: Vec<B::Store>,
+    average: Option<B::Store>,
     updates: u64,
 }
 
@@ -227,9 +241,11 @@ impl<B: Backend> Optimizer<B> {
         let moments = (0..most.unwrap_or_default())
             .map(store)
             .collect::<Result<_>>()?;
+        let average = options.ema_decay.map(|_| average::new(model)).transpose()?;
         Ok(Self {
             options,
             moments,
+            average,
             updates: 0,
         })
     }
@@ -247,6 +263,16 @@ impl<B: Backend> Optimizer<B> {
     ) -> impl Iterator<Item = (&'static str, &mut B::Store)> {
         let names = self.options.kind.moments_of(role).iter().copied();
         names.zip(&mut self.moments)
+    }
+
+    /// The average of the weights, where one is kept.
+    pub const fn average(&self) -> Option<&B::Store> {
+        self.average.as_ref()
+    }
+
+    /// The same for a checkpoint to fill.
+    pub const fn average_mut(&mut self) -> Option<&mut B::Store> {
+        self.average.as_mut()
     }
 
     /// How many updates the moments have seen.
@@ -309,6 +335,9 @@ impl<B: Backend> Optimizer<B> {
                     )?;
                 }
             }
+        }
+        if let (Some(decay), Some(average)) = (self.options.ema_decay, &mut self.average) {
+            average::update(decay, self.updates, model, average)?;
         }
         Ok(())
     }

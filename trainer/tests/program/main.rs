@@ -1,6 +1,7 @@
 //! Tests of `andromeda-train` as a process, on tiny builds.
 #![expect(clippy::unwrap_used, reason = "what fails in a test shall panic")]
 
+mod average;
 mod kills;
 mod laid;
 mod mixed;

@@ -268,6 +268,29 @@ impl<T: Real> Backend for Fused<T> {
         Ok(())
     }
 
+    fn average(
+        &self,
+        keep: f64,
+        parameters: &Flat<T>,
+        average: &mut Flat<T>,
+        index: usize,
+    ) -> Result<()> {
+        let new = T::of(1.0 - keep);
+        let parameters = parameters.of(index).par_chunks(CHUNK);
+        let averages = average.of_mut(index).par_chunks_mut(CHUNK);
+        averages.zip(parameters).for_each(|(a, p)| {
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (a, &p) in a.iter_mut().zip(p) {
+                        *a += new * (p - *a);
+                    }
+                },
+            );
+        });
+        Ok(())
+    }
+
     fn table(&self, table: &RotaryTable) -> Result<Table<T>> {
         let numbers = |values: &[f64]| values.iter().map(|&value| T::of(value)).collect();
         Ok(Table {
