@@ -39,6 +39,20 @@ pub struct FileEntry {
     pub sha256: String,
 }
 
+/// A stretch of data that a run read, went back over and left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rollback {
+    /// Steps done in the checkpoint that it went back to.
+    pub step: u64,
+    /// The step that had no finite loss or gradient, counted from 1.
+    pub failed_step: u64,
+    /// Sequences consumed by that checkpoint: where what is left out begins.
+    pub position: u64,
+    /// Where it ends and the run went on.
+    pub end: u64,
+}
+
 /// Everything of a run's state but the tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,6 +73,9 @@ pub struct State {
     /// How many of them are the last ones, one after the other.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub skipped_in_a_row: u64,
+    /// What was left out by going back to a checkpoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rollbacks: Vec<Rollback>,
     /// Seed of the initial values and of sampling.
     pub seed: u64,
     /// Root hash of the build.
@@ -90,6 +107,7 @@ impl State {
             trained_tokens: 0,
             skipped_steps: 0,
             skipped_in_a_row: 0,
+            rollbacks: Vec::new(),
             seed: config.run.seed,
             root,
             end_of_text,

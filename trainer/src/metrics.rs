@@ -6,7 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::sync;
+use crate::checkpoint::{Rollback, sync};
+use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::eval::Evaluation;
 use crate::progress::StepMetrics;
@@ -23,11 +24,14 @@ pub struct Metrics {
 #[derive(Deserialize)]
 struct Line {
     step: u64,
+    /// Of a line that tells that the run went back: how often it had by then.
+    #[serde(default)]
+    rollback: usize,
 }
 
 impl Metrics {
-    /// Opens the file of `run` and keeps the lines up to `step`.
-    pub fn open(run: &Path, step: u64) -> Result<Self> {
+    /// Opens the file of `run` and keeps the lines up to `step` of a history that has gone back `rollbacks` times.
+    pub fn open(run: &Path, step: u64, rollbacks: usize) -> Result<Self> {
         let path = run.join(METRICS);
         let aside = run.join(".metrics.partial");
         let mut kept = fs_err::File::create(&aside).map_err(Error::io("writing metrics"))?;
@@ -36,7 +40,8 @@ impl Metrics {
             for line in BufReader::new(written).lines() {
                 let line = line.map_err(Error::io("reading metrics"))?;
                 // A line torn by a crash belongs to a step that is made again.
-                if serde_json::from_str::<Line>(&line).is_ok_and(|line| line.step <= step) {
+                let of_history = |line: Line| line.step <= step && line.rollback <= rollbacks;
+                if serde_json::from_str(&line).is_ok_and(of_history) {
                     writeln!(kept, "{line}").map_err(Error::io("writing metrics"))?;
                 }
             }
@@ -65,6 +70,26 @@ impl Metrics {
             evaluation: &'a Evaluation,
         }
         self.append(&Evaluated { step, evaluation })
+    }
+
+    /// Appends the line of the last of `rollbacks`, which `batch` was the reason of.
+    pub fn rollback(&mut self, rollbacks: &[Rollback], batch: &Batch) -> Result<()> {
+        #[derive(Serialize)]
+        struct RolledBack<'a> {
+            rollback: usize,
+            #[serde(flatten)]
+            left_out: &'a Rollback,
+            /// Rows of the documents of the batch.
+            rows: String,
+        }
+        let Some(left_out) = rollbacks.last() else {
+            return Ok(());
+        };
+        self.append(&RolledBack {
+            rollback: rollbacks.len(),
+            left_out,
+            rows: batch.rows(),
+        })
     }
 
     /// Makes sure that all lines are on disk; before a checkpoint is published.
@@ -104,14 +129,15 @@ mod tests {
     #[test]
     fn lines_after_the_checkpoint_and_torn_lines_are_cut_off() {
         let run = tempfile::tempdir().unwrap();
-        let mut metrics = Metrics::open(run.path(), 0).unwrap();
+        let mut metrics = Metrics::open(run.path(), 0, 0).unwrap();
         for step in 1..=4 {
             metrics.step(&at(step)).unwrap();
         }
         let path = run.path().join(METRICS);
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 5]).unwrap();
-        Metrics::open(run.path(), 2).unwrap().step(&at(3)).unwrap();
+        let mut metrics = Metrics::open(run.path(), 2, 0).unwrap();
+        metrics.step(&at(3)).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let steps: Vec<u64> = text
             .lines()

@@ -1,11 +1,13 @@
 //! The training loop. Everything that a step does stands in [`train`], in the order in which it happens.
 
+mod non_finite;
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::checkpoint::{self, State};
 use crate::config::{Derived, NonFinite, RunConfig};
-use crate::data::{Batch, Batches, Source};
+use crate::data::{Batches, Source};
 use crate::error::{Error, Result};
 use crate::eval::evaluate;
 use crate::memory;
@@ -15,6 +17,7 @@ use crate::ops::{Backend, Targets};
 use crate::optimizer::Optimizer;
 use crate::progress::{Event, Progress, StepMetrics};
 use crate::run::Run;
+use non_finite::{Verdict, judge, roll_back};
 
 /// What to train on what.
 pub struct Job<'a> {
@@ -79,7 +82,11 @@ pub fn train<B: Backend>(
     let mut state = restore(&job, &mut model, &mut optimizer, progress)?;
     job.run.write_config(config)?;
     job.run.write_tokenizer(job.tokenizer)?;
-    let mut metrics = Metrics::open(run, state.step)?;
+    let mut metrics = Metrics::open(run, state.step, state.rollbacks.len())?;
+    if config.run.non_finite == NonFinite::Rollback && checkpoint::steps(run)?.is_empty() {
+        // There is always something to go back to.
+        checkpoint::save(run, &mut state, &model, &optimizer)?;
+    }
     let mut gradients = model.store()?;
     let length = model.length(config.data.sequence_tokens)?;
     let (schedule, steps) = (&config.schedule, derived.steps);
@@ -120,12 +127,20 @@ pub fn train<B: Backend>(
             model.backend.squares(&gradients)?.sqrt(),
         );
         let learning_rate = schedule.learning_rate(state.step, state.tokens + batch.tokens);
-        if let Some(warning) = not_finite(loss, norm, &mut state, &batch)? {
-            progress.report(&Event::Warned { message: &warning });
-        } else {
-            let factor = config.optimizer.clip_factor(norm);
-            optimizer.step(&mut model, &gradients, learning_rate, factor)?;
-            state.trained_tokens += batch.trained_tokens;
+        match judge(loss, norm, &mut state, &batch)? {
+            Verdict::Apply => {
+                let factor = config.optimizer.clip_factor(norm);
+                optimizer.step(&mut model, &gradients, learning_rate, factor)?;
+                state.trained_tokens += batch.trained_tokens;
+            }
+            Verdict::Skip(warning) => progress.report(&Event::Warned { message: &warning }),
+            Verdict::RollBack(warning) => {
+                progress.report(&Event::Warned { message: &warning });
+                roll_back(job.run, &mut state, &batch, &mut model, &mut optimizer)?;
+                metrics = Metrics::open(run, state.step, state.rollbacks.len())?;
+                metrics.rollback(&state.rollbacks, &batch)?;
+                continue;
+            }
         }
         state.step += 1;
         state.position = batch.end;
@@ -247,42 +262,6 @@ fn restore<B: Backend>(
         position: state.position,
     });
     Ok(state)
-}
-
-/// Nothing where `loss` and `norm` are finite; otherwise the step is counted as skipped and a warning says so, or, by
-/// `run.non-finite`, the run stops.
-fn not_finite(loss: f64, norm: f64, state: &mut State, batch: &Batch) -> Result<Option<String>> {
-    let (what, value) = if !loss.is_finite() {
-        ("loss", loss)
-    } else if !norm.is_finite() {
-        ("the norm of the gradient", norm)
-    } else {
-        state.skipped_in_a_row = 0;
-        return Ok(None);
-    };
-    let (step, position, rows) = (state.step + 1, batch.position, batch.rows());
-    let most = NonFinite::MOST_IN_A_ROW;
-    let skip = state.config.run.non_finite == NonFinite::Skip;
-    if skip && state.skipped_in_a_row + 1 < most {
-        state.skipped_steps += 1;
-        state.skipped_in_a_row += 1;
-        return Ok(Some(format!(
-            "{what} is {value} at step {step}, position {position} (rows {rows}): the step is not applied ({} in a row, the run stops at {most})",
-            state.skipped_in_a_row
-        )));
-    }
-    Err(Error::NonFinite {
-        what,
-        value,
-        step,
-        position,
-        rows,
-        hint: if skip {
-            "ten such steps in a row: the parameters are spoilt, start another run with a lower schedule.peak-learning-rate or optimizer.clip-norm"
-        } else {
-            "start another run with a lower schedule.peak-learning-rate or optimizer.clip-norm, or with run.non-finite = \"skip\""
-        },
-    })
 }
 
 #[cfg(test)]
@@ -676,6 +655,113 @@ mod tests {
                 "{name} differs"
             );
         }
+    }
+
+    fn rolling_back(steps: u64) -> RunConfig {
+        let mut config = skipping(steps);
+        config.run.non_finite = NonFinite::Rollback;
+        config.run.save_every_steps = 2;
+        config
+    }
+
+    /// Lines of the metrics without the numbers that depend on the clock.
+    fn lines(folder: &Path) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(folder.join(METRICS)).unwrap();
+        let lines = text.lines().map(|line| {
+            let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+            for clock in ["tokens_per_second", "data_wait_seconds"] {
+                line.as_object_mut().unwrap().remove(clock);
+            }
+            line
+        });
+        lines.collect()
+    }
+
+    #[test]
+    fn a_run_goes_back_behind_the_batch_and_does_so_again_after_a_kill() {
+        let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (config, updates) = (rolling_back(8), Default::default());
+        // The gradient of step 6 is spoilt.
+        let backend = Planted::new(&[6], &updates);
+        let (result, recorded) = run_on(backend, whole.path(), &config, "root", &|| None);
+        let uninterrupted = result.unwrap();
+        assert_eq!(recorded.warnings.len(), 1, "{:?}", recorded.warnings);
+        assert!(
+            recorded.warnings[0].contains("step 6, position 40 (rows 2")
+                && recorded.warnings[0].contains("(1 of at most 5 times)"),
+            "{:?}",
+            recorded.warnings
+        );
+        let state = checkpoint::read_state(&uninterrupted).unwrap();
+        let left_out = checkpoint::Rollback {
+            step: 4,
+            failed_step: 6,
+            position: 32,
+            end: 48,
+        };
+        assert_eq!(state.rollbacks, [left_out]);
+        // Eight steps of 8 sequences, and two batches that are left out.
+        assert_eq!((state.step, state.position), (8, 80));
+        assert_eq!((state.tokens, state.trained_tokens), (8 * 512, 8 * 512));
+        let told = lines(whole.path());
+        let steps: Vec<_> = told
+            .iter()
+            .map(|line| line["step"].as_u64().unwrap())
+            .collect();
+        assert_eq!(steps, [1, 2, 3, 4, 4, 5, 6, 7, 8, 8], "{told:?}");
+        assert_eq!(
+            (
+                &told[4]["rollback"],
+                &told[4]["failed_step"],
+                &told[4]["end"]
+            ),
+            (&1.into(), &6.into(), &48.into())
+        );
+        assert!(
+            told[4]["rows"].as_str().unwrap().starts_with('2'),
+            "{told:?}"
+        );
+
+        // What a process leaves that was killed after it went back, before it saved anything again.
+        let asked = std::cell::Cell::new(0);
+        let after_four = || {
+            asked.set(asked.get() + 1);
+            (asked.get() == 4).then_some(15)
+        };
+        let backend = Planted::new(&[], &updates);
+        let (result, _) = run_on(backend, parts.path(), &config, "root", &after_four);
+        assert_eq!(result.unwrap_err().exit_code(), 143);
+        let metrics = std::fs::read_to_string(whole.path().join(METRICS)).unwrap();
+        let left: Vec<&str> = metrics.lines().take(7).collect();
+        std::fs::write(parts.path().join(METRICS), left.join("\n") + "\n").unwrap();
+        // Step 6 is the second one now.
+        let backend = Planted::new(&[2], &updates);
+        let (result, _) = run_on(backend, parts.path(), &config, "root", &|| None);
+        let resumed = result.unwrap();
+        for name in ["model.safetensors", "optimizer.safetensors", "state.json"] {
+            assert!(
+                std::fs::read(uninterrupted.join(name)).unwrap()
+                    == std::fs::read(resumed.join(name)).unwrap(),
+                "{name} differs"
+            );
+        }
+        assert_eq!(lines(parts.path()), told);
+    }
+
+    #[test]
+    fn a_run_that_went_back_five_times_stops() {
+        let mut config = rolling_back(30);
+        // The first step is finite and spoils the parameters.
+        config.schedule.peak_learning_rate = 1e30;
+        let folder = tempfile::tempdir().unwrap();
+        let (result, recorded) = run(folder.path(), &config, "root", &|| None);
+        let error = result.unwrap_err();
+        let Error::NonFinite { step, position, .. } = error else {
+            panic!("{error}")
+        };
+        // Back to step 0 each time, two batches on.
+        assert_eq!((step, position, recorded.warnings.len()), (2, 88, 5));
+        assert!(error.to_string().contains("five times"), "{error}");
     }
 
     #[test]

@@ -12,11 +12,16 @@ pub enum NonFinite {
     /// The step is not applied: parameters and moments stay as they are, and the run goes on with the next batch. After
     /// [`NonFinite::MOST_IN_A_ROW`] such steps it stops all the same.
     Skip,
+    /// The run goes back to its last checkpoint and on with the data behind the batch: what was read since that checkpoint is left
+    /// out. After [`NonFinite::MOST_ROLLBACKS`] times it stops all the same.
+    Rollback,
 }
 
 impl NonFinite {
     /// So many steps in a row without a finite number are no chance: the parameters themselves are spoilt.
     pub const MOST_IN_A_ROW: u64 = 10;
+    /// Whoever needs more needs another learning rate.
+    pub const MOST_ROLLBACKS: usize = 5;
 }
 
 /// `[run]`.
