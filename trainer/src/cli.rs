@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use andromeda_trainer::lr_find::SweepOptions;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Trains language models from Andromeda's shards.
@@ -19,6 +20,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// What a run would be: parameters, operations, epochs, and whether its memory is there
     Plan(PlanArgs),
+    /// Which learning rate a configuration bears: a short sweep that saves nothing
+    LrFind(LrFindArgs),
     /// Start a run, or go on with it where it exists
     Run(RunArgs),
     /// Go on with a run as it was configured
@@ -72,6 +75,30 @@ pub(crate) struct PlanArgs {
     /// Folder of builds
     #[arg(long, default_value = "shards")]
     pub(crate) shards: PathBuf,
+    /// JSON on stdout instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LrFindArgs {
+    #[command(flatten)]
+    pub(crate) configuration: ConfigArgs,
+    /// The build; without it the newest in the folder of builds
+    #[arg(long)]
+    pub(crate) build: Option<PathBuf>,
+    /// Folder of builds
+    #[arg(long, default_value = "shards")]
+    pub(crate) shards: PathBuf,
+    /// Learning rate of the first step
+    #[arg(long, default_value_t = SweepOptions::default().first_rate)]
+    pub(crate) first: f64,
+    /// Learning rate of the last step, if the loss has not run away before
+    #[arg(long, default_value_t = SweepOptions::default().last_rate)]
+    pub(crate) last: f64,
+    /// Steps at most
+    #[arg(long, default_value_t = SweepOptions::default().steps)]
+    pub(crate) steps: u64,
     /// JSON on stdout instead of a table
     #[arg(long)]
     pub(crate) json: bool,

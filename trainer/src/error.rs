@@ -97,6 +97,9 @@ pub enum Error {
         "the device failed: {0}\nhint: `nvidia-smi` shows whether a GPU and its driver are there and have memory left; compute.device = \"cpu\" does without"
     )]
     Device(String),
+    /// Stopped by a signal, with nothing to save.
+    #[error("ended by signal {0}")]
+    Ended(i32),
     /// Stopped by a signal after the step was finished and saved.
     #[error("interrupted by signal {0}; saved, go on with `andromeda-train resume`")]
     Interrupted(i32),
@@ -132,7 +135,9 @@ impl Error {
             | Self::OtherBuild { .. }
             | Self::Build { .. } => 30,
             Self::Busy(_) => 40,
-            Self::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(130),
+            Self::Interrupted(signal) | Self::Ended(signal) => {
+                u8::try_from(128 + signal).unwrap_or(130)
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::cli::{Cli, Command};
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Plan(arguments) => commands::plan::plan(&arguments),
+        Command::LrFind(arguments) => commands::lr_find::lr_find(&arguments),
         Command::Run(arguments) => commands::run::run(&arguments),
         Command::Resume(arguments) => commands::resume::resume(&arguments),
         Command::Eval(arguments) => commands::eval::eval(&arguments),

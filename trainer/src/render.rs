@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use andromeda_trainer::config::Derived;
 use andromeda_trainer::error::{Error, Result};
+use andromeda_trainer::lr_find::{Point, Sweep};
 use andromeda_trainer::memory;
 use andromeda_trainer::progress::{Event, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -53,6 +54,57 @@ pub(crate) fn plan(derived: &Derived, left_out: &[&str], available: Option<u64>)
     }
     let left = available.map_or_else(|| "not checked".to_owned(), bytes);
     row("the machine has left", left)
+}
+
+/// Says a step of a sweep where somebody watches.
+pub(crate) fn swept(point: &Point, steps: u64) {
+    let mut stderr = stderr().lock();
+    if stderr.is_terminal() {
+        let (step, rate, loss) = (point.step, point.learning_rate, point.smoothed_loss);
+        let _ = write!(
+            stderr,
+            "\rstep {step}/{steps}  lr {rate:.2e}  loss {loss:.4}  "
+        );
+    }
+}
+
+/// Writes a sweep to stdout: every so manieth step as a table with bars, then what follows from it.
+pub(crate) fn sweep(sweep: &Sweep) -> Result<()> {
+    const ROWS: usize = 25;
+    if stderr().is_terminal() {
+        let _ = writeln!(stderr());
+    }
+    line("learning rate       loss   smoothed")?;
+    let finite = sweep.points.iter().map(|point| point.smoothed_loss);
+    let highest = finite.filter(|loss| loss.is_finite()).fold(0.0, f64::max);
+    let every = sweep.points.len().div_ceil(ROWS).max(1);
+    for point in sweep.points.iter().step_by(every) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "float casts saturate"
+        )]
+        let bar = (30.0 * point.smoothed_loss / highest) as usize;
+        line(&format!(
+            "{:>13.2e} {:>10.4} {:>10.4}  {}",
+            point.learning_rate,
+            point.loss,
+            point.smoothed_loss,
+            "#".repeat(bar.min(30))
+        ))?;
+    }
+    if let Some(rate) = sweep.steepest {
+        line(&format!("the smoothed loss fell most at {rate:.1e}"))?;
+    }
+    match sweep.suggestion {
+        Some(rate) if sweep.ran_away => line(&format!(
+            "suggestion: schedule.peak-learning-rate = {rate:.1e}, a tenth of the rate of the lowest loss"
+        )),
+        Some(rate) => line(&format!(
+            "the loss did not run away: schedule.peak-learning-rate = {rate:.1e} or more; raise --last to know"
+        )),
+        None => line("no loss was a finite number: lower --first"),
+    }
 }
 
 fn to_stdout(source: std::io::Error) -> Error {

@@ -1,6 +1,7 @@
 //! The commands, one a file, and what they share: names of runs, and signals.
 
 pub(crate) mod eval;
+pub(crate) mod lr_find;
 pub(crate) mod plan;
 pub(crate) mod resume;
 pub(crate) mod run;

@@ -4,6 +4,7 @@
 mod average;
 mod kills;
 mod laid;
+mod lr_find;
 mod mixed;
 mod output;
 mod resume;
