@@ -152,7 +152,7 @@ fn norms_and_their_gradients() {
 
 #[test]
 fn activations_and_their_gradients() {
-    for (activation, width) in [(Activation::Swiglu, 9), (Activation::Gelu, 18)] {
+    for (activation, width) in [(Activation::Swiglu, 21), (Activation::Gelu, 18)] {
         fn run<B: Backend>(
             backend: &B,
             activation: Activation,

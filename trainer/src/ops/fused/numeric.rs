@@ -4,7 +4,7 @@
 
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// `f32`, or `f64` in the tests that need an exact oracle.
 pub trait Real:
