@@ -102,7 +102,9 @@ impl Derived {
             (data.sequences_per_micro_batch as u64).saturating_mul(data.sequence_tokens as u64);
         let kept = match config.compute.keep() {
             Keep::All => model.layers as u64 * model.kept_per_token(),
-            Keep::Inputs => model.layers as u64 * model.width as u64 + model.kept_per_token(),
+            Keep::Inputs => {
+                model.layers as u64 * model.kept_input_per_token() + model.kept_per_token()
+            }
         };
         let activations = micro_batch_tokens.saturating_mul(kept + model.work_per_token());
         let logits =

@@ -99,7 +99,7 @@ impl<B: Backend> Model<B> {
         let pass: Pass<'_, B> = Self::pass(&length, &sequences);
         let mut x = backend.embed(&self.parameters, ModelConfig::EMBEDDING, window)?;
         for (layer, kept) in cache.layers.iter_mut().enumerate() {
-            let (y, of_block) = self.block(layer, &x, &pass, Wanted::Output)?;
+            let (y, of_block) = self.block(layer, &x, &pass)?;
             kept.keys = singles(&backend.numbers(&of_block.k)?);
             kept.values = singles(&backend.numbers(&of_block.v)?);
             x = y.unwrap_or(x);

@@ -269,6 +269,12 @@ impl ModelConfig {
         d + between + 2 * h * n + 2 * g * n + h + f * self.activation.inputs() as u64
     }
 
+    /// Those that it keeps where blocks are computed again: what goes into the block and what attention gives, with its sums.
+    pub fn kept_input_per_token(&self) -> u64 {
+        let [d, h, _, n, _] = self.sizes();
+        d + h * n + h
+    }
+
     /// Numbers that one token needs while one block is worked on, over those that are kept.
     pub fn work_per_token(&self) -> u64 {
         let [d, h, g, n, f] = self.sizes();

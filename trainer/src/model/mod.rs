@@ -25,7 +25,7 @@ const EMBEDDING_DEVIATION: f64 = 0.02;
 pub enum Keep {
     /// What each operation's backward needs.
     All,
-    /// What went into each block.
+    /// What went into each block, and what its attention gave, which takes long to compute again for its size.
     Inputs,
 }
 
@@ -63,6 +63,12 @@ struct Kept<B: Backend> {
     up: B::Buffer,
     /// What stands between the parts of a sequential block.
     middle: Option<B::Buffer>,
+}
+
+/// What is kept of a block until its backward.
+enum Held<B: Backend> {
+    All(Kept<B>),
+    Attended { o: B::Buffer, sums: B::Buffer },
 }
 
 /// What attention is given, and the norm of what went into the block.
@@ -183,18 +189,17 @@ impl<B: Backend> Model<B> {
         })
     }
 
-    /// The block `layer` of `x` (B T, d): what comes out, which is left out where only what it keeps is wanted, and what it keeps.
+    /// The block `layer` of `x` (B T, d): what comes out and what it keeps.
     fn block(
         &self,
         layer: usize,
         x: &B::Buffer,
         pass: &Pass<'_, B>,
-        wanted: Wanted,
     ) -> Result<(Option<B::Buffer>, Kept<B>)> {
         let at = self.config.indices(layer);
         let Projected { h, q, k, v } = self.project(&at, x, pass.length)?;
         let (o, sums) = self.backend.attend(&q, &k, &v, &pass.attention)?;
-        let Continued { y, up, middle } = self.go_on(&at, x, h, &o, wanted)?;
+        let Continued { y, up, middle } = self.go_on(&at, x, h, &o, Wanted::Output)?;
         let kept = Kept {
             q,
             k,
@@ -205,6 +210,28 @@ impl<B: Backend> Model<B> {
             middle,
         };
         Ok((y, kept))
+    }
+
+    /// What [`Model::block`] keeps, from what its attention gave.
+    fn block_again(
+        &self,
+        layer: usize,
+        x: &B::Buffer,
+        (o, sums): (B::Buffer, B::Buffer),
+        pass: &Pass<'_, B>,
+    ) -> Result<Kept<B>> {
+        let at = self.config.indices(layer);
+        let Projected { h, q, k, v } = self.project(&at, x, pass.length)?;
+        let Continued { up, middle, .. } = self.go_on(&at, x, h, &o, Wanted::Kept)?;
+        Ok(Kept {
+            q,
+            k,
+            v,
+            o,
+            sums,
+            up,
+            middle,
+        })
     }
 
     /// The part of a block before attention.
@@ -350,7 +377,7 @@ impl<B: Backend> Model<B> {
             .backend
             .embed(&self.parameters, ModelConfig::EMBEDDING, sequences.ids)?;
         for layer in 0..self.config.layers {
-            let (y, _) = self.block(layer, &x, &pass, Wanted::Output)?;
+            let (y, _) = self.block(layer, &x, &pass)?;
             x = y.unwrap_or(x);
         }
         let last = self.config.last_norm();
@@ -414,13 +441,18 @@ impl<B: Backend> Model<B> {
         let pass = Self::pass(length, &sequences);
         let head = ModelConfig::EMBEDDING;
         let mut x = backend.embed(parameters, head, sequences.ids)?;
-        let mut inputs: Vec<(B::Buffer, Option<Kept<B>>)> = Vec::with_capacity(config.layers);
+        let mut inputs: Vec<(B::Buffer, Held<B>)> = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
-            let (y, kept) = self.block(layer, &x, &pass, Wanted::Output)?;
+            let (y, kept) = self.block(layer, &x, &pass)?;
             let y = y.map_or_else(|| backend.copy(&x), Ok)?;
             // The last block's backward comes next, so it keeps all in any case.
-            let keeps = keep == Keep::All || layer + 1 == config.layers;
-            inputs.push((x, keeps.then_some(kept)));
+            let held = if keep == Keep::All || layer + 1 == config.layers {
+                Held::All(kept)
+            } else {
+                let Kept { o, sums, .. } = kept;
+                Held::Attended { o, sums }
+            };
+            inputs.push((x, held));
             x = y;
         }
         let last = config.last_norm();
@@ -442,10 +474,10 @@ impl<B: Backend> Model<B> {
         }
         drop(x);
         for layer in (0..config.layers).rev() {
-            let Some((x, kept)) = inputs.pop() else { break };
-            let kept = match kept {
-                Some(kept) => kept,
-                None => self.block(layer, &x, &pass, Wanted::Kept)?.1,
+            let Some((x, held)) = inputs.pop() else { break };
+            let kept = match held {
+                Held::All(kept) => kept,
+                Held::Attended { o, sums } => self.block_again(layer, &x, (o, sums), &pass)?,
             };
             dx = self.block_backward(layer, &x, kept, dx, &pass, gradients)?;
         }
