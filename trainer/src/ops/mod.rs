@@ -15,6 +15,7 @@ pub mod cuda;
 pub mod fused;
 pub mod portable;
 mod rotary;
+pub mod timed;
 
 use std::ops::Range;
 
@@ -27,6 +28,7 @@ pub use cuda::Cuda;
 pub use fused::Fused;
 pub use portable::Portable;
 pub use rotary::{RotaryTable, XPos};
+pub use timed::Timed;
 
 /// Added to the variance of a row.
 pub const NORM_EPSILON: f64 = 1e-5;
