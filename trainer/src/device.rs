@@ -2,8 +2,9 @@
 
 use candle_core::{DType, Device};
 
-use crate::config::{ComputeOptions, DeviceName};
+use crate::config::{ComputeOptions, DeviceName, Dtype};
 use crate::error::{Error, Result};
+use crate::ops::fused::Kernel;
 use crate::ops::{Backend, Fused, Portable};
 
 /// Something to do on a backend that is known only when the program runs.
@@ -23,10 +24,19 @@ pub trait OnBackend {
 /// # Errors
 /// There is no such device, this program was built without it, or the task failed.
 pub fn on_device<T: OnBackend>(options: &ComputeOptions, task: T) -> Result<T::Output> {
-    let portable = |device| Portable::new(device, DType::F32);
+    let bf16 = options.dtype == Dtype::Bf16;
+    let portable = |device| {
+        let portable = Portable::new(device, DType::F32);
+        if bf16 { portable.in_bf16() } else { portable }
+    };
     match options.device {
+        DeviceName::Cpu if bf16 => task.on(Fused::<f32>::in_bf16(Kernel::fastest())),
         DeviceName::Cpu => task.on(Fused::<f32>::default()),
         DeviceName::Portable => task.on(portable(Device::Cpu)),
+        #[cfg(feature = "cuda")]
+        DeviceName::Cuda if bf16 => Err(Error::Usage(
+            "compute.dtype = \"bf16\" is not there yet on NVIDIA's GPUs\nhint: leave it out and set compute.tf32 = true".to_owned(),
+        )),
         #[cfg(feature = "cuda")]
         DeviceName::Cuda => {
             use crate::ops::cuda::{Cuda, Precision};

@@ -271,6 +271,7 @@ mod tests {
     use crate::data::{Row, Sequences};
     use crate::metrics::METRICS;
     use crate::ops::Fused;
+    use crate::ops::fused::Kernel;
     use crate::planted::Planted;
     use crate::random::Stream;
 
@@ -409,6 +410,21 @@ mod tests {
         // Four bytes a token.
         assert!((evaluation.bits_per_byte - loss / std::f64::consts::LN_2 / 4.0).abs() < 1e-3);
         assert!(!evaluation.whole_split || evaluation.sequences == 312);
+    }
+
+    #[test]
+    fn in_bf16_too_the_loss_of_a_markov_source_approaches_its_entropy() {
+        for kernel in Kernel::available() {
+            let folder = tempfile::tempdir().unwrap();
+            let backend = Fused::<f32>::in_bf16(kernel);
+            let (result, recorded) = run_on(backend, folder.path(), &config(""), "root", &|| None);
+            result.unwrap();
+            let loss = recorded.evaluation.unwrap().validation_loss;
+            assert!(
+                loss > ENTROPY - 0.01 && loss < ENTROPY + 0.03,
+                "{kernel:?}: {loss}, entropy {ENTROPY}"
+            );
+        }
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use andromeda_format::Account;
 use serde::Serialize;
 
-use super::RunConfig;
+use super::{DeviceName, Dtype, RunConfig};
 use crate::memory::Memory;
 use crate::model::Keep;
-use crate::ops::fused::chunk_rows;
+use crate::ops::fused::{PACKED_BYTES, chunk_rows};
 
 /// The numbers that follow from a configuration and a build, said before the first step.
 #[derive(Debug, Clone, Serialize)]
@@ -109,12 +109,16 @@ impl Derived {
         let activations = micro_batch_tokens.saturating_mul(kept + model.work_per_token());
         let logits =
             micro_batch_tokens.min(chunk_rows(model.vocabulary) as u64) * model.vocabulary as u64;
+        let packed = match (config.compute.dtype, config.compute.device) {
+            (Dtype::Bf16, DeviceName::Cpu) => PACKED_BYTES,
+            _ => 0,
+        };
         let average = config.optimizer.ema_decay.map_or(0, |_| parameters);
         let memory = Memory {
             parameters: 4 * parameters,
             gradients: 4 * parameters,
             moments: 4 * (config.optimizer.kind.moments(model) + average),
-            activations: activations.saturating_mul(4),
+            activations: activations.saturating_mul(4).saturating_add(packed),
             logits: 4 * logits,
         };
         Self {

@@ -19,7 +19,7 @@ use crate::optimizer::OptimizerOptions;
 use crate::sample::SampleOptions;
 use crate::schedule::Schedule;
 
-pub use compute::{ComputeOptions, DeviceName};
+pub use compute::{ComputeOptions, DeviceName, Dtype};
 pub use data::{Among, DataOptions};
 pub use derived::{DatasetShare, Derived};
 pub use loss::LossConfig;

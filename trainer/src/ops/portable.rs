@@ -18,6 +18,8 @@ const TILE: usize = 1024;
 pub struct Portable {
     device: Device,
     dtype: DType,
+    /// Whether what goes into the products with weights is rounded to bf16.
+    bf16: bool,
 }
 
 /// Cosines and sines, (1, positions, 1, half).
@@ -32,7 +34,31 @@ pub struct Table {
 impl Portable {
     /// Computes on `device` with numbers of `dtype`: `F32`, or `F64` for an exact oracle.
     pub const fn new(device: Device, dtype: DType) -> Self {
-        Self { device, dtype }
+        Self {
+            device,
+            dtype,
+            bf16: false,
+        }
+    }
+
+    /// The same, but that what goes into the products with weights, of linears, head and their gradients, is rounded to bf16.
+    #[must_use]
+    pub const fn in_bf16(self) -> Self {
+        Self { bf16: true, ..self }
+    }
+
+    /// `a b`, of weights and what meets them.
+    fn product(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        if !self.bf16 {
+            return Ok(a.matmul(b)?);
+        }
+        // By way of single precision: from double precision candle cuts off before it rounds.
+        let round = |x: &Tensor| -> candle_core::Result<_> {
+            x.to_dtype(DType::F32)?
+                .to_dtype(DType::BF16)?
+                .to_dtype(self.dtype)
+        };
+        Ok(round(a)?.matmul(&round(b)?)?)
     }
 
     fn tensor(&self, numbers: Vec<f64>, shape: &[usize]) -> Result<Tensor> {
@@ -402,7 +428,7 @@ impl Backend for Portable {
     }
 
     fn linear(&self, x: &Tensor, store: &Vec<Tensor>, weight: usize) -> Result<Tensor> {
-        Ok(x.matmul(&store[weight].t()?)?)
+        self.product(x, &store[weight].t()?)
     }
 
     fn add_linear(
@@ -412,12 +438,12 @@ impl Backend for Portable {
         weight: usize,
         y: &mut Tensor,
     ) -> Result<()> {
-        *y = (&*y + x.matmul(&store[weight].t()?)?)?;
+        *y = (&*y + self.product(x, &store[weight].t()?)?)?;
         Ok(())
     }
 
     fn linear_input(&self, dy: &Tensor, store: &Vec<Tensor>, weight: usize) -> Result<Tensor> {
-        Ok(dy.matmul(&store[weight])?)
+        self.product(dy, &store[weight])
     }
 
     fn add_linear_input(
@@ -427,7 +453,7 @@ impl Backend for Portable {
         weight: usize,
         dx: &mut Tensor,
     ) -> Result<()> {
-        *dx = (&*dx + dy.matmul(&store[weight])?)?;
+        *dx = (&*dx + self.product(dy, &store[weight])?)?;
         Ok(())
     }
 
@@ -438,7 +464,7 @@ impl Backend for Portable {
         gradients: &mut Vec<Tensor>,
         weight: usize,
     ) -> Result<()> {
-        gradients[weight] = (&gradients[weight] + dy.t()?.matmul(x)?)?;
+        gradients[weight] = (&gradients[weight] + self.product(&dy.t()?, x)?)?;
         Ok(())
     }
 
@@ -624,7 +650,7 @@ impl Backend for Portable {
             let marks = targets.trained[first..first + count].iter();
             let marks = marks.map(|&trained| if trained { 1.0 } else { 0.0 });
             let marks = self.tensor(marks.collect(), &[count, 1])?;
-            let logits = x.matmul(&weight.t()?)?;
+            let logits = self.product(&x, &weight.t()?)?;
             let largest = logits.max_keepdim(1)?;
             let powers = logits.broadcast_sub(&largest)?.exp()?;
             let total = powers.sum_keepdim(1)?;
@@ -659,8 +685,8 @@ impl Backend for Portable {
                 .scatter_add(&ids, &at_targets, 1)?;
                 let dlogits =
                     (p.broadcast_mul(&factor)? - wanted)?.broadcast_mul(&(&marks * scale)?)?;
-                dx.push(dlogits.matmul(weight)?);
-                gradients[head] = (&gradients[head] + dlogits.t()?.matmul(&x)?)?;
+                dx.push(self.product(&dlogits, weight)?);
+                gradients[head] = (&gradients[head] + self.product(&dlogits.t()?, &x)?)?;
             }
         }
         let dx = if gradients.is_some() {

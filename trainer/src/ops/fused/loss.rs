@@ -4,8 +4,9 @@
 
 use rayon::prelude::*;
 
+use super::Fused;
 use super::numeric::{Real, exponentials, maximum, sum, vectorized};
-use super::product::{On, View, product};
+use super::product::View;
 use crate::ops::{LossOptions, Losses, Targets};
 
 /// Logits that exist at one time: 100 MB of `f32` at most, and fewer rows than this.
@@ -17,34 +18,26 @@ pub fn chunk_rows(vocabulary: usize) -> usize {
     (CHUNK_LOGITS / vocabulary.max(1)).clamp(1, CHUNK_ROWS)
 }
 
-/// Losses of `x` (rows, d) under `head` (vocabulary, d). `gradients` are those of `x`, which is overwritten, and of the head, which is
+/// Losses of `x` (rows, d) under `weight` (vocabulary, d). `gradients` are those of `x`, which is overwritten, and of the head, which is
 /// added to. `logits` holds a chunk.
 pub(super) fn loss<T: Real>(
+    fused: &Fused<T>,
     x: &[T],
-    head: &[T],
-    width: usize,
+    weight: View<'_, T>,
     targets: Targets<'_>,
     options: LossOptions,
     logits: &mut [T],
     mut gradients: Option<(&mut [T], &mut [T])>,
 ) -> Losses {
-    let vocabulary = head.len() / width;
+    let (vocabulary, width) = weight.shape();
     let rows = targets.ids.len();
     let chunk = chunk_rows(vocabulary);
-    let weight = View::new(head, vocabulary, width);
     let mut losses = Losses::default();
     for first in (0..rows).step_by(chunk) {
         let count = chunk.min(rows - first);
         let logits = &mut logits[..count * vocabulary];
         let x = View::new(&x[first * width..], count, width);
-        product(
-            x,
-            weight.transposed(),
-            logits,
-            vocabulary,
-            false,
-            On::AllThreads,
-        );
+        fused.product(x, weight.transposed(), logits, vocabulary, false);
         let (ids, trained) = (
             &targets.ids[first..first + count],
             &targets.trained[first..first + count],
@@ -72,8 +65,8 @@ pub(super) fn loss<T: Real>(
         if let Some((dx, dhead)) = &mut gradients {
             let dlogits = View::new(&*logits, count, vocabulary);
             let dx = &mut dx[first * width..(first + count) * width];
-            product(dlogits, weight, dx, width, false, On::AllThreads);
-            product(dlogits.transposed(), x, dhead, width, true, On::AllThreads);
+            fused.product(dlogits, weight, dx, width, false);
+            fused.product(dlogits.transposed(), x, dhead, width, true);
         }
     }
     losses

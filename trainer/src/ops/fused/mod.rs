@@ -1,6 +1,7 @@
 //! The operations on a processor: analytic kernels over slices, with rayon over rows and tiles.
 
 mod attention;
+mod bfloat;
 mod loss;
 mod muon;
 mod numeric;
@@ -8,11 +9,13 @@ mod pool;
 mod product;
 mod rows;
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use self::attention::{Saved, Sizes};
+use self::bfloat::Bfloat;
 use self::numeric::{CHUNK, vectorized};
 use self::pool::Pool;
 use self::product::{On, View, product};
@@ -22,6 +25,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 
+pub use self::bfloat::{Kernel, PACKED_BYTES};
 pub use self::loss::chunk_rows;
 #[cfg(feature = "cuda")]
 pub(super) use self::muon::on_host;
@@ -33,6 +37,8 @@ pub use self::rows::Table;
 #[derive(Debug, Default)]
 pub struct Fused<T> {
     pool: Pool<T>,
+    /// What multiplies with weights where it is not the numbers as they are.
+    bfloat: Option<RefCell<Bfloat<T>>>,
 }
 
 /// Numbers of all parameters, one after the other.
@@ -60,19 +66,36 @@ impl<T: Real> Flat<T> {
 }
 
 impl<T: Real> Fused<T> {
-    fn linear_into(x: &[T], store: &Flat<T>, weight: usize, y: &mut [T], add: bool) {
+    /// Rounds what goes into the products with weights, of linears, head and their gradients, to bf16, and multiplies it with `kernel`.
+    /// All else, attention too, stays as it is.
+    pub fn in_bf16(kernel: Kernel) -> Self {
+        Self {
+            pool: Pool::default(),
+            bfloat: Some(RefCell::new(Bfloat::new(kernel))),
+        }
+    }
+
+    /// `c = a b`, or `c += a b` with `add`, of weights and what meets them; rows of `c` are `stride` apart.
+    fn product(&self, a: View<'_, T>, b: View<'_, T>, c: &mut [T], stride: usize, add: bool) {
+        match &self.bfloat {
+            None => product(a, b, c, stride, add, On::AllThreads),
+            Some(bfloat) => bfloat.borrow_mut().product(a, b, c, stride, add),
+        }
+    }
+
+    fn linear_into(&self, x: &[T], store: &Flat<T>, weight: usize, y: &mut [T], add: bool) {
         let weight = store.weight(weight);
         let (outputs, inputs) = weight.shape();
         let rows = x.len() / inputs;
         let x = View::new(x, rows, inputs);
-        product(x, weight.transposed(), y, outputs, add, On::AllThreads);
+        self.product(x, weight.transposed(), y, outputs, add);
     }
 
-    fn input_into(dy: &[T], store: &Flat<T>, weight: usize, dx: &mut [T], add: bool) {
+    fn input_into(&self, dy: &[T], store: &Flat<T>, weight: usize, dx: &mut [T], add: bool) {
         let weight = store.weight(weight);
         let (outputs, inputs) = weight.shape();
         let dy = View::new(dy, dy.len() / outputs, outputs);
-        product(dy, weight, dx, inputs, add, On::AllThreads);
+        self.product(dy, weight, dx, inputs, add);
     }
 }
 
@@ -379,7 +402,7 @@ impl<T: Real> Backend for Fused<T> {
     fn linear(&self, x: &Slab<T>, store: &Flat<T>, weight: usize) -> Result<Slab<T>> {
         let (outputs, inputs) = store.weight(weight).shape();
         let mut y = self.pool.take(x.len() / inputs * outputs);
-        Self::linear_into(x, store, weight, &mut y, false);
+        self.linear_into(x, store, weight, &mut y, false);
         Ok(y)
     }
 
@@ -390,14 +413,14 @@ impl<T: Real> Backend for Fused<T> {
         weight: usize,
         y: &mut Slab<T>,
     ) -> Result<()> {
-        Self::linear_into(x, store, weight, y, true);
+        self.linear_into(x, store, weight, y, true);
         Ok(())
     }
 
     fn linear_input(&self, dy: &Slab<T>, store: &Flat<T>, weight: usize) -> Result<Slab<T>> {
         let (outputs, inputs) = store.weight(weight).shape();
         let mut dx = self.pool.take(dy.len() / outputs * inputs);
-        Self::input_into(dy, store, weight, &mut dx, false);
+        self.input_into(dy, store, weight, &mut dx, false);
         Ok(dx)
     }
 
@@ -408,7 +431,7 @@ impl<T: Real> Backend for Fused<T> {
         weight: usize,
         dx: &mut Slab<T>,
     ) -> Result<()> {
-        Self::input_into(dy, store, weight, dx, true);
+        self.input_into(dy, store, weight, dx, true);
         Ok(())
     }
 
@@ -423,7 +446,7 @@ impl<T: Real> Backend for Fused<T> {
         let dy = View::new(dy, dy.len() / outputs, outputs);
         let x = View::new(x, x.len() / inputs, inputs);
         let gradient = gradients.of_mut(weight);
-        product(dy.transposed(), x, gradient, inputs, true, On::AllThreads);
+        self.product(dy.transposed(), x, gradient, inputs, true);
         Ok(())
     }
 
@@ -513,16 +536,16 @@ impl<T: Real> Backend for Fused<T> {
         }
         let chunk = chunk_rows(vocabulary).min(rows.max(1));
         let mut logits = self.pool.take(chunk * vocabulary);
-        let weight = store.of(head);
+        let weight = store.weight(head);
         Ok(match gradients {
             None => {
-                let losses = loss::loss(x, weight, width, targets, options, &mut logits, None);
+                let losses = loss::loss(self, x, weight, targets, options, &mut logits, None);
                 (losses, None)
             }
             Some(gradients) => {
                 let mut dx = self.pool.take(x.len());
                 let both = Some((&mut dx[..], gradients.of_mut(head)));
-                let losses = loss::loss(x, weight, width, targets, options, &mut logits, both);
+                let losses = loss::loss(self, x, weight, targets, options, &mut logits, both);
                 (losses, Some(dx))
             }
         })

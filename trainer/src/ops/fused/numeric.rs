@@ -47,6 +47,14 @@ pub trait Real:
     /// The error function.
     #[must_use]
     fn erf(self) -> Self;
+    /// The bits of the nearest number of bf16, of two as near the even one: the upper sixteen of these.
+    fn bf16_bits(self) -> u32;
+    /// The nearest number of bf16.
+    #[must_use]
+    #[inline(always)]
+    fn bf16(self) -> Self {
+        Self::of(f64::from(f32::from_bits(self.bf16_bits())))
+    }
 }
 
 impl Real for f32 {
@@ -132,6 +140,14 @@ impl Real for f32 {
             1.0 - complement
         }
     }
+
+    #[inline(always)]
+    fn bf16_bits(self) -> u32 {
+        let bits = self.to_bits();
+        let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) & 0xffff_0000;
+        // Rounding could make an infinity of what is no number.
+        if self.is_nan() { 0x7fc0_0000 } else { nearest }
+    }
 }
 
 impl Real for f64 {
@@ -171,6 +187,15 @@ impl Real for f64 {
     #[inline(always)]
     fn erf(self) -> Self {
         candle_core::cpu::erf::erf_f64(self)
+    }
+
+    #[inline(always)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "rounding is what it is for"
+    )]
+    fn bf16_bits(self) -> u32 {
+        (self as f32).bf16_bits()
     }
 }
 

@@ -58,6 +58,19 @@ impl<'a, T> View<'a, T> {
         }
     }
 
+    /// How far apart rows stand, and columns.
+    pub(super) fn strides(&self) -> (usize, usize) {
+        (self.row, self.column)
+    }
+
+    /// Columns of a row, which stand one after the other.
+    #[inline(always)]
+    pub(super) fn line(self, row: usize, columns: Range<usize>) -> &'a [T] {
+        debug_assert!(self.column == 1 && columns.end <= self.columns && row < self.rows);
+        let first = row * self.row;
+        &self.numbers[first + columns.start..first + columns.end]
+    }
+
     /// Rows and columns exchanged.
     pub(super) fn transposed(self) -> Self {
         Self {
