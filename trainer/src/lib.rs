@@ -14,6 +14,7 @@ pub mod data;
 pub mod device;
 pub mod error;
 pub mod eval;
+pub mod evaluation;
 pub mod lr_find;
 pub mod memory;
 pub mod metrics;
