@@ -18,6 +18,8 @@ pub(crate) struct Piece {
     pub(crate) tokens: usize,
     /// Row of its document.
     pub(crate) row: u64,
+    /// Its dataset's place in the manifest.
+    pub(crate) dataset: u32,
     /// Whether the document begins with it.
     pub(crate) begins: bool,
 }
@@ -145,6 +147,7 @@ impl Chunk {
                 at: self.tokens,
                 tokens: length,
                 row: part.row,
+                dataset: part.dataset,
                 begins,
             }),
         }

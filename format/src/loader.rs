@@ -127,6 +127,8 @@ pub struct Sequence {
     pub document_starts: Vec<u32>,
     /// Rows of the documents that have a token in it, in order.
     pub rows: Vec<u64>,
+    /// The dataset of each of them, as its place in the manifest's list.
+    pub datasets: Vec<u32>,
     /// Place of the first id in the split.
     pub first_token: u64,
     /// Ids at the end that are filling; none but in best-fit packing.
@@ -154,6 +156,7 @@ impl Sequence {
         self.loss.resize(targets, true);
         self.document_starts.clear();
         self.rows.clear();
+        self.datasets.clear();
         self.first_token = 0;
         self.padding = 0;
     }
@@ -163,9 +166,10 @@ impl Sequence {
             .push(u32::try_from(place).unwrap_or(u32::MAX));
     }
 
-    pub(crate) fn has_row(&mut self, row: u64) {
+    pub(crate) fn has_row(&mut self, row: u64, dataset: u32) {
         if self.rows.last() != Some(&row) {
             self.rows.push(row);
+            self.datasets.push(dataset);
         }
     }
 

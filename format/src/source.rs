@@ -172,7 +172,7 @@ impl Source {
                     if piece.begins && piece.at >= range.start {
                         sequence.starts_at(piece.at - range.start);
                     }
-                    sequence.has_row(piece.row);
+                    sequence.has_row(piece.row, piece.dataset);
                 }
                 sequence.mask(chunk, range, 0);
             }
@@ -188,7 +188,7 @@ impl Source {
                     if piece.begins || place > 0 {
                         sequence.starts_at(place);
                     }
-                    sequence.has_row(piece.row);
+                    sequence.has_row(piece.row, piece.dataset);
                     sequence.mask(chunk, piece.range(), place);
                     if place > 0 && !piece.begins {
                         sequence.loss[place - 1] = false;

@@ -49,6 +49,8 @@ pub(crate) struct Part<'a> {
     pub(crate) tokens: Range<u64>,
     /// Its row in the table of documents.
     pub(crate) row: u64,
+    /// Its dataset's place in the manifest.
+    pub(crate) dataset: u32,
     /// Whether the document begins with it.
     pub(crate) begins: bool,
     /// Whether the document ends with it.
@@ -146,6 +148,7 @@ impl Stored {
                 let part = Part {
                     tokens: shard_start + from.max(within)..shard_start + document.end,
                     row: document.row,
+                    dataset: document.source,
                     begins: from >= within && !(d == 0 && index.continues_from_previous),
                     ends: !(d + 1 == index.documents.len() && index.continues_in_next),
                     shard_start,

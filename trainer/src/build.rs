@@ -1,14 +1,16 @@
 //! A build of `andromeda-format` as the trainer sees it: tokenizer, splits, sequences; and which build in a folder is meant.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use andromeda_format::{
     Account, Build, FormatError, Loader, LoaderOptions, MixtureSource, Sequence, Split,
 };
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::config::DataOptions;
-use crate::data::{Row, Sequences, Source};
+use crate::data::{DatasetPart, Row, Sequences, Source};
 use crate::error::{Error, Result};
 
 const MANIFEST: &str = "manifest.json";
@@ -34,6 +36,17 @@ impl Part {
             Self::Test => Split::Test,
         }
     }
+}
+
+/// Where a document begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DocumentPlace {
+    /// The shard's file.
+    pub shard: String,
+    /// Its first token in the shard.
+    pub shard_token: u64,
+    /// Its first token in the split.
+    pub split_token: u64,
 }
 
 /// An opened build.
@@ -159,6 +172,7 @@ impl OpenBuild {
             return Ok(Source {
                 tokens: 0,
                 text_bytes: 0,
+                datasets: Vec::new(),
                 sequence_tokens,
                 sequences: Box::new(Nothing),
             });
@@ -190,9 +204,74 @@ impl OpenBuild {
         Ok(Source {
             tokens: entry.tokens,
             text_bytes: entry.text_bytes,
+            datasets: self.datasets(split),
             sequence_tokens,
             sequences: Box::new(stored),
         })
+    }
+
+    /// Where the documents of these rows begin in a split; those that it does not hold are left out. Indices are read until all are found.
+    ///
+    /// # Errors
+    /// A shard cannot be opened.
+    pub fn places(
+        &self,
+        part: Part,
+        mut rows: BTreeSet<u64>,
+    ) -> Result<BTreeMap<u64, DocumentPlace>> {
+        let split = part.split();
+        let shards = self.build.manifest().splits.get(&split);
+        let mut places = BTreeMap::new();
+        let mut before = 0;
+        for (number, entry) in shards.iter().flat_map(|entry| &entry.shards).enumerate() {
+            if rows.is_empty() {
+                break;
+            }
+            let shard = self.build.shard(split, number);
+            let shard = shard.map_err(failed(format!(
+                "opening {} of {}",
+                entry.file,
+                self.path.display()
+            )))?;
+            let mut start = 0;
+            for (at, document) in shard.index().documents.iter().enumerate() {
+                let goes_on = at == 0 && shard.index().continues_from_previous;
+                if !goes_on && rows.remove(&document.row) {
+                    let place = DocumentPlace {
+                        shard: entry.file.clone(),
+                        shard_token: start,
+                        split_token: before + start,
+                    };
+                    places.insert(document.row, place);
+                }
+                start = document.end;
+            }
+            before += entry.tokens;
+        }
+        Ok(places)
+    }
+
+    /// That the build is not what it should be.
+    pub(crate) fn damaged(&self, problem: &str) -> Error {
+        Error::Integrity {
+            path: self.path.clone(),
+            problem: format!("{problem}\nhint: `andromeda verify` tells what is damaged"),
+        }
+    }
+
+    /// The datasets of the build in their order, each with its part of a split.
+    fn datasets(&self, split: Split) -> Vec<DatasetPart> {
+        let datasets = self.build.manifest().datasets.iter();
+        datasets
+            .map(|dataset| {
+                let part = dataset.splits.get(&split).copied().unwrap_or_default();
+                DatasetPart {
+                    name: dataset.name.clone(),
+                    tokens: part.tokens,
+                    text_bytes: part.text_bytes,
+                }
+            })
+            .collect()
     }
 }
 
@@ -220,6 +299,8 @@ impl Stored {
         row.ids.clone_from(&self.sequence.ids);
         row.trained.clone_from(&self.sequence.loss);
         row.documents.clone_from(&self.sequence.rows);
+        row.datasets.clone_from(&self.sequence.datasets);
+        row.padding = self.sequence.padding;
         row.document_starts
             .clone_from(&self.sequence.document_starts);
     }

@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Resume(ResumeArgs),
     /// Loss and bits per byte of a run's newest checkpoint
     Eval(EvalArgs),
+    /// The documents and the text that a step was trained on
+    Trace(TraceArgs),
     /// Text from a run's newest checkpoint
     Sample(SampleArgs),
 }
@@ -149,6 +151,19 @@ pub(crate) struct EvalArgs {
     /// Sequences to read at most; without it the whole split
     #[arg(long)]
     pub(crate) sequences: Option<u64>,
+    #[command(flatten)]
+    pub(crate) folders: Folders,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TraceArgs {
+    /// Name of the run
+    pub(crate) run: String,
+    /// The step, counted from 1; one more than are done is the next one
+    pub(crate) step: u64,
+    /// The build; without it the one that the step was trained on
+    #[arg(long)]
+    pub(crate) build: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) folders: Folders,
 }

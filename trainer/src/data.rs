@@ -22,8 +22,27 @@ pub struct Row {
     pub trained: Vec<bool>,
     /// Rows of the documents that have a token in it, in order.
     pub documents: Vec<u64>,
+    /// The dataset of each of them, as its place in [`Source::datasets`].
+    pub datasets: Vec<u32>,
     /// Places at which a document begins, ascending.
     pub document_starts: Vec<u32>,
+    /// Ids at the end that are filling.
+    pub padding: usize,
+}
+
+impl Row {
+    /// For each of the T targets which of [`Row::documents`] it is a token of.
+    pub fn documents_of_targets(&self) -> impl Iterator<Item = usize> {
+        let mut begins = self.document_starts.iter().copied().peekable();
+        // A document that began before has no start here, and is the first.
+        let mut begun = usize::from(begins.peek() != Some(&0));
+        (1_u32..).take(self.trained.len()).map(move |place| {
+            while begins.next_if(|&begin| begin <= place).is_some() {
+                begun += 1;
+            }
+            begun.saturating_sub(1)
+        })
+    }
 }
 
 /// The sequences of a split, however they are stored.
@@ -40,12 +59,25 @@ pub trait Sequences: Send {
     }
 }
 
+/// A dataset's part of a split.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatasetPart {
+    /// Its name.
+    pub name: String,
+    /// Its tokens.
+    pub tokens: u64,
+    /// Bytes of the text behind those tokens.
+    pub text_bytes: u64,
+}
+
 /// A split of a build.
 pub struct Source {
     /// Tokens of the split.
     pub tokens: u64,
     /// Bytes of the text behind those tokens.
     pub text_bytes: u64,
+    /// The datasets of the build, each with its part of the split, none perhaps.
+    pub datasets: Vec<DatasetPart>,
     /// T.
     pub sequence_tokens: usize,
     /// Its sequences.
@@ -237,7 +269,9 @@ mod tests {
                 ids: (first..=first + 4).collect(),
                 trained: (first..first + 4).map(|i| i % 3 != 0).collect(),
                 documents: vec![u64::from(first) / 8, u64::from(first) / 8 + 1],
+                datasets: vec![0, 0],
                 document_starts: vec![1, 3, 4],
+                padding: 0,
             };
             Ok(())
         }
@@ -251,6 +285,7 @@ mod tests {
         Source {
             tokens: 400,
             text_bytes: 400,
+            datasets: Vec::new(),
             sequence_tokens: 4,
             sequences: Box::new(Counting),
         }
@@ -292,6 +327,23 @@ mod tests {
         assert_eq!(first.micro_batches[1].starts, [0, 1, 1, 3, 0, 1, 1, 3]);
         assert_eq!(first.rows(), "3, 4, 5, 6");
         assert_eq!(batches.next_batch().unwrap().position, 12);
+    }
+
+    #[test]
+    fn a_target_is_a_token_of_the_document_that_stands_there() {
+        let row = |starts: &[u32]| Row {
+            ids: vec![0; 7],
+            trained: vec![true; 6],
+            document_starts: starts.to_vec(),
+            ..Row::default()
+        };
+        let of = |starts: &[u32]| row(starts).documents_of_targets().collect::<Vec<_>>();
+        // The target at a place is the token after it, so a document's first token is learnt at the place before it.
+        assert_eq!(of(&[]), [0, 0, 0, 0, 0, 0]);
+        assert_eq!(of(&[0]), [0, 0, 0, 0, 0, 0]);
+        assert_eq!(of(&[3]), [0, 0, 1, 1, 1, 1]);
+        assert_eq!(of(&[0, 3]), [0, 0, 1, 1, 1, 1]);
+        assert_eq!(of(&[1, 2, 6]), [1, 2, 2, 2, 2, 3]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! [`data::Source`]s), resumes the newest valid [`checkpoint`], and reports [`progress::Event`]s. One step is: a [`data::Batch`],
 //! [`model::Model::add_gradients`] over the operations of a backend ([`ops`], chosen by [`device`]), then [`optimizer::Optimizer`] at
 //! the rate of [`schedule`].
-//! The trainer never reads text but to print a sample.
+//! The trainer never reads text but to print a sample, and [`trace`] what a step was trained on.
 #![warn(missing_docs)]
 
 pub mod build;
@@ -15,17 +15,22 @@ pub mod device;
 pub mod error;
 pub mod eval;
 pub mod evaluation;
+pub mod history;
 pub mod lr_find;
 pub mod memory;
 pub mod metrics;
 pub mod model;
 pub mod ops;
 pub mod optimizer;
+pub mod peak;
 #[cfg(test)]
 mod planted;
 pub mod progress;
 pub mod random;
 pub mod run;
 pub mod sample;
+pub mod samples;
 pub mod schedule;
+pub mod tensorboard;
+pub mod trace;
 pub mod train;

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => commands::run::run(&arguments),
         Command::Resume(arguments) => commands::resume::resume(&arguments),
         Command::Eval(arguments) => commands::eval::eval(&arguments),
+        Command::Trace(arguments) => commands::trace::trace(&arguments),
         Command::Sample(arguments) => commands::sample::sample(&arguments),
     };
     match done {

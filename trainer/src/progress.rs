@@ -1,7 +1,7 @@
 //! What a run reports while it goes on. The library reports typed events and the program shows them.
 //!
 //! The order: `planned`, perhaps `resumed`, then per step `stepped`, and `evaluated`, `saved`, `warned` as they
-//! happen; at the end `evaluated`, `saved`, `sampled`, `finished`.
+//! happen; at the end `evaluated`, `sampled`, `saved`, `finished`.
 
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::config::{Derived, RunConfig};
 use crate::eval::Evaluation;
+use crate::peak::Peak;
 
 /// A line of `metrics.jsonl`.
 #[derive(Debug, Clone, Serialize)]
@@ -21,12 +22,17 @@ pub struct StepMetrics {
     pub learning_rate: f64,
     /// Norm of the gradient before it was clipped; `null` in JSON where it is no finite number.
     pub gradient_norm: f64,
+    /// Position of its batch: sequences consumed before it.
+    pub position: u64,
     /// Tokens read since the beginning of the run.
     pub tokens: u64,
     /// Tokens per second of this step.
     pub tokens_per_second: f64,
     /// Seconds of this step in which it waited for its batch to be read.
     pub data_wait_seconds: f64,
+    /// Model FLOPs utilization of this step, 0 to 1: tokens per second x FLOPs a token / peak ([`crate::peak`]); `null` where no peak
+    /// is known.
+    pub mfu: Option<f64>,
     /// Steps since the beginning of the run that were not applied, since their loss or gradient was no finite number.
     pub skipped_steps: u64,
 }
@@ -51,6 +57,8 @@ pub enum Event<'a> {
         config: &'a RunConfig,
         /// What follows from it.
         derived: &'a Derived,
+        /// What utilization is measured against; none where nothing is known of the device.
+        peak: Option<&'a Peak>,
     },
     /// A checkpoint was loaded.
     Resumed {

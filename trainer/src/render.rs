@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use andromeda_trainer::config::Derived;
 use andromeda_trainer::error::{Error, Result};
+use andromeda_trainer::eval::Evaluation;
 use andromeda_trainer::lr_find::{Point, Sweep};
 use andromeda_trainer::memory;
+use andromeda_trainer::peak::Peak;
 use andromeda_trainer::progress::{Event, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -33,7 +35,12 @@ pub(crate) fn piece(text: &str) -> Result<()> {
 }
 
 /// Writes a plan to stdout as a table.
-pub(crate) fn plan(derived: &Derived, left_out: &[&str], available: Option<u64>) -> Result<()> {
+pub(crate) fn plan(
+    derived: &Derived,
+    left_out: &[&str],
+    available: Option<u64>,
+    peak: Option<&Peak>,
+) -> Result<()> {
     let row = |name: &str, value: String| line(&format!("{name:<22}{value:>16}"));
     row("parameters", counted(derived.parameters as f64))?;
     row("FLOPs a token", counted(derived.flops_per_token as f64))?;
@@ -53,7 +60,14 @@ pub(crate) fn plan(derived: &Derived, left_out: &[&str], available: Option<u64>)
         row(&format!("  {name}"), bytes(part))?;
     }
     let left = available.map_or_else(|| "not checked".to_owned(), bytes);
-    row("the machine has left", left)
+    row("the machine has left", left)?;
+    let Some(peak) = peak else {
+        return row("peak FLOP/s", "not known".to_owned());
+    };
+    row("peak FLOP/s", format!("{:.2e}", peak.flops_per_second))?;
+    line(&format!("  {}", peak.basis))?;
+    let seconds = derived.total_flops / peak.flops_per_second;
+    row("time at the peak", duration(seconds))
 }
 
 /// Says a step of a sweep where somebody watches.
@@ -172,6 +186,7 @@ impl Progress for Talk {
                 root,
                 config,
                 derived,
+                peak,
             } => {
                 let text = config.to_toml().unwrap_or_default();
                 self.say(&format!(
@@ -195,6 +210,13 @@ impl Progress for Talk {
                 for share in &derived.datasets {
                     self.say(&format!("  {share}"));
                 }
+                match peak {
+                    Some(peak) => self.say(&format!(
+                        "MFU is tokens/s x FLOP a token (attention counted causally) / {:.2e} FLOP/s ({})",
+                        peak.flops_per_second, peak.basis
+                    )),
+                    None => self.say("MFU is not told: the peak of this device is not known\nhint: say it with compute.peak-flops"),
+                }
                 if let Some(bar) = &mut self.bar {
                     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
                     *bar = ProgressBar::new(derived.steps)
@@ -216,12 +238,14 @@ impl Progress for Talk {
                 if self.began.is_none() {
                     self.began = Some((Instant::now(), metrics.step));
                 }
+                let mfu = metrics.mfu.map(|mfu| format!("  MFU {:.1} %", 100.0 * mfu));
                 let text = format!(
-                    "loss {:.4}  lr {:.2e}  norm {:.2}  {} tokens/s  {}",
+                    "loss {:.4}  lr {:.2e}  norm {:.2}  {} tokens/s{}  {}",
                     metrics.loss,
                     metrics.learning_rate,
                     metrics.gradient_norm,
                     counted(metrics.tokens_per_second),
+                    mfu.unwrap_or_default(),
                     self.remaining(metrics.step, *steps)
                 );
                 if let Some(bar) = &self.bar {
@@ -236,10 +260,17 @@ impl Progress for Talk {
                     self.say(&format!("step {}/{steps}  {text}", metrics.step));
                 }
             }
-            Event::Evaluated { step, evaluation } => self.say(&format!(
-                "step {step}: validation loss {:.4}, {:.4} bits per byte ({} sequences)",
-                evaluation.validation_loss, evaluation.bits_per_byte, evaluation.sequences
-            )),
+            Event::Evaluated { step, evaluation } => {
+                let mut text = format!(
+                    "step {step}: validation loss {:.4}, {:.4} bits per byte ({} sequences)",
+                    evaluation.validation_loss, evaluation.bits_per_byte, evaluation.sequences
+                );
+                for of_dataset in of_datasets(evaluation) {
+                    text.push('\n');
+                    text.push_str(&of_dataset);
+                }
+                self.say(&text);
+            }
             Event::Saved { checkpoint, .. } => self.say(&format!("saved {}", checkpoint.display())),
             Event::Finished { step, tokens, .. } => {
                 if let Some(bar) = &self.bar {
@@ -250,9 +281,43 @@ impl Progress for Talk {
                     counted(*tokens as f64)
                 ));
             }
-            Event::Sampled { prompt, text, .. } => drop(line(&format!("{prompt}{text}"))),
+            Event::Sampled { step, prompt, text } => {
+                self.say(&format!("step {step}, a sample:"));
+                let show = || drop(line(&format!("{prompt}{text}")));
+                match &self.bar {
+                    Some(bar) if !bar.is_hidden() => bar.suspend(show),
+                    _ => show(),
+                }
+            }
         }
     }
+}
+
+/// A line for each dataset of an evaluation, where there are several.
+pub(crate) fn of_datasets(evaluation: &Evaluation) -> Vec<String> {
+    let datasets = &evaluation.datasets;
+    if datasets.len() < 2 {
+        return Vec::new();
+    }
+    let names = datasets.iter().map(|of| of.dataset.chars().count());
+    let width = names.max().unwrap_or(0);
+    let line = datasets.iter().map(|of| {
+        format!(
+            "  {:<width$}  {:.4} nats per token  {:.4} bits per byte  {} tokens",
+            of.dataset, of.validation_loss, of.bits_per_byte, of.trained_tokens
+        )
+    });
+    line.collect()
+}
+
+/// A line of text of which a terminal does nothing but show it.
+pub(crate) fn safe(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\t' => c,
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(shown).collect()
 }
 
 fn counted(value: f64) -> String {

@@ -63,6 +63,20 @@ impl Run {
     }
 }
 
+/// Reads `config.toml` of the run at `path`: what it was started with last.
+///
+/// # Errors
+/// There is none, or it is no configuration of a run.
+pub fn read_config(path: &Path) -> Result<RunConfig> {
+    let path = path.join(CONFIG);
+    let text =
+        fs_err::read_to_string(&path).map_err(Error::io("reading the run's configuration"))?;
+    toml::from_str(&text).map_err(|error| Error::Config {
+        path,
+        problem: error.to_string(),
+    })
+}
+
 /// Where the tokenizer of the run at `path` lies.
 pub fn tokenizer_path(path: &Path) -> PathBuf {
     path.join(TOKENIZER)

@@ -16,6 +16,10 @@ use crate::random::Stream;
 pub struct SampleOptions {
     /// What the model goes on from; empty for the beginning of a document.
     pub prompt: String,
+    /// In training, what the model goes on from one after the other, instead of the one prompt.
+    pub prompts: Vec<String>,
+    /// Steps between samples in training; 0 for one at the end alone.
+    pub every_steps: u64,
     /// Tokens to make at most; the end of the document ends it earlier.
     pub tokens: usize,
     /// Divides the logits; 0 takes the likeliest token always.
@@ -33,6 +37,8 @@ impl Default for SampleOptions {
     fn default() -> Self {
         Self {
             prompt: String::new(),
+            prompts: Vec::new(),
+            every_steps: 0,
             tokens: 64,
             temperature: 0.8,
             top_k: 50,
@@ -43,6 +49,20 @@ impl Default for SampleOptions {
 }
 
 impl SampleOptions {
+    /// What the model goes on from in training.
+    pub fn all_prompts(&self) -> Vec<&str> {
+        if self.prompts.is_empty() {
+            vec![&self.prompt]
+        } else {
+            self.prompts.iter().map(String::as_str).collect()
+        }
+    }
+
+    /// Whether there are samples after `step` steps, though they are not the last.
+    pub const fn is_due(&self, step: u64) -> bool {
+        self.every_steps > 0 && step.is_multiple_of(self.every_steps)
+    }
+
     /// Every problem of the options, as sentences.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -57,6 +77,11 @@ impl SampleOptions {
                 "sample.top-p must be above 0 and at most 1, not {}",
                 self.top_p
             ));
+        }
+        if !self.prompts.is_empty() && !self.prompt.is_empty() {
+            problems.push(
+                "sample.prompts stand instead of sample.prompt: leave one of them out".to_owned(),
+            );
         }
         if self.tokens > 1 << 20 {
             problems.push(format!(
@@ -80,6 +105,20 @@ impl Text {
     pub fn open(path: &Path, end_of_text: u32) -> Result<Self> {
         let tokenizer =
             Tokenizer::from_file(path).map_err(|error| unusable(path, &error.to_string()))?;
+        Ok(Self {
+            tokenizer,
+            end_of_text,
+        })
+    }
+
+    /// Reads the bytes of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// They are no tokenizer.
+    pub fn of(bytes: &[u8], end_of_text: u32) -> Result<Self> {
+        let tokenizer = Tokenizer::from_bytes(bytes);
+        let tokenizer =
+            tokenizer.map_err(|error| unusable(Path::new("tokenizer.json"), &error.to_string()))?;
         Ok(Self {
             tokenizer,
             end_of_text,
@@ -125,9 +164,13 @@ impl Text {
         Ok(shown.text)
     }
 
-    fn decode(&self, ids: &[u32]) -> Result<String> {
+    /// The text of tokens, special ones left out.
+    ///
+    /// # Errors
+    /// The tokenizer refused.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
         let text = self.tokenizer.decode(ids, true);
-        text.map_err(|error| Error::Usage(format!("the sampled tokens cannot be decoded: {error}")))
+        text.map_err(|error| Error::Usage(format!("the tokens cannot be decoded: {error}")))
     }
 }
 

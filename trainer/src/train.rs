@@ -15,8 +15,11 @@ use crate::metrics::Metrics;
 use crate::model::{Model, Sequences};
 use crate::ops::{Backend, Targets};
 use crate::optimizer::Optimizer;
+use crate::peak::Peak;
 use crate::progress::{Event, Progress, StepMetrics};
 use crate::run::Run;
+use crate::sample::Text;
+use crate::samples;
 use non_finite::{Verdict, judge, roll_back};
 
 /// What to train on what.
@@ -39,6 +42,10 @@ pub struct Job<'a> {
     pub tokenizer: &'a [u8],
     /// Token that ends a document.
     pub end_of_text: u32,
+    /// What prints samples; without it there are none.
+    pub text: Option<Text>,
+    /// What utilization is measured against.
+    pub peak: Option<Peak>,
 }
 
 /// Trains on `backend` until the last step of the schedule or until `stop` names a signal, resuming the newest valid checkpoint.
@@ -69,6 +76,7 @@ pub fn train<B: Backend>(
         root,
         config,
         derived: &derived,
+        peak: job.peak.as_ref(),
     });
     // Only a warning: estimates err, and what else takes memory may soon be done.
     let short = memory::available(config.compute.device)
@@ -82,7 +90,13 @@ pub fn train<B: Backend>(
     let mut state = restore(&job, &mut model, &mut optimizer, progress)?;
     job.run.write_config(config)?;
     job.run.write_tokenizer(job.tokenizer)?;
-    let mut metrics = Metrics::open(run, state.step, state.rollbacks.len())?;
+    let mut metrics = Metrics::open(
+        run,
+        state.step,
+        state.rollbacks.len(),
+        root,
+        config.run.tensorboard,
+    )?;
     if config.run.non_finite == NonFinite::Rollback && checkpoint::steps(run)?.is_empty() {
         // There is always something to go back to.
         checkpoint::save(run, &mut state, &model, &optimizer)?;
@@ -137,7 +151,13 @@ pub fn train<B: Backend>(
             Verdict::RollBack(warning) => {
                 progress.report(&Event::Warned { message: &warning });
                 roll_back(job.run, &mut state, &batch, &mut model, &mut optimizer)?;
-                metrics = Metrics::open(run, state.step, state.rollbacks.len())?;
+                metrics = Metrics::open(
+                    run,
+                    state.step,
+                    state.rollbacks.len(),
+                    root,
+                    config.run.tensorboard,
+                )?;
                 metrics.rollback(&state.rollbacks, &batch)?;
                 continue;
             }
@@ -146,14 +166,19 @@ pub fn train<B: Backend>(
         state.position = batch.end;
         state.tokens += batch.tokens;
 
+        let tokens_per_second = batch.tokens as f64 / start.elapsed().as_secs_f64().max(1e-9);
+        let utilization =
+            |peak: &Peak| peak.utilization(tokens_per_second, derived.flops_per_token);
         let step = StepMetrics {
             step: state.step,
             loss,
             learning_rate,
             gradient_norm: norm,
+            position: batch.position,
             tokens: state.tokens,
-            tokens_per_second: batch.tokens as f64 / start.elapsed().as_secs_f64().max(1e-9),
+            tokens_per_second,
             data_wait_seconds,
+            mfu: job.peak.as_ref().map(utilization),
             skipped_steps: state.skipped_steps,
         };
         metrics.step(&step)?;
@@ -171,6 +196,10 @@ pub fn train<B: Backend>(
                 step: state.step,
                 evaluation: &evaluation,
             });
+        }
+
+        if let (Some(text), true) = (&job.text, last || config.sample.is_due(state.step)) {
+            samples::take(text, &model, config, state.step, &mut metrics, progress)?;
         }
 
         let signal = stop();
@@ -300,6 +329,7 @@ mod tests {
             Source {
                 tokens: count,
                 text_bytes: 4 * count,
+                datasets: Vec::new(),
                 sequence_tokens: length,
                 sequences,
             }
@@ -320,6 +350,7 @@ mod tests {
             row.ids = self.tokens[first..=first + self.length].to_vec();
             row.trained = vec![true; self.length];
             row.documents = vec![first as u64 / 1000];
+            row.datasets = vec![0];
             row.document_starts.clear();
             Ok(())
         }
@@ -390,6 +421,8 @@ mod tests {
             accept_root: None,
             tokenizer: b"{}",
             end_of_text: 0,
+            text: None,
+            peak: None,
         };
         let result = train(backend, job, stop, &mut recorded).map(|(checkpoint, _)| checkpoint);
         (result, recorded)

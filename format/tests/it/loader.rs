@@ -21,7 +21,8 @@ fn expected(corpus: &Corpus, split: Split, sequence_tokens: usize, window: u64) 
         document_starts: begins
             .map(|(_, start, _)| *start as u32 - range.start as u32)
             .collect(),
-        rows: touches.map(|(row, _, _)| *row).collect(),
+        rows: touches.clone().map(|(row, _, _)| *row).collect(),
+        datasets: touches.map(|(_, _, d)| d.source).collect(),
         first_token: first as u64,
         padding: 0,
         source: 0,

@@ -67,8 +67,8 @@ fn corpus(seed: u128, documents: usize) -> Corpus {
     }
 }
 
-/// A token as the corpus has it: place in the split, id, row of its document, place in it, whether it carries loss.
-type Token = (u64, u32, u64, u64, bool);
+/// A token as the corpus has it: place in the split, id, row of its document, place in it, whether it carries loss, its dataset.
+type Token = (u64, u32, u64, u64, bool, u32);
 
 /// The tokens of a source, in stored order.
 fn tokens_of(corpus: &Corpus, dataset: Option<u32>) -> Vec<Token> {
@@ -81,7 +81,7 @@ fn tokens_of(corpus: &Corpus, dataset: Option<u32>) -> Vec<Token> {
     for (row, start, d) in of {
         for place in 0..d.tokens {
             let at = (start + place) as usize;
-            tokens.push((start + place, ids[at], *row, place, loss[at]));
+            tokens.push((start + place, ids[at], *row, place, loss[at], d.source));
         }
     }
     tokens
@@ -105,6 +105,7 @@ fn assembled(pieces: &[&[Token]], length: usize, packed: bool) -> Sequence {
     for token in &tokens {
         if sequence.rows.last() != Some(&token.2) {
             sequence.rows.push(token.2);
+            sequence.datasets.push(token.5);
         }
     }
     if packed {

@@ -98,5 +98,8 @@ pub(crate) fn eval(arguments: &EvalArgs) -> Result<()> {
         evaluation.validation_loss,
         evaluation.bits_per_byte,
         evaluation.trained_tokens
-    ))
+    ))?;
+    render::of_datasets(&evaluation)
+        .iter()
+        .try_for_each(|text| render::line(text))
 }

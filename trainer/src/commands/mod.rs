@@ -6,6 +6,7 @@ pub(crate) mod plan;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod sample;
+pub(crate) mod trace;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@ use andromeda_trainer::build::{self, OpenBuild, Part};
 use andromeda_trainer::config::{Derived, WrittenConfig};
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::memory;
+use andromeda_trainer::peak::Peak;
 use serde::Serialize;
 
 use crate::cli::PlanArgs;
@@ -21,6 +22,8 @@ struct Report<'a> {
     left_out: Vec<&'a str>,
     /// Bytes that the machine has left, where memory is checked.
     available_bytes: Option<u64>,
+    /// What the machine can do, where that is known.
+    peak: Option<&'a Peak>,
 }
 
 pub(crate) fn plan(arguments: &PlanArgs) -> Result<()> {
@@ -47,17 +50,19 @@ pub(crate) fn plan(arguments: &PlanArgs) -> Result<()> {
     let accounts = source.sequences.accounts(derived.sequences);
     let derived = derived.with_accounts(&accounts);
     let available = memory::available(config.compute.device);
+    let peak = Peak::of(&config.compute)?;
     let report = Report {
         build: &build,
         root: opened.root(),
         derived: &derived,
         left_out: opened.left_out(&config.data),
         available_bytes: available,
+        peak: peak.as_ref(),
     };
     if arguments.json {
         render::json(&report)?;
     } else {
-        render::plan(&derived, &report.left_out, available)?;
+        render::plan(&derived, &report.left_out, available, peak.as_ref())?;
     }
     match available.and_then(|available| memory::shortfall(&config, available)) {
         Some(message) => Err(Error::Usage(message)),

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use andromeda_trainer::build::{self, OpenBuild, Part};
-use andromeda_trainer::checkpoint;
 use andromeda_trainer::config::{RunConfig, WrittenConfig};
 use andromeda_trainer::device::{OnBackend, on_device};
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::ops::Backend;
+use andromeda_trainer::peak::Peak;
 use andromeda_trainer::progress::{Event, Progress};
-use andromeda_trainer::run::{Run, tokenizer_path};
+use andromeda_trainer::run::Run;
 use andromeda_trainer::sample::Text;
 use andromeda_trainer::train::{Job, train};
 
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<()> {
     )
 }
 
-/// Trains and prints a sample.
+/// Trains, and prints samples on the way and at the end.
 pub(super) fn go(
     folder: &Path,
     build: &Path,
@@ -74,11 +74,11 @@ pub(super) fn go(
         accept_root,
         tokenizer: &tokenizer,
         end_of_text: opened.end_of_text(),
+        text: text_of(&tokenizer, opened.end_of_text(), &mut *progress),
+        peak: Peak::of(&config.compute)?,
     };
     let training = Training {
         job,
-        folder,
-        opened,
         signals: &signals,
         progress: &mut *progress,
     };
@@ -88,8 +88,6 @@ pub(super) fn go(
 /// A job and who watches it.
 struct Training<'a> {
     job: Job<'a>,
-    folder: &'a Path,
-    opened: &'a OpenBuild,
     signals: &'a Signals,
     progress: &'a mut dyn Progress,
 }
@@ -98,26 +96,17 @@ impl OnBackend for Training<'_> {
     type Output = ();
 
     fn on<B: Backend>(self, backend: B) -> Result<()> {
-        let config = self.job.config;
-        let (saved, model) = train(
-            backend,
-            self.job,
-            &|| self.signals.received(),
-            self.progress,
-        )?;
-        let text = Text::open(&tokenizer_path(self.folder), self.opened.end_of_text());
-        let context = config.data.sequence_tokens;
-        match text.and_then(|text| text.sample(&model, &config.sample, context, &mut |_| Ok(()))) {
-            Ok(text) => self.progress.report(&Event::Sampled {
-                step: checkpoint::read_state(&saved)?.step,
-                prompt: &config.sample.prompt,
-                text: &text,
-            }),
-            // The run is complete and saved; a tokenizer that cannot print is no reason to call it failed.
-            Err(error) => self.progress.report(&Event::Warned {
-                message: &format!("no sample: {error}"),
-            }),
-        }
-        Ok(())
+        let stop = || self.signals.received();
+        train(backend, self.job, &stop, self.progress).map(drop)
     }
+}
+
+/// What prints the samples of a run. A tokenizer that cannot is no reason not to train.
+fn text_of(tokenizer: &[u8], end_of_text: u32, progress: &mut dyn Progress) -> Option<Text> {
+    let text = Text::of(tokenizer, end_of_text);
+    if let Err(error) = &text {
+        let message = format!("there are no samples: {error}");
+        progress.report(&Event::Warned { message: &message });
+    }
+    text.ok()
 }

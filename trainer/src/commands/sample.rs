@@ -48,16 +48,20 @@ pub(crate) fn sample(arguments: &SampleArgs) -> Result<()> {
     let folder = existing(&arguments.folders.runs, &arguments.run)?;
     let (checkpoint, state) = newest(&folder)?;
     let configured = &state.config.sample;
+    let first = configured
+        .all_prompts()
+        .first()
+        .copied()
+        .unwrap_or_default();
     let options = SampleOptions {
-        prompt: arguments
-            .prompt
-            .clone()
-            .unwrap_or_else(|| configured.prompt.clone()),
+        prompt: arguments.prompt.clone().unwrap_or_else(|| first.to_owned()),
+        prompts: Vec::new(),
         tokens: arguments.tokens.unwrap_or(configured.tokens),
         temperature: arguments.temperature.unwrap_or(configured.temperature),
         top_k: arguments.top_k.unwrap_or(configured.top_k),
         top_p: arguments.top_p.unwrap_or(configured.top_p),
         seed: arguments.seed.unwrap_or(configured.seed),
+        ..configured.clone()
     };
     let problems = options.problems();
     if !problems.is_empty() {

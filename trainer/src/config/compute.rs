@@ -34,7 +34,7 @@ pub enum Dtype {
 }
 
 /// `[compute]`: what may change from one start of a run to the next.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ComputeOptions {
     /// Where to compute.
@@ -46,9 +46,20 @@ pub struct ComputeOptions {
     /// Whether blocks are computed again in the backward instead of kept, but for their attention: about a quarter of the memory of
     /// activations, for a seventh of the time. Changes no bit.
     pub recompute: bool,
+    /// Floating-point operations per second that the device can do, against which utilization is told. Without it a processor is
+    /// measured, and a GPU is looked up in a table.
+    pub peak_flops: Option<f64>,
 }
 
 impl ComputeOptions {
+    pub(super) fn problems(&self) -> Vec<String> {
+        let wrong = self
+            .peak_flops
+            .filter(|flops| !(flops.is_finite() && *flops > 0.0));
+        let told = wrong.map(|flops| format!("compute.peak-flops must be above 0, not {flops}"));
+        told.into_iter().collect()
+    }
+
     /// What a forward pass keeps.
     pub const fn keep(&self) -> Keep {
         if self.recompute {

@@ -127,6 +127,7 @@ impl WrittenConfig {
         problems.extend(self.schedule.problems());
         problems.extend(self.run.problems());
         problems.extend(self.sample.problems());
+        problems.extend(self.compute.problems());
         let Some(model) = model.filter(|_| problems.is_empty()) else {
             return Err(problems);
         };

@@ -40,6 +40,8 @@ pub struct RunOptions {
     pub evaluation_sequences: u64,
     /// What becomes of a step whose loss or gradient is no finite number.
     pub non_finite: NonFinite,
+    /// Whether the metrics are written for TensorBoard too, into the folder `tensorboard` of the run.
+    pub tensorboard: bool,
 }
 
 impl Default for RunOptions {
@@ -51,6 +53,7 @@ impl Default for RunOptions {
             evaluate_every_steps: 250,
             evaluation_sequences: 256,
             non_finite: NonFinite::Stop,
+            tensorboard: true,
         }
     }
 }

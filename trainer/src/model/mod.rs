@@ -9,7 +9,9 @@ pub mod cache;
 pub mod config;
 pub mod presets;
 
-use crate::error::Result;
+use std::ops::Range;
+
+use crate::error::{Error, Result};
 use crate::ops::{Attention, Backend, LossOptions, Losses, RotaryTable, Targets, XPos};
 use crate::random::Stream;
 
@@ -416,11 +418,48 @@ impl<B: Backend> Model<B> {
         length: &Length<B>,
     ) -> Result<Losses> {
         let hidden = self.hidden(sequences, length)?;
+        self.head_losses(&hidden, targets)
+    }
+
+    /// The losses of ranges of the targets of `sequences`, each by itself, without gradients.
+    ///
+    /// # Errors
+    /// As [`Model::hidden`], or a range is not within the targets.
+    pub fn losses_of(
+        &self,
+        sequences: Sequences<'_>,
+        targets: Targets<'_>,
+        length: &Length<B>,
+        ranges: &[Range<usize>],
+    ) -> Result<Vec<Losses>> {
+        let hidden = self.hidden(sequences, length)?;
+        let all = targets.ids.len().min(targets.trained.len());
+        let of_range = |range: &Range<usize>| {
+            if *range == (0..all) {
+                return self.head_losses(&hidden, targets);
+            }
+            let (Some(ids), Some(trained)) = (
+                targets.ids.get(range.clone()),
+                targets.trained.get(range.clone()),
+            ) else {
+                return Err(Error::Usage(format!(
+                    "targets {range:?} are not among {all}"
+                )));
+            };
+            let width = self.config.width;
+            let rows = self.backend.rows(&hidden, width, range.start, range.end)?;
+            self.head_losses(&rows, Targets { ids, trained })
+        };
+        ranges.iter().map(of_range).collect()
+    }
+
+    /// The losses of normalized hidden states, without gradients.
+    fn head_losses(&self, hidden: &B::Buffer, targets: Targets<'_>) -> Result<Losses> {
         let options = LossOptions::scaled(1.0);
         let head = ModelConfig::EMBEDDING;
         let (losses, _) =
             self.backend
-                .loss(&hidden, &self.parameters, head, targets, options, None)?;
+                .loss(hidden, &self.parameters, head, targets, options, None)?;
         Ok(losses)
     }
 

@@ -15,6 +15,8 @@ fn read(loader: &mut Loader, position: u64) -> Row {
         ids: sequence.ids,
         trained: sequence.loss,
         documents: sequence.rows,
+        datasets: sequence.datasets,
+        padding: sequence.padding,
         document_starts: sequence.document_starts,
     }
 }

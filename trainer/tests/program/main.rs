@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a test shall panic")]
 
 mod average;
+mod datasets;
 mod kills;
 mod laid;
 mod lr_find;
@@ -9,3 +10,4 @@ mod mixed;
 mod output;
 mod resume;
 mod support;
+mod watched;

@@ -151,7 +151,7 @@ fn a_mixed_run_says_its_epochs_resumes_exactly_and_not_under_other_weights() {
     );
     assert_eq!(world.metrics("whole"), world.metrics("again"));
     let text = std::fs::read_to_string(world.run("whole").join("metrics.jsonl")).unwrap();
-    let step: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let step: serde_json::Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
     assert!(step["data_wait_seconds"].as_f64().unwrap() >= 0.0, "{step}");
     // Without weights it trains on something else.
     assert_eq!(call("run", "plain", "").0, Some(0));

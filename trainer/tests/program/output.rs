@@ -18,10 +18,10 @@ fn json_lines_tell_the_whole_run() {
         (
             kinds[0],
             kinds[1],
-            kinds[kinds.len() - 2],
+            kinds[kinds.len() - 3],
             kinds[kinds.len() - 1]
         ),
-        ("planned", "stepped", "finished", "sampled")
+        ("planned", "stepped", "sampled", "finished")
     );
     assert_eq!(kinds.iter().filter(|&&kind| kind == "stepped").count(), 40);
     assert_eq!(kinds.iter().filter(|&&kind| kind == "evaluated").count(), 6);

@@ -104,7 +104,7 @@ impl World {
         text.lines()
             .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
             .map(|mut line| {
-                for timed in ["tokens_per_second", "data_wait_seconds"] {
+                for timed in ["tokens_per_second", "data_wait_seconds", "mfu"] {
                     line.as_object_mut().unwrap().remove(timed);
                 }
                 line.to_string()
@@ -275,6 +275,6 @@ pub(crate) fn make_mixture(folder: &Path, seed: u64, turns: &[&str]) {
     std::fs::write(folder.join("manifest.json"), manifest.to_bytes().unwrap()).unwrap();
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
