@@ -1,5 +1,5 @@
 # An index of verbs; each is one plain line. `make help` lists them.
-.PHONY: help shards inspect report card verify train test check bench bench-text bench-dedup bench-quality bench-language bench-tokenize bench-train exact bench-loader wheel hub clean
+.PHONY: help shards inspect report card verify train train-report test check bench bench-text bench-dedup bench-quality bench-language bench-tokenize bench-train exact bench-loader wheel hub clean
 
 CARGO ?= cargo
 PRIORITY ?= sample
@@ -32,6 +32,9 @@ verify: ## read every byte of the newest build again
 train: ## train the tiny preset on the newest build
 	@ls shards/*/manifest.json >/dev/null 2>&1 || $(MAKE) shards
 	$(TRAINER) run --config trainer/configs/tiny.toml --run $(RUN) $(ARGS)
+
+train-report: ## the run of `make train` as one HTML page, under reports/; RUN="one other" lays runs over each other
+	@$(TRAINER) report $(RUN) $(ARGS)
 
 test: ## every test
 	$(CARGO) test --release --workspace --no-fail-fast

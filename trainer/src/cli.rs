@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Resume(ResumeArgs),
     /// Loss and bits per byte of a run's newest checkpoint
     Eval(EvalArgs),
+    /// A run as one HTML page, or several over each other: losses by dataset, rates, samples, configuration
+    Report(ReportArgs),
     /// The documents and the text that a step was trained on
     Trace(TraceArgs),
     /// Text from a run's newest checkpoint
@@ -153,6 +155,19 @@ pub(crate) struct EvalArgs {
     pub(crate) sequences: Option<u64>,
     #[command(flatten)]
     pub(crate) folders: Folders,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Names of runs
+    #[arg(required = true)]
+    pub(crate) run: Vec<String>,
+    /// Folder of runs
+    #[arg(long, default_value = "runs")]
+    pub(crate) runs: PathBuf,
+    /// The page; without it one under `reports`, named after the runs
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -27,6 +27,7 @@ pub mod peak;
 mod planted;
 pub mod progress;
 pub mod random;
+pub mod report;
 pub mod run;
 pub mod sample;
 pub mod samples;

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Resume(arguments) => commands::resume::resume(&arguments),
         Command::Eval(arguments) => commands::eval::eval(&arguments),
         Command::Trace(arguments) => commands::trace::trace(&arguments),
+        Command::Report(arguments) => commands::report::report(&arguments),
         Command::Sample(arguments) => commands::sample::sample(&arguments),
     };
     match done {

@@ -3,6 +3,7 @@
 pub(crate) mod eval;
 pub(crate) mod lr_find;
 pub(crate) mod plan;
+pub(crate) mod report;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod sample;

@@ -8,6 +8,7 @@ mod laid;
 mod lr_find;
 mod mixed;
 mod output;
+mod report;
 mod resume;
 mod support;
 mod watched;
