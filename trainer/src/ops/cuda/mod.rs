@@ -406,10 +406,10 @@ impl Backend for Cuda {
                 self, rule, parameters, gradients, factor, moments, place,
             );
         }
-        let range = parameters.places[index].0.clone();
-        let count = range.len();
+        let count = parameters.places[index].0.len();
+        // Each store by its own places: moments are kept only of parameters that have them.
         let place = |store: &Flat| {
-            let start = 4 * range.start as u64;
+            let start = 4 * store.places[index].0.start as u64;
             Argument::Pointer(self.pointer(&store.numbers) + start)
         };
         let number = |value: f64| Argument::Float(single(value));
