@@ -1,6 +1,6 @@
 //! A sweep of the learning rate over some steps from the initial values: it rises exponentially until the loss runs away, and where the
-//! loss was lowest says what a run can bear (Smith, "Cyclical Learning Rates for Training Neural Networks", 2017; exponential, smoothed
-//! and with a tenth of the lowest as in `fastai`'s `lr_find`). Nothing is saved.
+//! loss was lowest says what a run can bear (Smith, "Cyclical Learning Rates for Training Neural Networks", 2017; exponential and with a
+//! tenth of the lowest as in `fastai`'s `lr_find`, which smooths by the past alone and so is late). Nothing is saved.
 
 use serde::Serialize;
 
@@ -11,10 +11,12 @@ use crate::model::{Model, Sequences};
 use crate::ops::{Backend, Targets};
 use crate::optimizer::Optimizer;
 
-/// How much of a smoothed loss the ones before it are.
-const SMOOTHING: f64 = 0.95;
-/// A smoothed loss so many times the lowest one has run away.
-const AWAY: f64 = 4.0;
+/// Neighbours on each side that a smoothed loss is the mean of, beside itself.
+const NEIGHBOURS: usize = 3;
+/// How much of the mean that is watched while a sweep goes on the losses before the last one are.
+const PAST: f64 = 0.8;
+/// A loss has fallen where its mean is so many times the first one; if it then rises above that, it has run away.
+const FALLEN: f64 = 0.95;
 
 /// Where a sweep begins and ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -73,7 +75,7 @@ pub struct Point {
     pub learning_rate: f64,
     /// Mean loss of the batch in nats per trained token, before the step; `null` in JSON where it is no finite number.
     pub loss: f64,
-    /// The same, smoothed: a mean that weighs each loss 0.95 times as much as the next.
+    /// The mean of it and of its neighbours, three on each side where there are so many; while the sweep goes on, the loss itself.
     pub smoothed_loss: f64,
 }
 
@@ -107,7 +109,7 @@ pub fn sweep<B: Backend>(
     let length = model.length(config.data.sequence_tokens)?;
     let batches = Batches::start(training, 0, &config.data)?;
     let (mut points, mut mean) = (Vec::new(), 0.0);
-    let (mut lowest, mut ran_away) = (f64::INFINITY, false);
+    let (mut first, mut lowest, mut ran_away) = (0.0, f64::INFINITY, false);
     for step in 0..options.steps {
         let batch = batches.next_batch()?;
         model.backend.clear(&mut gradients)?;
@@ -129,34 +131,46 @@ pub fn sweep<B: Backend>(
         }
         let loss = nats * scaled.scale;
         let norm = model.backend.squares(&gradients)?.sqrt();
-        mean = SMOOTHING * mean + (1.0 - SMOOTHING) * loss;
-        // The mean began with 0.
-        let smoothed_loss = mean / (1.0 - SMOOTHING.powf(step as f64 + 1.0));
+        if step == 0 {
+            (first, mean) = (loss, loss);
+        }
+        mean = PAST * mean + (1.0 - PAST) * loss;
         let point = Point {
             step: step + 1,
             learning_rate: options.learning_rate(step),
             loss,
-            smoothed_loss,
+            smoothed_loss: loss,
         };
         points.push(point);
         if let Some(signal) = each(&point) {
             return Err(Error::Ended(signal));
         }
-        lowest = lowest.min(smoothed_loss);
-        // Also where one of them is no number.
-        if !(norm.is_finite() && smoothed_loss <= AWAY * lowest) {
+        lowest = lowest.min(mean);
+        let rose = lowest < FALLEN * first && mean > first;
+        if rose || !norm.is_finite() || !mean.is_finite() {
             ran_away = true;
             break;
         }
         let factor = config.optimizer.clip_factor(norm);
         optimizer.step(&mut model, &gradients, point.learning_rate, factor)?;
     }
+    smooth(&mut points);
     Ok(Sweep {
         ran_away,
         steepest: steepest(&points),
         suggestion: lowest_point(&points).map(|point| point.learning_rate / 10.0),
         points,
     })
+}
+
+/// Sets the smoothed losses to the means of the neighbours' losses.
+fn smooth(points: &mut [Point]) {
+    let losses: Vec<f64> = points.iter().map(|point| point.loss).collect();
+    for (at, point) in points.iter_mut().enumerate() {
+        let end = (at + NEIGHBOURS + 1).min(losses.len());
+        let near = &losses[at.saturating_sub(NEIGHBOURS)..end];
+        point.smoothed_loss = near.iter().sum::<f64>() / near.len() as f64;
+    }
 }
 
 fn lowest_point(points: &[Point]) -> Option<&Point> {
@@ -167,10 +181,10 @@ fn lowest_point(points: &[Point]) -> Option<&Point> {
 }
 
 /// The rate in the middle of the three neighbours between which the smoothed loss falls most. Rates are evenly apart in their
-/// logarithm, so differences are slopes. The first tenth is left out, whose means are of a few losses.
+/// logarithm, so differences are slopes.
 fn steepest(points: &[Point]) -> Option<f64> {
     let fall = |three: &[Point]| three[0].smoothed_loss - three[2].smoothed_loss;
-    let steepest = points[points.len() / 10..]
+    let steepest = points
         .windows(3)
         .filter(|three| fall(three).is_finite() && fall(three) > 0.0)
         .max_by(|a, b| fall(a).total_cmp(&fall(b)));
@@ -207,6 +221,21 @@ mod tests {
         for (power, rate) in (-4..).zip(rates) {
             assert!((rate / 10f64.powi(power) - 1.0).abs() < 1e-12, "{rate}");
         }
+    }
+
+    #[test]
+    fn smoothed_losses_are_means_of_neighbours() {
+        let mut points = points(&[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]);
+        smooth(&mut points);
+        let smoothed = [0, 1, 3, 4, 7].map(|at| points[at].smoothed_loss);
+        let expected = [
+            15.0 / 4.0,
+            31.0 / 5.0,
+            127.0 / 7.0,
+            254.0 / 7.0,
+            240.0 / 4.0,
+        ];
+        assert_eq!(smoothed, expected);
     }
 
     #[test]

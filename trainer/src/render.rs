@@ -74,7 +74,7 @@ pub(crate) fn plan(
 pub(crate) fn swept(point: &Point, steps: u64) {
     let mut stderr = stderr().lock();
     if stderr.is_terminal() {
-        let (step, rate, loss) = (point.step, point.learning_rate, point.smoothed_loss);
+        let (step, rate, loss) = (point.step, point.learning_rate, point.loss);
         let _ = write!(
             stderr,
             "\rstep {step}/{steps}  lr {rate:.2e}  loss {loss:.4}  "
