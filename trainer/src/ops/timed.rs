@@ -132,6 +132,7 @@ impl<B: Backend> Backend for Timed<B> {
         Optimizer: fn squares(store: &B::Store) -> f64;
         Optimizer: fn update(rule: Rule, parameters: &mut B::Store, gradients: &B::Store, factor: f64, moments: &mut [B::Store], index: usize) -> ();
         Optimizer: fn outgrown(rule: Rule, gradients: &B::Store, factor: f64, second: &B::Store, index: usize) -> f64;
+        Optimizer: fn average(keep: f64, parameters: &B::Store, average: &mut B::Store, index: usize) -> ();
         Copies: fn table(table: &RotaryTable) -> B::Table;
         Copies: fn numbers(buffer: &B::Buffer) -> Vec<f64>;
         Copies: fn copy(buffer: &B::Buffer) -> B::Buffer;
