@@ -152,7 +152,8 @@ impl RunConfig {
     }
 
     /// Names of the keys in which two configurations differ, as `section.key`, but for those that may change when a run is gone on
-    /// with: where it computes, what it prints, and when it saves and is evaluated leave the parameters after a step alone.
+    /// with: what it prints, when it saves and is evaluated, and where it computes. The last may round in another way; nothing else
+    /// that may change changes a bit of the parameters after a step, as long as all numbers are finite.
     ///
     /// # Errors
     /// A configuration is not to be written as TOML.
