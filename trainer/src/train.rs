@@ -90,13 +90,11 @@ pub fn train<B: Backend>(
     let mut state = restore(&job, &mut model, &mut optimizer, progress)?;
     job.run.write_config(config)?;
     job.run.write_tokenizer(job.tokenizer)?;
-    let mut metrics = Metrics::open(
-        run,
-        state.step,
-        state.rollbacks.len(),
-        root,
-        config.run.tensorboard,
-    )?;
+    let open_metrics = |state: &State| {
+        let (step, rollbacks) = (state.step, state.rollbacks.len());
+        Metrics::open(run, step, rollbacks, root, config.run.tensorboard)
+    };
+    let mut metrics = open_metrics(&state)?;
     if config.run.non_finite == NonFinite::Rollback && checkpoint::steps(run)?.is_empty() {
         // There is always something to go back to.
         checkpoint::save(run, &mut state, &model, &optimizer)?;
@@ -150,14 +148,9 @@ pub fn train<B: Backend>(
             Verdict::Skip(warning) => progress.report(&Event::Warned { message: &warning }),
             Verdict::RollBack(warning) => {
                 progress.report(&Event::Warned { message: &warning });
-                roll_back(job.run, &mut state, &batch, &mut model, &mut optimizer)?;
-                metrics = Metrics::open(
-                    run,
-                    state.step,
-                    state.rollbacks.len(),
-                    root,
-                    config.run.tensorboard,
-                )?;
+                let (model, optimizer) = (&mut model, &mut optimizer);
+                roll_back(job.run, &mut state, &batch, model, optimizer, progress)?;
+                metrics = open_metrics(&state)?;
                 metrics.rollback(&state.rollbacks, &batch)?;
                 continue;
             }
@@ -796,6 +789,34 @@ mod tests {
             );
         }
         assert_eq!(lines(parts.path()), told);
+    }
+
+    #[test]
+    fn a_run_says_which_checkpoint_it_cannot_go_back_to() {
+        let (folder, updates) = (tempfile::tempdir().unwrap(), Default::default());
+        let config = rolling_back(6);
+        let damaged = checkpoint::folder(folder.path(), 4).join("model.safetensors");
+        let asked = std::cell::Cell::new(0);
+        let damage_after_five = || {
+            asked.set(asked.get() + 1);
+            if asked.get() == 5 {
+                std::fs::write(&damaged, b"torn").unwrap();
+            }
+            None
+        };
+        let backend = Planted::new(&[6], &updates);
+        let (result, recorded) =
+            run_on(backend, folder.path(), &config, "root", &damage_after_five);
+        let state = checkpoint::read_state(&result.unwrap()).unwrap();
+        // Steps 1 to 6 were read, and 1 and 2 are what is left of them.
+        assert_eq!((state.rollbacks[0].step, state.position), (2, 80));
+        assert_eq!(recorded.warnings.len(), 2, "{:?}", recorded.warnings);
+        assert!(
+            recorded.warnings[1].contains("model.safetensors")
+                && recorded.warnings[1].contains("the one before"),
+            "{:?}",
+            recorded.warnings
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::ops::Backend;
 use crate::optimizer::Optimizer;
+use crate::progress::{Event, Progress};
 use crate::run::Run;
 
 /// What is to be done with a step.
@@ -82,8 +83,12 @@ pub(super) fn roll_back<B: Backend>(
     batch: &Batch,
     model: &mut Model<B>,
     optimizer: &mut Optimizer<B>,
+    progress: &mut dyn Progress,
 ) -> Result<()> {
-    let newest = checkpoint::newest_valid(run.path(), |_, _| ())?;
+    let newest = checkpoint::newest_valid(run.path(), |_, problem| {
+        let message = format!("{problem}; going back to the one before");
+        progress.report(&Event::Warned { message: &message });
+    })?;
     let (path, mut saved) = newest.ok_or_else(|| Error::Integrity {
         path: run.path().to_owned(),
         problem: "no checkpoint is valid, so there is nothing to go back to".to_owned(),
