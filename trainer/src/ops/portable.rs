@@ -43,8 +43,10 @@ impl Portable {
 
     /// The same, but that what goes into the products with weights, of linears, head and their gradients, is rounded to bf16.
     #[must_use]
-    pub const fn in_bf16(self) -> Self {
-        Self { bf16: true, ..self }
+    pub const fn in_bf16(mut self) -> Self {
+        // A device with the feature `cuda` has a destructor, which taking the others out of `self` would run.
+        self.bf16 = true;
+        self
     }
 
     /// `a b`, of weights and what meets them.
