@@ -95,6 +95,8 @@ pub fn train<B: Backend>(
         Metrics::open(run, step, rollbacks, root, config.run.tensorboard)
     };
     let mut metrics = open_metrics(&state)?;
+    // A run that was killed between saving and removing may have one too many, and nothing left to do.
+    checkpoint::retain(run, config.run.keep_checkpoints)?;
     if config.run.non_finite == NonFinite::Rollback && checkpoint::steps(run)?.is_empty() {
         // There is always something to go back to.
         checkpoint::save(run, &mut state, &model, &optimizer)?;
@@ -538,6 +540,20 @@ mod tests {
             }
             std::fs::remove_dir_all(parts.path()).unwrap();
         }
+    }
+
+    #[test]
+    fn a_run_that_is_over_keeps_no_more_checkpoints_than_it_should() {
+        let mut config = config("[run]\nsave-every-steps = 1\nkeep-checkpoints = 3\n");
+        config.schedule.steps = 3;
+        config.schedule.warmup_steps = 0;
+        let folder = tempfile::tempdir().unwrap();
+        run(folder.path(), &config, "root", &|| None).0.unwrap();
+        assert_eq!(checkpoint::steps(folder.path()).unwrap(), [3, 2, 1]);
+        // As if it had been killed before it removed the first.
+        config.run.keep_checkpoints = 2;
+        run(folder.path(), &config, "root", &|| None).0.unwrap();
+        assert_eq!(checkpoint::steps(folder.path()).unwrap(), [3, 2]);
     }
 
     #[test]
