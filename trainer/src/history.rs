@@ -28,6 +28,8 @@ pub struct StepLine {
     pub tokens: u64,
     /// Tokens per second of this step.
     pub tokens_per_second: Option<f64>,
+    /// Seconds in which the step waited for its batch to be read.
+    pub data_wait_seconds: Option<f64>,
     /// Model FLOPs utilization.
     pub mfu: Option<f64>,
     /// Position of its batch: sequences consumed before it.

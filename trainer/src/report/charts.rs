@@ -11,8 +11,9 @@ use plotters::prelude::{
 };
 use plotters::style::{BLACK, IntoFont as _, TRANSPARENT, TextStyle};
 
-/// Width and height in the SVG's own units: shrunk to a phone, words of 16 of them are still words.
-const SIZE: (u32, u32) = (520, 290);
+/// Width and height in the SVG's own units: shrunk to a phone, words of 19 of them are ten pixels high.
+const SIZE: (u32, u32) = (520, 300);
+const WORDS: i32 = 19;
 /// A line has no more points: a chart is not wider.
 const MOST_POINTS: usize = 400;
 
@@ -64,8 +65,8 @@ pub(super) fn over_steps(lines: &[Line]) -> Option<String> {
         let mut chart = ChartBuilder::on(area)
             .margin(8)
             .margin_right(18)
-            .x_label_area_size(46)
-            .y_label_area_size(66)
+            .x_label_area_size(54)
+            .y_label_area_size(74)
             .build_cartesian_2d(steps.clone(), numbers.clone())?;
         chart
             .configure_mesh()
@@ -78,8 +79,8 @@ pub(super) fn over_steps(lines: &[Line]) -> Option<String> {
             .x_desc("step")
             .x_label_formatter(&|step: &f64| tick(*step))
             .y_label_formatter(&|number: &f64| tick(*number))
-            .label_style(text(16))
-            .axis_desc_style(text(16))
+            .label_style(text())
+            .axis_desc_style(text())
             .draw()?;
         for line in lines.iter().filter(|line| line.noisy) {
             let colour = COLOURS[line.colour % COLOURS.len()].mix(0.25);
@@ -184,8 +185,8 @@ fn drawn(draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>) -> Drawn<()>) ->
     )
 }
 
-fn text(size: i32) -> TextStyle<'static> {
-    ("sans-serif", size).into_font().color(&BLACK)
+fn text() -> TextStyle<'static> {
+    ("sans-serif", WORDS).into_font().color(&BLACK)
 }
 
 /// A number as it stands beside an axis: short, and without digits that say nothing.

@@ -31,19 +31,17 @@ pub fn page(runs: &[ReportedRun]) -> Result<String> {
          <header>\n<p class=\"brand\">Andromeda · training report</p>\n<h1>{title}</h1>\n",
         colours(),
     );
-    for run in runs {
-        if let Some(root) = run.root() {
-            let of = if runs.len() > 1 {
-                format!("{} on ", escape(&run.name))
-            } else {
-                String::new()
-            };
-            let _ = writeln!(
-                out,
-                "<p class=\"root\">{of}build <code>{}</code></p>",
-                escape(root)
-            );
-        }
+    for (root, names) in roots(runs) {
+        let of = if runs.len() > 1 {
+            format!("{} on ", escape(&names.join(", ")))
+        } else {
+            String::new()
+        };
+        let _ = writeln!(
+            out,
+            "<p class=\"root\">{of}build <code>{}</code></p>",
+            escape(root)
+        );
     }
     out.push_str("</header>\n");
     match runs {
@@ -57,6 +55,19 @@ pub fn page(runs: &[ReportedRun]) -> Result<String> {
     configurations(&mut out, runs)?;
     out.push_str("</body>\n</html>\n");
     Ok(out)
+}
+
+/// The builds, each with the runs that were trained on it last.
+fn roots(runs: &[ReportedRun]) -> Vec<(&str, Vec<&str>)> {
+    let mut roots: Vec<(&str, Vec<&str>)> = Vec::new();
+    for run in runs {
+        let Some(root) = run.root() else { continue };
+        match roots.iter_mut().find(|(known, _)| *known == root) {
+            Some((_, names)) => names.push(&run.name),
+            None => roots.push((root, vec![&run.name])),
+        }
+    }
+    roots
 }
 
 fn colours() -> String {
@@ -118,7 +129,10 @@ fn key_numbers(run: &ReportedRun) -> Vec<(&'static str, String, String)> {
         (
             "steps",
             last.map_or(0, |last| last.step).to_string(),
-            format!("of {}", run.config.schedule.steps),
+            match run.config.schedule.tokens {
+                None => format!("of {}", run.config.schedule.steps),
+                Some(tokens) => format!("until {} tokens are read", tick(tokens as f64)),
+            },
         ),
         (
             "tokens",
@@ -333,6 +347,12 @@ fn steps(out: &mut String, runs: &[ReportedRun]) {
             ),
             ("Tokens per second", of(true, |step| step.tokens_per_second)),
             (
+                "Milliseconds of a step in which it waited for its batch",
+                of(true, |step| {
+                    step.data_wait_seconds.map(|seconds| 1e3 * seconds)
+                }),
+            ),
+            (
                 "Model FLOPs utilization: tokens per second x FLOPs a token / peak, percent",
                 of(true, |step| step.mfu.map(|mfu| 100.0 * mfu)),
             ),
@@ -366,14 +386,25 @@ fn samples(out: &mut String, runs: &[ReportedRun]) {
             let open = if number + 1 == count { " open" } else { "" };
             let _ = writeln!(
                 out,
-                "<details{open}><summary><span class=\"name\">after step {}</span></summary><pre><u>{}</u>{}</pre></details>",
+                "<details{open}><summary><span class=\"name\">after step {}</span><span class=\"prompt\">{}</span></summary><pre><u>{}</u>{}</pre></details>",
                 sample.step,
+                escape(&shortened(&sample.prompt)),
                 escape(&sample.prompt),
                 escape(&sample.text)
             );
         }
     }
     out.push_str("</section>\n");
+}
+
+/// The beginning of a prompt's first line.
+fn shortened(prompt: &str) -> String {
+    const MOST: usize = 40;
+    let line = prompt.lines().next().unwrap_or_default();
+    match line.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
 }
 
 fn configurations(out: &mut String, runs: &[ReportedRun]) -> Result<()> {

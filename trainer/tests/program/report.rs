@@ -72,8 +72,8 @@ fn the_page_holds_everything_escaped_and_is_the_same_again() {
     ] {
         assert!(page.contains(word), "{word}");
     }
-    // Training, two of validation, two by dataset, learning rate, norm, rate, utilization.
-    assert_eq!(page.matches("<svg").count(), 9);
+    // Training, two of validation, two by dataset, learning rate, norm, rate, waiting, utilization.
+    assert_eq!(page.matches("<svg").count(), 10);
 
     let said = world.succeed(&["report", "one", "other"]);
     assert_eq!(said, "reports/one-and-other.html\n");
@@ -83,7 +83,8 @@ fn the_page_holds_everything_escaped_and_is_the_same_again() {
         "{both:.3000}"
     );
     // By dataset there is a pair of charts for each.
-    assert_eq!(both.matches("<svg").count(), 11);
+    assert_eq!(both.matches("<svg").count(), 12);
+    assert!(both.contains("one, other on build <code>"));
     for line in ["#2A9D8F", "#457BD6"] {
         assert!(both.contains(line), "{line}");
     }
@@ -115,7 +116,7 @@ fn a_browser_shows_the_page_and_asks_for_nothing() {
             "{dom:.500}"
         );
         let charts: Vec<&str> = dom.split("<svg").skip(1).collect();
-        assert_eq!(charts.len(), 11);
+        assert_eq!(charts.len(), 12);
         for chart in charts {
             let chart = chart.split("</svg>").next().unwrap();
             assert!(
