@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Resume(ResumeArgs),
     /// Loss and bits per byte of a run's newest checkpoint
     Eval(EvalArgs),
+    /// Steps of a configuration on made-up tokens: tokens a second, MFU, memory, each operation's share
+    Bench(BenchArgs),
     /// A run as one HTML page, or several over each other: losses by dataset, rates, samples, configuration
     Report(ReportArgs),
     /// The documents and the text that a step was trained on
@@ -155,6 +157,21 @@ pub(crate) struct EvalArgs {
     pub(crate) sequences: Option<u64>,
     #[command(flatten)]
     pub(crate) folders: Folders,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) configuration: ConfigArgs,
+    /// Tokens of the tokenizer
+    #[arg(long, default_value_t = 50_257)]
+    pub(crate) vocabulary: usize,
+    /// Steps; the fastest counts, but for the first
+    #[arg(long, default_value_t = 4)]
+    pub(crate) steps: u64,
+    /// JSON on stdout instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@
 //! The trainer never reads text but to print a sample, and [`trace`] what a step was trained on.
 #![warn(missing_docs)]
 
+pub mod bench;
 pub mod build;
 pub mod checkpoint;
 pub mod config;

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Command::LrFind(arguments) => commands::lr_find::lr_find(&arguments),
         Command::Run(arguments) => commands::run::run(&arguments),
         Command::Resume(arguments) => commands::resume::resume(&arguments),
+        Command::Bench(arguments) => commands::bench::bench(&arguments),
         Command::Eval(arguments) => commands::eval::eval(&arguments),
         Command::Trace(arguments) => commands::trace::trace(&arguments),
         Command::Report(arguments) => commands::report::report(&arguments),

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::{Duration, Instant};
 
+use andromeda_trainer::bench::Bench;
 use andromeda_trainer::config::Derived;
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::eval::Evaluation;
@@ -119,6 +120,38 @@ pub(crate) fn sweep(sweep: &Sweep) -> Result<()> {
         )),
         None => line("no loss was a finite number: lower --first"),
     }
+}
+
+/// Writes what steps took to stdout as a table.
+pub(crate) fn bench(bench: &Bench, peak: Option<&Peak>) -> Result<()> {
+    let row = |name: &str, value: String| line(&format!("{name:<34}{value:>12}"));
+    let memory = |known: Option<u64>| known.map_or_else(|| "not known".to_owned(), bytes);
+    row("parameters", counted(bench.parameters as f64))?;
+    row("tokens a step", bench.tokens_per_step.to_string())?;
+    let seconds = bench.tokens_per_step as f64 / bench.tokens_per_second;
+    row("seconds of the fastest step", format!("{seconds:.3}"))?;
+    row("tokens/s", counted(bench.tokens_per_second))?;
+    match (bench.mfu, peak) {
+        (Some(mfu), Some(peak)) => {
+            row("MFU", format!("{:.1} %", 100.0 * mfu))?;
+            let flops = peak.flops_per_second;
+            line(&format!("  of {flops:.2e} FLOP/s, {}", peak.basis))?;
+        }
+        _ => row("MFU", "not known".to_owned())?,
+    }
+    row("most memory", memory(bench.peak_memory_bytes))?;
+    row("  estimated", bytes(bench.estimated_memory_bytes))?;
+    for part in &bench.parts {
+        let share = format!("{:.1} %", 100.0 * part.share);
+        row(&format!("  {}", part.part.name()), share)?;
+    }
+    Ok(())
+}
+
+/// Says something where somebody may be reading.
+pub(crate) fn say(text: &str) {
+    // Nothing can be done if nobody listens any more.
+    let _ = writeln!(stderr(), "{text}");
 }
 
 fn to_stdout(source: std::io::Error) -> Error {

@@ -1,5 +1,6 @@
 //! The commands, one a file, and what they share: names of runs, and signals.
 
+pub(crate) mod bench;
 pub(crate) mod eval;
 pub(crate) mod lr_find;
 pub(crate) mod plan;

@@ -215,3 +215,45 @@ fn a_run_without_tensorboard_leaves_no_events() {
     assert!(!world.run("test").join("tensorboard").exists());
     assert!(world.run("test").join("samples.jsonl").is_file());
 }
+
+#[test]
+fn a_bench_tells_rate_utilization_memory_and_shares() {
+    let world = World::new();
+    let bench = ["bench", "--config", "test.toml", "--vocabulary", "40"];
+    let set = ["--set", "compute.peak-flops=1e12", "--json"];
+    let report = world.succeed(&[&bench[..], &set[..]].concat());
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let number = |key: &str| report[key].as_f64().unwrap();
+    // As `plan` counts them; a step of 8 sequences of 64.
+    assert_eq!(
+        (number("parameters"), number("tokens_per_step")),
+        (127_168.0, 512.0)
+    );
+    let seconds: Vec<f64> = serde_json::from_value(report["seconds"].clone()).unwrap();
+    assert_eq!(seconds.len(), 4);
+    let fastest = seconds[1..].iter().copied().fold(f64::INFINITY, f64::min);
+    let rate = number("tokens_per_second");
+    assert!((rate - 512.0 / fastest).abs() < 1e-6 * rate, "{report}");
+    let flops = 6.0 * 126_976.0 + 49_152.0;
+    assert!(
+        (number("mfu") - rate * flops / 1e12).abs() < 1e-9,
+        "{report}"
+    );
+    assert!(number("peak_memory_bytes") > 1e6, "{report}");
+    // No operation is left out and none is counted twice, though between them is a little of the step too.
+    let parts = report["parts"].as_array().unwrap();
+    let shares: f64 = parts
+        .iter()
+        .map(|part| part["share"].as_f64().unwrap())
+        .sum();
+    assert!(
+        parts.len() == 12 && (0.5..1.000_001).contains(&shares),
+        "{report}"
+    );
+    let table = world.succeed(&bench);
+    assert!(
+        table.contains("most memory") && table.contains("head and loss"),
+        "{table}"
+    );
+    world.fail(&[&bench[..], &["--steps", "0"]].concat(), 2);
+}
