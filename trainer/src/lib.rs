@@ -33,6 +33,7 @@ pub mod run;
 pub mod sample;
 pub mod samples;
 pub mod schedule;
+pub mod streaming;
 pub mod tensorboard;
 pub mod trace;
 pub mod train;

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::ops::Backend;
 use crate::random::Stream;
+use crate::streaming::Streaming;
 
 /// `[sample]` of a run configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -137,14 +138,17 @@ impl Text {
         context_tokens: usize,
         show: &mut dyn FnMut(&str) -> Result<()>,
     ) -> Result<String> {
-        let encoded = self.tokenizer.encode(options.prompt.as_str(), false);
-        let encoded = encoded
-            .map_err(|error| Error::Usage(format!("the prompt cannot be tokenized: {error}")))?;
         let mut ids = vec![self.end_of_text];
-        ids.extend_from_slice(encoded.get_ids());
-        let start = ids.len();
-        let known = self.tokenizer.get_vocab_size(true);
-        let mut shown = Shown::default();
+        ids.extend(self.encode(&options.prompt)?);
+        let known = self.known();
+        let (mut streaming, mut text) = (self.streaming(), String::new());
+        let mut give = |piece: String| {
+            if piece.is_empty() {
+                return Ok(());
+            }
+            text.push_str(&piece);
+            show(&piece)
+        };
         generate(
             model,
             &mut ids,
@@ -152,16 +156,13 @@ impl Text {
             context_tokens,
             known,
             self.end_of_text,
-            &mut |ids| match shown.whole_characters(&self.decode(&ids[start..])?) {
-                "" => Ok(()),
-                piece => show(piece),
+            &mut |ids| match ids.last() {
+                Some(&id) => give(streaming.push(id)?),
+                None => Ok(()),
             },
         )?;
-        let rest = shown.rest(&self.decode(&ids[start..])?);
-        if !rest.is_empty() {
-            show(rest)?;
-        }
-        Ok(shown.text)
+        give(streaming.rest()?)?;
+        Ok(text)
     }
 
     /// The text of tokens, special ones left out.
@@ -172,32 +173,31 @@ impl Text {
         let text = self.tokenizer.decode(ids, true);
         text.map_err(|error| Error::Usage(format!("the tokens cannot be decoded: {error}")))
     }
-}
 
-/// What was shown of a text that grows by tokens. A token may end within a character, which decodes to U+FFFD until the rest of its
-/// bytes come, so that a text with that at its end is waited for.
-#[derive(Debug, Default)]
-struct Shown {
-    text: String,
-}
-
-impl Shown {
-    /// What is new in `whole`, if its characters are.
-    fn whole_characters(&mut self, whole: &str) -> &str {
-        if whole.ends_with(char::REPLACEMENT_CHARACTER) {
-            ""
-        } else {
-            self.rest(whole)
-        }
+    /// The tokens of a text.
+    ///
+    /// # Errors
+    /// It cannot be tokenized.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let encoded = self.tokenizer.encode(text, false);
+        let encoded = encoded
+            .map_err(|error| Error::Usage(format!("the prompt cannot be tokenized: {error}")))?;
+        Ok(encoded.get_ids().to_vec())
     }
 
-    /// What is new in `whole`; nothing where its tokenizer writes the earlier text anew, which cannot be taken back.
-    fn rest(&mut self, whole: &str) -> &str {
-        let from = self.text.len();
-        if let Some(new) = whole.strip_prefix(self.text.as_str()) {
-            self.text.push_str(new);
-        }
-        &self.text[from..]
+    /// Tokens of the tokenizer; rows of a model above them are never drawn.
+    pub fn known(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
+    }
+
+    /// Token that ends a document.
+    pub const fn end_of_text(&self) -> u32 {
+        self.end_of_text
+    }
+
+    /// Tokens as text, piece by piece.
+    pub const fn streaming(&self) -> Streaming<'_> {
+        Streaming::new(&self.tokenizer)
     }
 }
 
@@ -248,7 +248,7 @@ pub fn generate<B: Backend>(
 }
 
 /// The token at `uniform` of the distribution, tokens in order of falling logits and then of ids.
-fn choose(logits: &[f64], options: &SampleOptions, uniform: f64) -> u32 {
+pub(crate) fn choose(logits: &[f64], options: &SampleOptions, uniform: f64) -> u32 {
     let mut order: Vec<u32> = (0u32..).take(logits.len()).collect();
     order.sort_by(|&a, &b| {
         logits[b as usize]
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_shown_by_whole_characters() {
+    fn pieces_that_are_shown_are_the_text() {
         // In byte-level BPE the bytes of é (C3 A9) are written Ã and ©, and a space Ġ.
         let json = r#"{"version":"1.0","truncation":null,"padding":null,"added_tokens":[],"normalizer":null,
             "pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true},
@@ -395,22 +395,6 @@ mod tests {
             tokenizer: json.parse().unwrap(),
             end_of_text: 63,
         };
-        let ids = [0, 1, 2, 3, 0, 1];
-        let mut shown = Shown::default();
-        let pieces: Vec<String> = (1..=ids.len())
-            .map(|end| {
-                let whole = text.decode(&ids[..end]).unwrap();
-                shown.whole_characters(&whole).to_owned()
-            })
-            .collect();
-        assert_eq!(pieces, ["a", "", "é", " ", "a", ""]);
-        // At the end what is left is shown as it is.
-        let whole = text.decode(&ids).unwrap();
-        assert_eq!(shown.rest(&whole), "\u{fffd}");
-        assert_eq!(shown.text, whole);
-        // What a tokenizer writes anew is not shown twice.
-        assert_eq!(shown.whole_characters("b"), "");
-
         let config = Family::Palm.model(64, 8, 1, 2, 4);
         let model = Model::new(config, 1, Fused::<f32>::default()).unwrap();
         let options = SampleOptions {
