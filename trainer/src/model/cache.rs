@@ -62,7 +62,7 @@ impl<B: Backend> Model<B> {
     }
 
     /// The logits of what follows `ids`, of which at most the cache's capacity are looked back at: those of
-    /// [`Model::last_logits`] but for rounding. Where the cache has all tokens but the last, only that one goes through the model;
+    /// [`Model::last_logits`] but for rounding. Where `ids` go on from what the cache has, only those after go through the model;
     /// otherwise, as when the context is full and slides, all of them do and the cache is made anew: in each layer a key has taken
     /// up what its token saw, so that nothing can be kept once the first token is gone.
     ///
@@ -70,13 +70,14 @@ impl<B: Backend> Model<B> {
     /// There are no `ids`, one is outside the vocabulary, or the device failed.
     pub fn next_logits(&self, cache: &mut Cache<B>, ids: &[u32]) -> Result<Vec<f64>> {
         let window = &ids[ids.len().saturating_sub(cache.capacity)..];
-        let Some((&last, earlier)) = window.split_last() else {
+        let Some((_, earlier)) = window.split_last() else {
             return Err(Error::Usage(
                 "nothing to go on from: give at least one token".to_owned(),
             ));
         };
-        let advanced = if !earlier.is_empty() && cache.ids == earlier {
-            self.advance(cache, last)
+        let begun = !cache.ids.is_empty() && earlier.starts_with(&cache.ids);
+        let advanced = if begun {
+            self.advance(cache, &window[cache.ids.len()..])
         } else {
             self.fill(cache, window)
         };
@@ -109,30 +110,68 @@ impl<B: Backend> Model<B> {
         backend.norm(config.norm, &last, &self.parameters, config.last_norm())
     }
 
-    /// Puts one more token through the model: its normalized hidden state.
-    fn advance(&self, cache: &mut Cache<B>, id: u32) -> Result<B::Buffer> {
+    /// Puts more tokens through the model: the normalized hidden state of the last.
+    fn advance(&self, cache: &mut Cache<B>, ids: &[u32]) -> Result<B::Buffer> {
         let (backend, config) = (&self.backend, &self.config);
-        let length = self.stretch(cache.ids.len(), 1, cache.capacity)?;
-        let mut x = backend.embed(&self.parameters, ModelConfig::EMBEDDING, &[id])?;
+        let (known, rows) = (cache.ids.len(), ids.len());
+        let length = self.stretch(known, rows, cache.capacity)?;
+        let columns = config.heads * config.head_size;
+        let mut several = match rows {
+            1 => None,
+            rows => Some(backend.store(&[Place { rows, columns }])?),
+        };
+        let order: Vec<u32> = (0..).take(rows).collect();
+        let mut x = backend.embed(&self.parameters, ModelConfig::EMBEDDING, ids)?;
         for (layer, kept) in cache.layers.iter_mut().enumerate() {
             let at = config.indices(layer);
             let Projected { h, q, k, v } = self.project(&at, &x, &length)?;
             kept.keys.extend(singles(&backend.numbers(&k)?));
             kept.values.extend(singles(&backend.numbers(&v)?));
             let q = singles(&backend.numbers(&q)?);
-            let mut o = attend_last(config, &q, kept, cache.slopes.as_deref());
-            o.resize(2 * q.len(), 0.0);
-            backend.write(&mut cache.rows, 0, &o)?;
-            let o = backend.embed(&cache.rows, 0, &[0])?;
+            let mut o = Vec::with_capacity(2 * columns);
+            for (row, q) in q.chunks_exact(columns).enumerate() {
+                let seen = kept.first(config, known + row + 1);
+                o.extend(attend_last(config, q, seen, cache.slopes.as_deref()));
+            }
+            let store = several.as_mut().unwrap_or(&mut cache.rows);
+            if rows == 1 {
+                o.resize(2 * columns, 0.0);
+            }
+            backend.write(store, 0, &o)?;
+            let o = backend.embed(store, 0, &order)?;
             x = self.go_on(&at, &x, h, &o, Wanted::Output)?.y.unwrap_or(x);
         }
-        cache.ids.push(id);
-        backend.norm(config.norm, &x, &self.parameters, config.last_norm())
+        cache.ids.extend_from_slice(ids);
+        let last = backend.rows(&x, config.width, rows - 1, rows)?;
+        backend.norm(config.norm, &last, &self.parameters, config.last_norm())
     }
 }
 
-/// Attention of the query `q` (H n) of the last position on all keys and values.
-fn attend_last(config: &ModelConfig, q: &[f32], kept: &Layer, slopes: Option<&[f64]>) -> Vec<f32> {
+/// Keys and values of a beginning, (positions, G n) each.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    keys: &'a [f32],
+    values: &'a [f32],
+}
+
+impl Layer {
+    /// Those of the first `positions`.
+    fn first(&self, config: &ModelConfig, positions: usize) -> Seen<'_> {
+        let end = positions * config.key_heads * config.head_size;
+        Seen {
+            keys: &self.keys[..end],
+            values: &self.values[..end],
+        }
+    }
+}
+
+/// Attention of the query `q` (H n) of the last of the positions that are seen.
+fn attend_last(
+    config: &ModelConfig,
+    q: &[f32],
+    kept: Seen<'_>,
+    slopes: Option<&[f64]>,
+) -> Vec<f32> {
     let size = config.head_size;
     let width = config.key_heads * size;
     let positions = kept.keys.len() / width;
@@ -213,6 +252,30 @@ mod tests {
         apart.fold(0.0, f64::max) / largest
     }
 
+    /// Tokens that come together give what they give one by one.
+    fn stretches_are_the_full_forward<B: Backend>(backend: impl Fn() -> B) {
+        for config in all() {
+            let model = lively(config, backend());
+            let mut cache = model.cache(30).unwrap();
+            for end in [3, 9, 10, 17, 26] {
+                let logits = model.next_logits(&mut cache, &IDS[..end]).unwrap();
+                let apart = difference(&logits, &full(&model, &IDS[..end]));
+                assert!(apart < TOLERANCE, "{apart} apart at {end} of {config:?}");
+                assert_eq!(cache.len(), end);
+            }
+        }
+    }
+
+    #[test]
+    fn stretches_are_the_full_forward_on_fused_kernels() {
+        stretches_are_the_full_forward(Fused::<f32>::default);
+    }
+
+    #[test]
+    fn stretches_are_the_full_forward_on_candle() {
+        stretches_are_the_full_forward(|| Portable::new(Device::Cpu, DType::F32));
+    }
+
     /// From a prompt of three over a whole context of 17, and on as it slides.
     fn steps_are_the_full_forward<B: Backend>(backend: impl Fn() -> B) {
         const CONTEXT: usize = 17;
@@ -253,6 +316,8 @@ mod tests {
             cache.layers[0].values.fill(0.0);
             let stepped = model.next_logits(&mut cache, &IDS[..10]).unwrap();
             assert!(difference(&stepped, &full(&model, &IDS[..10])) > 1e-3);
+            let stretch = model.next_logits(&mut cache, &IDS[..14]).unwrap();
+            assert!(difference(&stretch, &full(&model, &IDS[..14])) > 1e-3);
             // Another beginning is not that of the cache.
             let other = &IDS[4..15];
             let refilled = model.next_logits(&mut cache, other).unwrap();
