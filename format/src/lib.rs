@@ -32,6 +32,7 @@
 
 mod build;
 mod chunk;
+mod dialogue;
 mod error;
 mod loader;
 mod manifest;
@@ -47,6 +48,7 @@ mod store;
 mod stored;
 
 pub use build::{Build, VerifyEvent, VerifyReport, verify};
+pub use dialogue::ChatFormat;
 pub use error::{FormatError, Result};
 pub use loader::{Account, Loader, LoaderOptions, MixtureSource, Packing, Sequence, Shuffle};
 pub use manifest::{

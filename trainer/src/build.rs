@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use andromeda_format::{
-    Account, Build, FormatError, Loader, LoaderOptions, MixtureSource, Sequence, Split,
+    Account, Build, ChatFormat, FormatError, Loader, LoaderOptions, MixtureSource, Sequence, Split,
 };
-use serde::Serialize;
+use serde::{Deserialize as _, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::chat::Dialogues;
 use crate::config::DataOptions;
 use crate::data::{DatasetPart, Row, Sequences, Source};
 use crate::error::{Error, Result};
@@ -83,6 +84,32 @@ impl OpenBuild {
     /// Token that ends a document.
     pub fn end_of_text(&self) -> u32 {
         self.build.manifest().tokenizer.end_of_text.id
+    }
+
+    /// How its dialogues are written down.
+    ///
+    /// # Errors
+    /// Its recipe names a way that is not known.
+    pub fn dialogues(&self) -> Result<Dialogues> {
+        let manifest = self.build.manifest();
+        let named = &manifest.recipe["chat"]["format"];
+        let format = if named.is_null() {
+            ChatFormat::default()
+        } else {
+            ChatFormat::deserialize(named).map_err(|error| {
+                Error::Usage(format!(
+                    "the dialogues of {} are written in a way that is not known: {error}",
+                    self.path.display()
+                ))
+            })?
+        };
+        // What of `format/SPEC.md`'s kinds is written with the marks.
+        let marked = |kind: &str| matches!(kind, "chat" | "preference" | "process");
+        let trained = manifest
+            .datasets
+            .iter()
+            .any(|dataset| marked(&dataset.kind));
+        Ok(Dialogues { format, trained })
     }
 
     /// The tokenizer file, checked against the manifest.

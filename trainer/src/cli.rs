@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Trace(TraceArgs),
     /// Text from a run's newest checkpoint
     Sample(SampleArgs),
+    /// A dialogue with a run that was trained on dialogues
+    Chat(ChatArgs),
 }
 
 #[derive(Debug, Args)]
@@ -227,4 +229,44 @@ pub(crate) struct SampleArgs {
     pub(crate) seed: Option<u64>,
     #[command(flatten)]
     pub(crate) folders: Folders,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChatArgs {
+    /// Name of the run
+    pub(crate) run: String,
+    /// The checkpoint after so many steps; without it the newest
+    #[arg(long)]
+    pub(crate) step: Option<u64>,
+    /// What stands before the first question
+    #[arg(long)]
+    pub(crate) system: Option<String>,
+    /// How dialogues are written down; without it as in the build that the run was trained on
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<ChatFormatArg>,
+    /// Tokens of an answer at most
+    #[arg(long, default_value_t = 512)]
+    pub(crate) tokens: usize,
+    /// 0 takes the likeliest token always
+    #[arg(long)]
+    pub(crate) temperature: Option<f64>,
+    /// Draw from this many of the likeliest tokens only; 0 for all
+    #[arg(long)]
+    pub(crate) top_k: Option<usize>,
+    /// Of these, draw only from the likeliest whose probabilities reach this sum; 1 for all
+    #[arg(long)]
+    pub(crate) top_p: Option<f64>,
+    /// Seed of the draws
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) folders: Folders,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ChatFormatArg {
+    HumanAssistant,
+    Alpaca,
+    #[value(name = "llama-2")]
+    Llama2,
 }

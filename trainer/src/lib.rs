@@ -9,6 +9,7 @@
 
 pub mod bench;
 pub mod build;
+pub mod chat;
 pub mod checkpoint;
 pub mod config;
 pub mod data;

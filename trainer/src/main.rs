@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::Trace(arguments) => commands::trace::trace(&arguments),
         Command::Report(arguments) => commands::report::report(&arguments),
         Command::Sample(arguments) => commands::sample::sample(&arguments),
+        Command::Chat(arguments) => commands::chat::chat(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

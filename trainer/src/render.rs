@@ -35,6 +35,12 @@ pub(crate) fn piece(text: &str) -> Result<()> {
     written.map_err(to_stdout)
 }
 
+/// Says something to whoever is there.
+pub(crate) fn talk(text: &str) {
+    // Nothing can be done if nobody listens any more.
+    let _ = writeln!(stderr(), "{text}");
+}
+
 /// Writes a plan to stdout as a table.
 pub(crate) fn plan(
     derived: &Derived,

@@ -1,14 +1,16 @@
-//! The folder of a run: `config.toml`, `tokenizer.json`, `metrics.jsonl` and the checkpoints, held by one process at a time.
+//! The folder of a run: `config.toml`, `tokenizer.json`, `dialogues.json`, `metrics.jsonl` and the checkpoints, held by one process at a time.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
+use crate::chat::Dialogues;
 use crate::checkpoint::sync;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 
 const CONFIG: &str = "config.toml";
 const TOKENIZER: &str = "tokenizer.json";
+const DIALOGUES: &str = "dialogues.json";
 
 /// A run's folder, locked until dropped.
 #[derive(Debug)]
@@ -54,6 +56,18 @@ impl Run {
         self.publish(TOKENIZER, bytes)
     }
 
+    /// Writes how the build's dialogues are written down, so that the run can be talked to without the build. What is there stays
+    /// unless `anew`.
+    pub fn write_dialogues(&self, dialogues: Dialogues, anew: bool) -> Result<()> {
+        if !anew && self.path.join(DIALOGUES).exists() {
+            return Ok(());
+        }
+        let mut bytes = serde_json::to_vec(&dialogues)
+            .map_err(|error| Error::Usage(format!("{DIALOGUES} cannot be written: {error}")))?;
+        bytes.push(b'\n');
+        self.publish(DIALOGUES, &bytes)
+    }
+
     fn publish(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let aside = self.path.join(format!(".{name}.partial"));
         fs_err::write(&aside, bytes).map_err(Error::io("writing to the run"))?;
@@ -80,6 +94,23 @@ pub fn read_config(path: &Path) -> Result<RunConfig> {
 /// Where the tokenizer of the run at `path` lies.
 pub fn tokenizer_path(path: &Path) -> PathBuf {
     path.join(TOKENIZER)
+}
+
+/// How the build of the run at `path` wrote dialogues down; none for a run of before that was kept.
+///
+/// # Errors
+/// It cannot be read, or says something that is not known.
+pub fn read_dialogues(path: &Path) -> Result<Option<Dialogues>> {
+    let path = path.join(DIALOGUES);
+    let bytes = match fs_err::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes.map_err(Error::io("reading the run"))?,
+    };
+    let read = serde_json::from_slice(&bytes);
+    read.map(Some).map_err(|error| Error::Integrity {
+        path,
+        problem: error.to_string(),
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The commands, one a file, and what they share: names of runs, and signals.
 
 pub(crate) mod bench;
+pub(crate) mod chat;
 pub(crate) mod eval;
 pub(crate) mod lr_find;
 pub(crate) mod plan;
@@ -70,6 +71,25 @@ fn newest(run: &Path) -> Result<(PathBuf, State)> {
         },
         None => Error::Usage(format!("{} has no checkpoint yet", run.display())),
     })
+}
+
+/// The checkpoint of a run after `step` steps, every byte checked; without a step the newest valid one.
+fn at_step(run: &Path, step: Option<u64>) -> Result<(PathBuf, State)> {
+    let Some(step) = step else {
+        return newest(run);
+    };
+    let path = checkpoint::folder(run, step);
+    if path.is_dir() {
+        let state = checkpoint::verify(&path)?;
+        return Ok((path, state));
+    }
+    let steps = checkpoint::steps(run)?;
+    let steps: Vec<String> = steps.iter().map(u64::to_string).collect();
+    Err(Error::Usage(format!(
+        "{} has no checkpoint of step {step}; there are: {}",
+        run.display(),
+        steps.join(", ")
+    )))
 }
 
 /// The model of a checkpoint.

@@ -64,6 +64,7 @@ pub(super) fn go(
     let run = Run::lock(folder)?;
     let signals = Signals::catch()?;
     let tokenizer = opened.tokenizer()?;
+    run.write_dialogues(opened.dialogues()?, accept_root.is_some())?;
     let job = Job {
         run: &run,
         config,

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a test shall panic")]
 
 mod average;
+mod chat;
 mod datasets;
 mod kills;
 mod laid;
