@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
@@ -383,12 +384,7 @@ pub fn load_average<B: Backend>(
     state: &State,
     model: &mut Model<B>,
 ) -> Result<()> {
-    if !state.files.contains_key(AVERAGE) {
-        return Err(Error::Usage(format!(
-            "{} has no average of the weights\nhint: leave out --ema, or start another run with optimizer.ema-decay, such as 0.999",
-            checkpoint.display()
-        )));
-    }
+    has_average(checkpoint, state)?;
     let Model {
         shapes,
         parameters,
@@ -396,6 +392,16 @@ pub fn load_average<B: Backend>(
         ..
     } = model;
     load_parameters(checkpoint, AVERAGE, state, (backend, shapes, parameters))
+}
+
+fn has_average(checkpoint: &Path, state: &State) -> Result<()> {
+    if !state.files.contains_key(AVERAGE) {
+        return Err(Error::Usage(format!(
+            "{} has no average of the weights\nhint: leave out --ema, or start another run with optimizer.ema-decay, such as 0.999",
+            checkpoint.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Loads a file that has a tensor for each parameter.
@@ -412,6 +418,45 @@ fn load_parameters<B: Backend>(
         backend.write(store, index, &numbers)?;
     }
     Ok(())
+}
+
+/// The parameters of a checkpoint as they lie in its file, on no device.
+#[derive(Debug)]
+pub struct Weights {
+    bytes: Vec<u8>,
+    /// Of each parameter, in the order of the model's shapes.
+    places: Vec<Range<usize>>,
+}
+
+impl Weights {
+    /// Reads them, or with `average` their average, every byte checked.
+    ///
+    /// # Errors
+    /// The run keeps no average, or the file is not what was saved, or of another model.
+    pub fn read(checkpoint: &Path, state: &State, average: bool) -> Result<Self> {
+        let shapes = state.config.model.shapes();
+        let name = if average {
+            has_average(checkpoint, state)?;
+            AVERAGE
+        } else {
+            MODEL
+        };
+        let (path, bytes) = read_verified(checkpoint, name, state)?;
+        let tensors = parse(&path, &bytes, shapes.len())?;
+        let start = bytes.as_ptr().addr();
+        let mut places = Vec::with_capacity(shapes.len());
+        for of in &shapes {
+            let data = view_of(&path, &tensors, &of.name, &of.shape)?.data();
+            let first = data.as_ptr().addr() - start;
+            places.push(first..first + data.len());
+        }
+        Ok(Self { bytes, places })
+    }
+
+    /// A parameter's numbers, four bytes each, the least significant first.
+    pub fn bytes(&self, index: usize) -> &[u8] {
+        &self.bytes[self.places[index].clone()]
+    }
 }
 
 /// Loads the moments of a checkpoint, and the average of the weights where one is kept.
@@ -485,7 +530,17 @@ fn read_floats(
     name: &str,
     shape: &[usize],
 ) -> Result<Vec<f32>> {
-    let view: TensorView<'_> = tensors
+    let (words, _) = view_of(path, tensors, name, shape)?.data().as_chunks::<4>();
+    Ok(words.iter().map(|word| f32::from_le_bytes(*word)).collect())
+}
+
+fn view_of<'a>(
+    path: &Path,
+    tensors: &SafeTensors<'a>,
+    name: &str,
+    shape: &[usize],
+) -> Result<TensorView<'a>> {
+    let view: TensorView<'a> = tensors
         .tensor(name)
         .map_err(|error| integrity(path, &format!("tensor {name}: {error}")))?;
     if view.dtype() != Dtype::F32 || view.shape() != shape {
@@ -496,11 +551,11 @@ fn read_floats(
         );
         return Err(integrity(path, &problem));
     }
-    let (words, _) = view.data().as_chunks::<4>();
-    Ok(words.iter().map(|word| f32::from_le_bytes(*word)).collect())
+    Ok(view)
 }
 
-fn entry_of(path: &Path) -> Result<FileEntry> {
+/// Size and hash of a file.
+pub(crate) fn entry_of(path: &Path) -> Result<FileEntry> {
     let mut file = fs_err::File::open(path).map_err(Error::io("reading a checkpoint"))?;
     let (mut hash, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
     loop {

@@ -38,6 +38,10 @@ pub(crate) enum Command {
     Sample(SampleArgs),
     /// A dialogue with a run that was trained on dialogues
     Chat(ChatArgs),
+    /// A checkpoint as other programs read it
+    Export(ExportArgs),
+    /// A folder of transformers as a run
+    Import(ImportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -269,4 +273,63 @@ pub(crate) enum ChatFormatArg {
     Alpaca,
     #[value(name = "llama-2")]
     Llama2,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum TargetArg {
+    /// A folder that transformers loads without custom code
+    Transformers,
+    /// A folder with the one file that llama.cpp reads
+    Gguf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum PrecisionArg {
+    F32,
+    Bf16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Name of the run
+    pub(crate) run: String,
+    /// Who is to read it
+    #[arg(long, value_enum)]
+    pub(crate) to: TargetArg,
+    /// The folder to write, which must not exist
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// Numbers of the tensors; the checkpoint has f32
+    #[arg(long, value_enum, default_value = "f32")]
+    pub(crate) dtype: PrecisionArg,
+    /// The checkpoint after so many steps; without it the newest
+    #[arg(long)]
+    pub(crate) step: Option<u64>,
+    /// The average of the weights and not the weights
+    #[arg(long)]
+    pub(crate) ema: bool,
+    /// Folder of runs
+    #[arg(long, default_value = "runs")]
+    pub(crate) runs: PathBuf,
+    /// JSON on stdout instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The folder: config.json, tokenizer.json, safetensors
+    pub(crate) from: PathBuf,
+    /// Name of the run to make
+    #[arg(long)]
+    pub(crate) run: String,
+    /// The token that ends a document; without it the one that config.json names
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) end_of_text: Option<String>,
+    /// Folder of runs
+    #[arg(long, default_value = "runs")]
+    pub(crate) runs: PathBuf,
+    /// JSON on stdout instead of talk
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -17,7 +17,9 @@ pub mod device;
 pub mod error;
 pub mod eval;
 pub mod evaluation;
+pub mod export;
 pub mod history;
+pub mod import;
 pub mod lr_find;
 pub mod memory;
 pub mod metrics;
@@ -28,6 +30,7 @@ pub mod peak;
 #[cfg(test)]
 mod planted;
 pub mod progress;
+pub mod published;
 pub mod random;
 pub mod report;
 pub mod run;

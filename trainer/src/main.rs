@@ -23,6 +23,8 @@ fn main() -> ExitCode {
         Command::Report(arguments) => commands::report::report(&arguments),
         Command::Sample(arguments) => commands::sample::sample(&arguments),
         Command::Chat(arguments) => commands::chat::chat(&arguments),
+        Command::Export(arguments) => commands::export::export(&arguments),
+        Command::Import(arguments) => commands::import::import(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

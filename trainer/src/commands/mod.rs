@@ -3,6 +3,8 @@
 pub(crate) mod bench;
 pub(crate) mod chat;
 pub(crate) mod eval;
+pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod lr_find;
 pub(crate) mod plan;
 pub(crate) mod report;

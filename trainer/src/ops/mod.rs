@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 pub use cuda::Cuda;
 pub use fused::Fused;
 pub use portable::Portable;
-pub use rotary::{RotaryTable, XPos};
+pub use rotary::{RotaryTable, THETA, XPos};
 pub use timed::Timed;
 
 /// Added to the variance of a row.

@@ -3,7 +3,8 @@
 //! inverse, `s_j = (2j + 0.4 n) / 1.4 n`: only the distance remains in their product. y = s (x cos + rot(x) sin), so
 //! dx = s (g cos - rot(g) sin).
 
-const THETA: f64 = 10_000.0;
+/// The base of the frequencies.
+pub const THETA: f64 = 10_000.0;
 const XPOS_SCALE_BASE: f64 = 512.0;
 
 /// Cosines and sines, already multiplied by the xPos scale, of some positions: (positions, head size / 2) each.

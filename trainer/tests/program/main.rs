@@ -4,6 +4,7 @@
 mod average;
 mod chat;
 mod datasets;
+mod export;
 mod kills;
 mod laid;
 mod lr_find;

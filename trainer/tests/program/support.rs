@@ -275,6 +275,11 @@ pub(crate) fn make_mixture(folder: &Path, seed: u64, turns: &[&str]) {
     std::fs::write(folder.join("manifest.json"), manifest.to_bytes().unwrap()).unwrap();
 }
 
+/// SHA-256, hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
