@@ -18,12 +18,13 @@ use crate::error::{Error, Result};
 use crate::model::{Model, ParameterShape};
 use crate::ops::Backend;
 use crate::optimizer::Optimizer;
+use crate::origin::Origin;
 
 /// 2: the axes of the model, the loss and the rule of the optimizer are in the configuration. 3: there may be an average of the
 /// weights.
 const FORMAT: u32 = 3;
 const STATE: &str = "state.json";
-const MODEL: &str = "model.safetensors";
+pub(crate) const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 /// Only where the configuration has `optimizer.ema-decay`.
 const AVERAGE: &str = "average.safetensors";
@@ -83,6 +84,9 @@ pub struct State {
     pub root: String,
     /// Token that ends a document.
     pub end_of_text: u32,
+    /// Where the first parameters came from, if they were not random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Origin>,
     /// The configuration.
     pub config: RunConfig,
     /// The other files.
@@ -112,10 +116,17 @@ impl State {
             seed: config.run.seed,
             root,
             end_of_text,
+            from: None,
             config,
             files: BTreeMap::new(),
             digest: String::new(),
         }
+    }
+
+    /// Updates that the moments of the optimizer have seen: those of this run, and before it where they were carried over.
+    pub fn updates(&self) -> u64 {
+        let before = self.from.as_ref().and_then(|from| from.updates);
+        self.step.saturating_sub(self.skipped_steps) + before.unwrap_or(0)
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
@@ -486,7 +497,7 @@ pub fn load_optimizer<B: Backend>(
         let into = (&model.backend, &model.shapes[..], average);
         load_parameters(checkpoint, AVERAGE, state, into)?;
     }
-    optimizer.set_updates(state.step.saturating_sub(state.skipped_steps));
+    optimizer.set_updates(state.updates());
     Ok(())
 }
 

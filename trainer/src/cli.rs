@@ -123,6 +123,12 @@ pub(crate) struct RunArgs {
     /// Name of the run; without it the name of the configuration
     #[arg(long)]
     pub(crate) run: Option<String>,
+    /// Begin with the parameters of another run, of its newest checkpoint or the one after so many steps
+    #[arg(long, value_name = "RUN[@STEP]")]
+    pub(crate) from: Option<String>,
+    /// With --from: the moments of its optimizer too
+    #[arg(long, requires = "from")]
+    pub(crate) carry_moments: bool,
     #[command(flatten)]
     pub(crate) build: BuildArgs,
     #[command(flatten)]

@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod model;
 pub mod ops;
 pub mod optimizer;
+pub mod origin;
 pub mod peak;
 #[cfg(test)]
 mod planted;

@@ -7,13 +7,14 @@ use andromeda_trainer::config::{RunConfig, WrittenConfig};
 use andromeda_trainer::device::{OnBackend, on_device};
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::ops::Backend;
+use andromeda_trainer::origin::{self, Beginning, Source};
 use andromeda_trainer::peak::Peak;
 use andromeda_trainer::progress::{Event, Progress};
-use andromeda_trainer::run::Run;
+use andromeda_trainer::run::{Run, tokenizer_path};
 use andromeda_trainer::sample::Text;
 use andromeda_trainer::train::{Job, train};
 
-use super::{Signals, folder_of};
+use super::{Signals, at_step, existing, folder_of};
 use crate::cli::RunArgs;
 use crate::render;
 
@@ -40,7 +41,24 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<()> {
         None => build::newest(&arguments.folders.shards)?,
     };
     let opened = OpenBuild::open(&build)?;
-    let config = written.resolve(opened.vocabulary(), &arguments.configuration.config)?;
+    let path = &arguments.configuration.config;
+    let config = match &arguments.from {
+        None => written.resolve(opened.vocabulary(), path)?,
+        Some(from) => {
+            let source = source(&arguments.folders.runs, from, arguments.carry_moments)?;
+            let model = &source.state.config.model;
+            let config = written.resolve_from(model, opened.vocabulary(), path)?;
+            let beginning = Beginning {
+                run: &Run::lock(&folder)?,
+                config: &config,
+                root: opened.root(),
+                tokenizer: &opened.tokenizer()?,
+                end_of_text: opened.end_of_text(),
+            };
+            origin::begin(beginning, &source)?;
+            config
+        }
+    };
     go(
         &folder,
         &build,
@@ -49,6 +67,29 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<()> {
         arguments.build.accept_root.as_deref(),
         arguments.folders.json,
     )
+}
+
+/// The checkpoint that `RUN` or `RUN@STEP` names.
+fn source(runs: &Path, from: &str, moments: bool) -> Result<Source> {
+    let (name, step) = match from.rsplit_once('@') {
+        None => (from, None),
+        Some((name, step)) => {
+            let step = step.parse().map_err(|_| {
+                Error::Usage(format!("--from {from}: after '@' comes a number of steps"))
+            })?;
+            (name, Some(step))
+        }
+    };
+    let folder = existing(runs, name)?;
+    let (checkpoint, state) = at_step(&folder, step)?;
+    let name = folder.file_name().unwrap_or_default();
+    Ok(Source {
+        run: name.to_string_lossy().into_owned(),
+        checkpoint,
+        state,
+        tokenizer: tokenizer_path(&folder),
+        moments,
+    })
 }
 
 /// Trains, and prints samples on the way and at the end.

@@ -116,8 +116,35 @@ impl WrittenConfig {
         })
     }
 
+    /// As [`WrittenConfig::resolve`] for a run that begins with the parameters of `model`: what is left out of `[model]` is that.
+    pub fn resolve_from(
+        &self,
+        model: &ModelConfig,
+        vocabulary: usize,
+        path: &Path,
+    ) -> Result<RunConfig> {
+        let resolved = if self.model == ModelOptions::default() {
+            self.resolved_with(Ok(*model))
+        } else {
+            self.resolved(vocabulary)
+        };
+        resolved
+            .and_then(|config| config.with_parameters_of(model, vocabulary))
+            .map_err(|problems| Error::Config {
+                path: path.to_owned(),
+                problem: problems.join("; "),
+            })
+    }
+
     fn resolved(&self, vocabulary: usize) -> Result<RunConfig, Vec<String>> {
-        let (model, mut problems) = match self.model.resolved(vocabulary) {
+        self.resolved_with(self.model.resolved(vocabulary))
+    }
+
+    fn resolved_with(
+        &self,
+        model: Result<ModelConfig, Vec<String>>,
+    ) -> Result<RunConfig, Vec<String>> {
+        let (model, mut problems) = match model {
             Ok(model) => (Some(model), Vec::new()),
             Err(problems) => (None, problems),
         };
@@ -149,6 +176,36 @@ impl RunConfig {
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self)
             .map_err(|error| Error::Usage(format!("the configuration cannot be written: {error}")))
+    }
+
+    /// This configuration with rows of the vocabulary and first values as `model` has them, if nothing else of the model differs.
+    fn with_parameters_of(
+        mut self,
+        model: &ModelConfig,
+        vocabulary: usize,
+    ) -> Result<Self, Vec<String>> {
+        self.model.vocabulary = model.vocabulary;
+        self.model.initial = model.initial;
+        if model.vocabulary < vocabulary {
+            return Err(vec![format!(
+                "the run that is begun with has {} rows in its vocabulary, and the tokenizer has {vocabulary} tokens",
+                model.vocabulary
+            )]);
+        }
+        if self.model == *model {
+            return Ok(self);
+        }
+        let other = Self {
+            model: *model,
+            ..self.clone()
+        };
+        let keys = self
+            .differences(&other)
+            .map_err(|error| vec![error.to_string()])?;
+        Err(vec![format!(
+            "the run that is begun with has other values of {}: leave [model] out, so that they are taken from there",
+            keys.join(", ")
+        )])
     }
 
     /// Names of the keys in which two configurations differ, as `section.key`, but for those that may change when a run is gone on
@@ -198,7 +255,7 @@ fn may_change(section: &str, key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Block, PRESETS, Positions};
+    use crate::model::{Block, PRESETS, Positions, Preset};
 
     #[test]
     fn every_preset_resolves_and_fits_its_own_bounds() {
@@ -276,6 +333,24 @@ mod tests {
                 .unwrap_err()[0]
                 .contains("model.width")
         );
+    }
+
+    #[test]
+    fn what_a_run_begins_with_says_what_its_model_is() {
+        let model = Preset::named("mpt-tiny").unwrap().model(256);
+        let from = |text: &str, vocabulary| {
+            let written = WrittenConfig::parse(text, &[]).unwrap();
+            let resolved = written.resolve_from(&model, vocabulary, Path::new("x.toml"));
+            resolved
+                .map(|config| config.model)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(from("", 200), Ok(model));
+        // Rows without a token are those of the source.
+        assert_eq!(from("[model]\npreset = \"mpt-tiny\"", 100), Ok(model));
+        let deeper = from("[model]\npreset = \"mpt-tiny\"\nlayers = 5", 200).unwrap_err();
+        assert!(deeper.contains("other values of model.layers:"), "{deeper}");
+        assert!(from("", 257).unwrap_err().contains("257 tokens"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a test shall panic")]
 
 mod average;
+mod begin;
 mod chat;
 mod datasets;
 mod export;
