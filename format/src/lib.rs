@@ -63,4 +63,4 @@ pub use shard::{
     encode_frame, write_shard,
 };
 pub use state::LoaderState;
-pub use store::{Copied, Folder, Store, copy_build};
+pub use store::{Copied, Folder, Store, copy_build, remote_manifest};

@@ -76,6 +76,29 @@ pub struct Copied {
     pub was_there: bool,
 }
 
+/// The manifest of the build in `store`, checked, and its bytes; `file` is for errors.
+fn manifest_at(store: &dyn Store, file: &Path) -> Result<(Manifest, Vec<u8>)> {
+    let length = store.length(MANIFEST)?;
+    if length > MAX_MANIFEST_BYTES {
+        return Err(FormatError::Manifest {
+            file: file.to_path_buf(),
+            what: "it is over 1 GiB long".to_owned(),
+        });
+    }
+    let mut text = Vec::new();
+    store.read(MANIFEST, 0..length, &mut text)?;
+    Ok((Manifest::parse(file, &text)?, text))
+}
+
+/// The manifest of the build in `store`, of which nothing is copied.
+///
+/// # Errors
+///
+/// What [`Manifest::parse`] finds, and [`FormatError::Missing`] or [`FormatError::Io`] of the store.
+pub fn remote_manifest(store: &dyn Store) -> Result<Manifest> {
+    Ok(manifest_at(store, Path::new(MANIFEST))?.0)
+}
+
 /// Copies the build in `store` into `folder` and opens it. `root` is the root hash it must have, if one is known; `each` is told
 /// of every file.
 ///
@@ -94,16 +117,7 @@ pub fn copy_build(
     each: &mut dyn FnMut(Copied),
 ) -> Result<Build> {
     let target = folder.join(MANIFEST);
-    let length = store.length(MANIFEST)?;
-    if length > MAX_MANIFEST_BYTES {
-        return Err(FormatError::Manifest {
-            file: target,
-            what: "it is over 1 GiB long".to_owned(),
-        });
-    }
-    let mut text = Vec::new();
-    store.read(MANIFEST, 0..length, &mut text)?;
-    let manifest = Manifest::parse(&target, &text)?;
+    let (manifest, text) = manifest_at(store, &target)?;
     if let Some(root) = root.filter(|root| *root != manifest.root) {
         return Err(FormatError::Root {
             file: target,
@@ -136,7 +150,7 @@ pub fn copy_build(
     write_atomic(&target, &text)?;
     each(Copied {
         file: MANIFEST.to_owned(),
-        bytes: length,
+        bytes: text.len() as u64,
         was_there: false,
     });
     Build::open(folder)

@@ -136,6 +136,18 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Copy a build from a server or a store of objects into the shards' folder, and check every byte
+    FetchBuild {
+        /// Which.
+        #[command(flatten)]
+        options: FetchBuildArgs,
+        /// Where things are.
+        #[command(flatten)]
+        place: Place,
+        /// Print progress and result as JSON lines on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// Write a build as the token files of another trainer
     Export {
         /// The build's folder; the newest of the shards' folder when absent
@@ -357,6 +369,20 @@ pub enum Command {
     /// Tokenizers
     #[command(subcommand)]
     Tokenizer(TokenizerCommand),
+}
+
+/// Which build is copied.
+#[derive(Debug, Args)]
+pub struct FetchBuildArgs {
+    /// Folder that has its manifest.json: `https://host/path` or `s3://bucket/prefix`
+    #[arg(value_name = "ADDRESS")]
+    pub address: String,
+    /// Name of the copy in the shards' folder [default: the build's own]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Root hash that the build must have
+    #[arg(long, value_name = "HASH")]
+    pub root: Option<String>,
 }
 
 /// What an export writes.

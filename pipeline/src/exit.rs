@@ -36,6 +36,9 @@ pub fn code(error: &anyhow::Error) -> u8 {
         if let Some(error) = cause.downcast_ref::<ImportError>() {
             return error.exit_code();
         }
+        if let Some(error) = cause.downcast_ref::<crate::fetch::CopyError>() {
+            return error.exit_code();
+        }
         if let Some(error) = cause.downcast_ref::<PlanError>() {
             return of_plan(error);
         }
@@ -98,7 +101,7 @@ fn of_plan(error: &PlanError) -> u8 {
     }
 }
 
-fn of_fetch(error: &crate::fetch::FetchError) -> u8 {
+pub(crate) fn of_fetch(error: &crate::fetch::FetchError) -> u8 {
     if error.is_retriable() {
         RETRIABLE
     } else if error.is_integrity() {

@@ -5,6 +5,7 @@ mod clusters;
 mod datasets;
 mod dedup;
 mod export;
+mod fetch_build;
 mod gc;
 mod import;
 mod inspect;
@@ -94,6 +95,11 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             json,
         ),
         Command::Verify { build, place, json } => verify::run(&build_folder(build, &place)?, json),
+        Command::FetchBuild {
+            options,
+            place,
+            json,
+        } => fetch_build::run(options, &place, json),
         Command::Export {
             build,
             place,

@@ -27,6 +27,7 @@
 
 mod access;
 mod cache;
+mod copy;
 mod download;
 mod error;
 mod gate;
@@ -43,6 +44,7 @@ mod url;
 mod web;
 
 pub use cache::free_bytes;
+pub use copy::{CopiedBuild, CopyError, CopyOptions, copy};
 pub use error::FetchError;
 pub(crate) use hash::is_pointer;
 pub use name::{Commit, RepoId, check_path, check_revision};

@@ -53,6 +53,7 @@ impl<'a> RemoteBuild<'a> {
     fn address(&self, file: &str) -> Result<String, FetchError> {
         match &self.place {
             Place::Below(address) => Ok(format!("{address}/{}", escape(file))),
+            Place::Objects(objects, prefix) if prefix.is_empty() => objects.address(file),
             Place::Objects(objects, prefix) => objects.address(&format!("{prefix}/{file}")),
         }
     }
@@ -60,6 +61,7 @@ impl<'a> RemoteBuild<'a> {
     /// The name of a file in messages: a signed address is a secret for a while.
     fn shown(&self, file: &str) -> PathBuf {
         match &self.place {
+            Place::Objects(_, place) if place.is_empty() => file.into(),
             Place::Below(place) | Place::Objects(_, place) => format!("{place}/{file}").into(),
         }
     }
