@@ -16,7 +16,7 @@ mod look;
 mod units;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::Serialize;
@@ -31,6 +31,7 @@ use crate::read::{Compression, FileFormat, ReadOptions, Share};
 use crate::recipe::Recipe;
 use crate::render::RenderOptions;
 use crate::source::{self, Context, Location, PlannedFile, SourceError};
+use crate::tokenize::{TokenizeError, Tokenizer, with_reserved};
 use crate::written::{self, Problem, Problems};
 
 pub use against::Against;
@@ -254,7 +255,13 @@ pub fn plan_with(options: &PlanOptions, progress: &dyn Progress) -> Result<Plan,
     let named = &recipe.tokenize.tokenizer;
     let tokenizer = if options.needs_tokenizer {
         find(named, Some("tokenizer.json")).and_then(|(path, pinned)| {
-            let digest = Digest::of_file(&path).map_err(|error| error.to_string())?;
+            let digest = match recipe.chat.format.reserved() {
+                [] => Digest::of_file(&path).map_err(|error| error.to_string())?,
+                // The build's own file, which has more tokens.
+                _ => {
+                    Digest::of(&tokenizer_bytes(&recipe, &path).map_err(|error| error.to_string())?)
+                }
+            };
             Ok((path, digest, pinned))
         })
     } else {
@@ -473,7 +480,43 @@ pub fn plan_with(options: &PlanOptions, progress: &dyn Progress) -> Result<Plan,
     })
 }
 
+/// A recipe's tokenizer as builds have it: with the tokens that its chat format takes for itself.
+fn tokenizer_bytes(recipe: &Recipe, path: &Path) -> Result<Vec<u8>, TokenizeError> {
+    let read = |source| TokenizeError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let bytes = std::fs::read(path).map_err(read)?;
+    let end_of_text = recipe.tokenize.end_of_text.as_deref();
+    let reserved = recipe.chat.format.reserved();
+    Ok(with_reserved(&bytes, reserved, path, end_of_text)?.into_owned())
+}
+
 impl Plan {
+    /// The bytes of the build's `tokenizer.json`, of which [`Self::tokenizer_digest`] is the hash.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or its chat format's tokens cannot be added to it.
+    pub(crate) fn tokenizer_bytes(&self) -> Result<Vec<u8>, TokenizeError> {
+        tokenizer_bytes(&self.recipe, &self.tokenizer)
+    }
+
+    /// Loads the build's tokenizer.
+    ///
+    /// # Errors
+    ///
+    /// What [`Tokenizer::with_reserved`] finds.
+    pub(crate) fn load_tokenizer(&self) -> Result<Tokenizer, TokenizeError> {
+        let reserved = self.recipe.chat.format.reserved();
+        let end_of_text = self.recipe.tokenize.end_of_text.as_deref();
+        if reserved.is_empty() {
+            return Tokenizer::load(&self.tokenizer, end_of_text);
+        }
+        let bytes = self.tokenizer_bytes()?;
+        Tokenizer::with_reserved(&bytes, &self.tokenizer, end_of_text, reserved)
+    }
+
     /// All that is read: the datasets, then the evaluation sets.
     pub(crate) fn all_datasets(&self) -> impl Iterator<Item = &PlannedDataset> {
         let benchmarks = self.benchmarks.iter().map(|benchmark| &benchmark.dataset);

@@ -215,7 +215,7 @@ pub struct TrimSpans {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct ChatOptions {
-    /// `human-assistant`, `alpaca` or `llama-2`.
+    /// `human-assistant`, `alpaca`, `llama-2` or `chatml`; of dialogues, and of the prompts of preferences and processes.
     pub format: ChatFormat,
 }
 

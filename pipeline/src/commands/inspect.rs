@@ -1,13 +1,17 @@
 //! `andromeda inspect`.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use andromeda_format::{Build, Count, Manifest, Split};
+use serde::Deserialize as _;
 use serde_json::json;
 
 use super::{grouped, megabytes, print, print_json, table};
 use crate::cli::SplitName;
 use crate::documents;
+use crate::render::ChatFormat;
 use crate::screen::safe;
 use crate::tokenize::Tokenizer;
 
@@ -20,10 +24,19 @@ pub(super) fn run(
 ) -> anyhow::Result<()> {
     let build = Build::open(folder)?;
     let manifest = build.manifest();
-    let tokenizer = Tokenizer::load(
-        &folder.join(&manifest.tokenizer.file),
+    let file = folder.join(&manifest.tokenizer.file);
+    let names = chat_format(manifest).reserved();
+    let tokenizer = Tokenizer::with_reserved(
+        &fs_err::read(&file)?,
+        &file,
         Some(&manifest.tokenizer.end_of_text.token),
+        names,
     )?;
+    let reserved: BTreeMap<&str, u32> = names
+        .iter()
+        .copied()
+        .zip(tokenizer.reserved().to_vec())
+        .collect();
     let split = Split::from(split);
     let mut shown = Vec::new();
     if wanted > 0
@@ -42,16 +55,16 @@ pub(super) fn run(
             if !(number == 0 && index.continues_from_previous) {
                 let mut ids = Vec::new();
                 reader.read_tokens(start..document.end, &mut ids)?;
-                let masked: u64 = index
-                    .masked
-                    .iter()
-                    .map(|span| {
-                        span.end
-                            .min(document.end)
-                            .saturating_sub(span.start.max(start))
-                    })
-                    .sum();
-                shown.push((document.row, document.source, ids, masked));
+                let spans = index.masked.iter().filter_map(|span| {
+                    let span = span.start.max(start)..span.end.min(document.end);
+                    (!span.is_empty()).then(|| span.start - start..span.end - start)
+                });
+                shown.push((
+                    document.row,
+                    document.source,
+                    ids,
+                    spans.collect::<Vec<_>>(),
+                ));
             }
             start = document.end;
         }
@@ -59,31 +72,30 @@ pub(super) fn run(
     let rows: Vec<u64> = shown.iter().map(|(row, ..)| *row).collect();
     let ids = documents::ids_of(folder, &rows)?;
     let end_of_text = manifest.tokenizer.end_of_text.id;
-    let shown: Vec<_> = shown
+    let shown: Vec<Shown> = shown
         .into_iter()
-        .map(|(row, source, mut tokens, masked)| {
-            let count = tokens.len();
-            if tokens.last() == Some(&end_of_text) {
-                tokens.pop();
-            }
-            (
-                ids.get(&row).cloned().unwrap_or_default(),
-                source,
-                count,
-                masked,
-                tokenizer.decode(&tokens),
-            )
+        .map(|(row, source, tokens, masked)| Shown {
+            id: ids.get(&row).cloned().unwrap_or_default(),
+            dataset: manifest.datasets[source as usize].name.clone(),
+            tokens: tokens.len() as u64,
+            text: tokenizer.decode(without_end(&tokens, end_of_text)),
+            parts: parts(without_end(&tokens, end_of_text), &masked, &tokenizer),
+            masked,
         })
         .collect();
     if as_json {
         let documents: Vec<_> = shown
             .iter()
-            .map(|(id, source, tokens, masked, text)| {
-                json!({"id": id, "dataset": manifest.datasets[*source as usize].name, "tokens": tokens, "untrained_tokens": masked,
-                       "text": cut(text, characters)})
+            .map(|shown| {
+                let masked: Vec<[u64; 2]> =
+                    shown.masked.iter().map(|span| [span.start, span.end]).collect();
+                json!({"id": shown.id, "dataset": shown.dataset, "tokens": shown.tokens, "untrained_tokens": shown.untrained(),
+                       "masked": masked, "text": cut(&shown.text, characters)})
             })
             .collect();
-        return print_json(&json!({ "manifest": manifest, "documents": documents }));
+        return print_json(
+            &json!({ "manifest": manifest, "reserved": reserved, "documents": documents }),
+        );
     }
     print(format!("{}  root {}", folder.display(), manifest.root))?;
     print(format!(
@@ -95,6 +107,14 @@ pub(super) fn run(
         end_of_text,
         8 * manifest.token_width.bytes()
     ))?;
+    if !reserved.is_empty() {
+        let tokens = reserved.iter().map(|(token, id)| format!("{token} = {id}"));
+        let tokens: Vec<String> = tokens.collect();
+        print(format!(
+            "turns of dialogues stand between tokens that no text becomes: {}",
+            tokens.join(", ")
+        ))?;
+    }
     print(format!(
         "\n{}\n\n{}\n\n{}",
         datasets(manifest),
@@ -140,20 +160,95 @@ pub(super) fn run(
             )))?;
         }
     }
-    for (id, _, tokens, masked, text) in &shown {
-        let loss = if *masked > 0 {
-            format!(", {masked} without loss")
-        } else {
-            String::new()
+    for shown in &shown {
+        let loss = match shown.untrained() {
+            0 => String::new(),
+            untrained => format!(", {untrained} without loss: ‹what they say›"),
         };
         print(format!(
             "\n── {} · {} tokens{loss} ──\n{}",
-            safe(id),
-            grouped(*tokens as u64),
-            safe(&cut(text, characters))
+            safe(&shown.id),
+            grouped(shown.tokens),
+            safe(&match shown.masked.is_empty() {
+                true => cut(&shown.text, characters),
+                false => marked(&shown.parts, characters),
+            })
         ))?;
     }
     Ok(())
+}
+
+/// A document that is shown.
+struct Shown {
+    id: String,
+    dataset: String,
+    tokens: u64,
+    /// Ranges of its tokens that carry no loss.
+    masked: Vec<Range<u64>>,
+    text: String,
+    parts: Vec<Part>,
+}
+
+impl Shown {
+    fn untrained(&self) -> u64 {
+        self.masked.iter().map(|span| span.end - span.start).sum()
+    }
+}
+
+/// A stretch of a document.
+struct Part {
+    trained: bool,
+    text: String,
+}
+
+/// A document without the end of text that every one has.
+fn without_end(ids: &[u32], end_of_text: u32) -> &[u32] {
+    ids.strip_suffix(&[end_of_text]).unwrap_or(ids)
+}
+
+/// The text of a document by what carries loss and what does not.
+fn parts(ids: &[u32], masked: &[Range<u64>], tokenizer: &Tokenizer) -> Vec<Part> {
+    let place = |token: u64| usize::try_from(token).unwrap_or(usize::MAX).min(ids.len());
+    let mut parts = Vec::new();
+    let mut add = |range: Range<usize>, trained| {
+        if !range.is_empty() {
+            let text = tokenizer.decode(&ids[range]);
+            parts.push(Part { trained, text });
+        }
+    };
+    let mut from = 0;
+    for span in masked {
+        let (start, end) = (place(span.start), place(span.end));
+        add(from..start, true);
+        add(start..end, false);
+        from = end;
+    }
+    add(from..ids.len(), true);
+    parts
+}
+
+/// The beginning of a document, what carries no loss between `‹` and `›`.
+fn marked(parts: &[Part], mut characters: usize) -> String {
+    let mut out = String::new();
+    for part in parts {
+        let text = cut(&part.text, characters);
+        match part.trained {
+            true => out.push_str(&text),
+            false => out.extend(["‹", &text, "›"]),
+        }
+        characters = characters.saturating_sub(part.text.chars().count());
+        if characters == 0 {
+            break;
+        }
+    }
+    out
+}
+
+/// How the build's dialogues are written down.
+fn chat_format(manifest: &Manifest) -> ChatFormat {
+    let written = manifest.recipe.pointer("/chat/format");
+    let format = written.and_then(|name| ChatFormat::deserialize(name).ok());
+    format.unwrap_or_default()
 }
 
 fn cut(text: &str, characters: usize) -> String {

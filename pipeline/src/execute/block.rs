@@ -11,6 +11,7 @@ use super::cpu::Watch;
 use super::judge::{Judge, Noted};
 use super::personal::Personal;
 use super::rejects::{self, Samples};
+use super::segments::{Around, StoredSegment};
 use super::signals::SignalColumns;
 use super::store::{Sections, column_u32, column_u64};
 use crate::analysis::Scratch;
@@ -25,8 +26,8 @@ use crate::recipe::RejectOptions;
 use crate::redact::Redactor;
 use crate::render::{ChatFormat, Content, FactFields, Facts};
 
-/// Where a segment of a document ends, whether it is trained on, and whether an end of text follows it.
-pub(super) type SegmentEnd = (u64, bool, bool);
+/// Where a segment of a document ends, whether it is trained on, and what stands around it.
+pub(super) type SegmentEnd = (u64, bool, Around);
 
 /// What became of a row, as stored.
 pub(super) mod verdict {
@@ -124,7 +125,7 @@ pub(super) struct Output {
     signed: Vec<u32>,
     signatures: Vec<u8>,
     bands: Vec<Vec<u64>>,
-    segments: Vec<(u32, u64, bool, bool)>,
+    segments: Vec<StoredSegment>,
     texts: Vec<u8>,
     noted: Noted,
     faults: Vec<String>,
@@ -209,7 +210,7 @@ impl Output {
                         let mut text = String::new();
                         for segment in other.segments_as(stages.chat) {
                             text.push_str(&stages.normalize.normalize(&segment.text));
-                            ends.push((text.len() as u64, segment.trained, segment.end_of_text));
+                            ends.push((text.len() as u64, segment.trained, Around::of(&segment)));
                         }
                         text
                     }
@@ -357,7 +358,7 @@ impl Output {
                 u32::try_from(self.lengths.len()).expect("a block has fewer than 2^32 rows");
             self.segments.extend(
                 ends.iter()
-                    .map(|(end, trained, ends)| (document, *end, *trained, *ends)),
+                    .map(|(end, trained, around)| (document, *end, *trained, *around)),
             );
             self.lengths.push(text.len() as u64);
             if stages.keep_texts {

@@ -11,6 +11,7 @@ use super::cpu::Watch;
 use super::extract::Extracted;
 use super::identity::Identities;
 use super::resolve::Survivors;
+use super::segments::StoredSegment;
 use super::store::{SectionFile, Sections, Store, StoreError, column_u32, column_u64};
 use super::texts::Texts;
 use super::trim::Trimmed;
@@ -200,11 +201,16 @@ fn run(
     };
     let mut watch = Watch::start();
     let texts = Texts::read(block)?;
-    let segments: Vec<(u32, u64, bool, bool)> = block.read_json("segments")?;
+    let segments: Vec<StoredSegment> = block.read_json("segments")?;
     watch.lap("write");
 
     let width = TokenWidth::for_vocab(tokenizer.vocab_size());
     let (end_of_text, _) = tokenizer.end_of_text();
+    // Of formats that have such tokens; no other block has segments with turns.
+    let turn = match tokenizer.reserved() {
+        [begin, end] => Some((*begin, *end)),
+        _ => None,
+    };
     let mut ids: Vec<u32> = Vec::new();
     let mut bytes: Vec<u8> = Vec::new();
     let mut sums = Vec::with_capacity(local.len());
@@ -224,17 +230,17 @@ fn run(
         let mut outcome = Ok(());
         let mut from = 0usize;
         let mut any = false;
-        for (_, end, trained, ends) in own {
+        for (_, end, trained, around) in own {
             any = true;
             let end = usize::try_from(*end).map_err(|_| damaged("its texts are too long"))?;
             let part = text
                 .get(from..end)
                 .ok_or_else(|| damaged("a segment ends inside a character"))?;
             let before = ids.len();
+            ids.extend(turn.filter(|_| around.begins_turn).map(|(begin, _)| begin));
             outcome = outcome.and_then(|()| tokenizer.encode(part, &mut ids));
-            if *ends {
-                ids.push(end_of_text);
-            }
+            ids.extend(turn.filter(|_| around.ends_turn).map(|(_, end)| end));
+            ids.extend(around.end_of_text.then_some(end_of_text));
             if !trained && ids.len() > before {
                 masked.push((place, token(before), token(ids.len())));
             }

@@ -687,11 +687,11 @@ fn push(
     weight
 }
 
-/// How a dataset's dialogues are written down, if it has some.
+/// How a dataset's dialogues and prompts are written down, if it has some.
 fn chat_format(plan: &Plan, dataset: &PlannedDataset) -> ChatFormat {
     match dataset.kind {
-        Kind::Chat => plan.recipe.chat.format,
-        Kind::Text | Kind::Preference | Kind::Process => ChatFormat::default(),
+        Kind::Chat | Kind::Preference | Kind::Process => plan.recipe.chat.format,
+        Kind::Text => ChatFormat::default(),
     }
 }
 

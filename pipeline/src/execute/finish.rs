@@ -162,7 +162,10 @@ pub(super) fn finish(
         names.push(name);
     }
     fs_err::remove_dir(&aside)?;
-    let tokenizer = fs_err::read(&parts.plan.tokenizer)?;
+    let tokenizer = parts
+        .plan
+        .tokenizer_bytes()
+        .map_err(std::io::Error::other)?;
     andromeda_format::write_atomic(&folder.join("tokenizer.json"), &tokenizer)?;
     names.push("tokenizer.json".to_owned());
     for shard in parts.shards {

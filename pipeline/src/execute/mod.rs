@@ -27,6 +27,7 @@ mod prepared;
 mod rejects;
 mod reread;
 mod resolve;
+mod segments;
 mod shingles;
 mod signals;
 mod spill;
@@ -46,7 +47,7 @@ use crate::digest::Digest;
 use crate::fetch::FetchError;
 use crate::plan::Plan;
 use crate::progress::{Event, Progress, Stage};
-use crate::tokenize::{TokenizeError, Tokenizer};
+use crate::tokenize::TokenizeError;
 pub use extract::Fault;
 pub use note::{BuildTexts, Note};
 pub(crate) use resolve::BYTES_A_DOCUMENT;
@@ -257,7 +258,7 @@ fn run(
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Built, BuildError> {
-    let tokenizer = Tokenizer::load(&plan.tokenizer, plan.recipe.tokenize.end_of_text.as_deref())?;
+    let tokenizer = plan.load_tokenizer()?;
     let places = fetch::fetch(plan, options, progress, stop)?;
     plan.look(&places)?;
     let extracted = extract::extract(plan, &places, store, progress, stop)?;

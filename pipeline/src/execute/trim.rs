@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use super::cpu::Watch;
 use super::extract::Extracted;
 use super::resolve::Survivors;
+use super::segments::StoredSegment;
 use super::store::{SectionFile, Sections, Store, StoreError, column_u32};
 use super::texts::Texts;
 use crate::dedup::cluster::{Clusters, Method, Ordinal};
@@ -243,7 +244,7 @@ impl repeat::Texts for Kept<'_> {
             return Ok(());
         }
         let block = &self.survivors.blocks[chunk];
-        let segments: Vec<(u32, u64, bool, bool)> = block.file.read_json("segments")?;
+        let segments: Vec<StoredSegment> = block.file.read_json("segments")?;
         let segmented: BTreeSet<u32> = segments.into_iter().map(|segment| segment.0).collect();
         let mut texts = None;
         for document in block.ordinals() {

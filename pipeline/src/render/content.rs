@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::chatml;
 use super::marks::ChatFormat;
 
 /// Who speaks.
@@ -49,8 +50,10 @@ pub enum Content {
     /// Two answers, one preferred. `prompt` ends with the assistant's mark; `prompt` and either answer, one after the
     /// other, are the whole transcript.
     Preference {
-        /// The transcript up to the answer.
+        /// The transcript up to the answer, as published.
         prompt: String,
+        /// The same as turns, for formats with other marks. Where the assistant's is the last, both answers go on with it.
+        turns: Vec<Turn>,
         /// The answer preferred.
         chosen: String,
         /// The other.
@@ -72,8 +75,24 @@ pub struct Segment<'a> {
     pub text: Cow<'a, str>,
     /// Whether the loss counts its tokens.
     pub trained: bool,
+    /// Whether the token that begins a turn stands before the text, of formats that have one.
+    pub begins_turn: bool,
+    /// Whether the token that ends a turn follows the text, trained as the segment is.
+    pub ends_turn: bool,
     /// Whether an end-of-text token follows, trained as the segment is: the model learns to stop.
     pub end_of_text: bool,
+}
+
+impl<'a> Segment<'a> {
+    /// Text alone, without loss.
+    pub(super) fn plain(text: &'a str) -> Self {
+        untrained(Cow::Borrowed(text))
+    }
+
+    /// Text alone, without loss.
+    pub(super) fn owned(text: String) -> Self {
+        untrained(Cow::Owned(text))
+    }
 }
 
 pub(super) const HUMAN: &str = "\n\nHuman:";
@@ -106,16 +125,39 @@ impl Content {
         self.segments_as(ChatFormat::default())
     }
 
-    /// The same with dialogues written down in another way; preferences and processes have their marks as published.
+    /// The same with dialogues, and the prompts of preferences and processes, written down in another way.
     #[must_use]
     pub fn segments_as(&self, format: ChatFormat) -> Vec<Segment<'_>> {
         match self {
             Self::Text(text) => vec![trained(Cow::Borrowed(text))],
             Self::Chat(turns) => chat(turns, format),
             Self::Preference {
+                turns,
+                chosen,
+                rejected,
+                ..
+            } if !format.is_default() => {
+                let goes_on = turns
+                    .last()
+                    .is_some_and(|turn| turn.role == Role::Assistant);
+                let answer = |text| Segment {
+                    ends_turn: !format.reserved().is_empty(),
+                    end_of_text: true,
+                    ..untrained(answer(text, goes_on, format))
+                };
+                let mut segments = prompt(turns, format);
+                segments.push(Segment {
+                    trained: true,
+                    ..answer(chosen)
+                });
+                segments.push(answer(rejected));
+                segments
+            }
+            Self::Preference {
                 prompt,
                 chosen,
                 rejected,
+                ..
             } => {
                 vec![
                     untrained(Cow::Borrowed(prompt)),
@@ -127,7 +169,6 @@ impl Content {
                 ]
             }
             Self::Process { problem, steps } => {
-                let prompt = format!("{HUMAN} {problem}{ASSISTANT}");
                 let wrong = |step: &Step| step.rating.is_some_and(|rating| rating < 0);
                 let first_wrong = steps.iter().position(wrong).unwrap_or(steps.len());
                 let (sound, rest) = steps.split_at(first_wrong);
@@ -135,17 +176,33 @@ impl Content {
                     let lines: Vec<&str> = steps.iter().map(|step| step.text.as_str()).collect();
                     lines.join("\n")
                 };
-                let mut segments = vec![untrained(Cow::Owned(prompt))];
+                let mut segments = if format.is_default() {
+                    vec![Segment::owned(format!("{HUMAN} {problem}{ASSISTANT}"))]
+                } else {
+                    let asked = Turn {
+                        role: Role::User,
+                        text: problem.clone(),
+                    };
+                    prompt(&[asked], format)
+                };
+                let ends_turn = !format.reserved().is_empty();
                 if !sound.is_empty() {
+                    // A solution that was cut off before a wrong step must not teach where to stop.
+                    let ends = rest.is_empty();
                     segments.push(Segment {
-                        // A solution that was cut off before a wrong step must not teach where to stop.
-                        end_of_text: rest.is_empty(),
-                        ..trained(Cow::Owned(format!(" {}", lines(sound))))
+                        ends_turn: ends && ends_turn,
+                        end_of_text: ends,
+                        ..trained(Cow::Owned(format!("{}{}", format.begins(), lines(sound))))
                     });
                 }
                 if !rest.is_empty() {
-                    let before = if sound.is_empty() { " " } else { "\n" };
+                    let before = if sound.is_empty() {
+                        format.begins()
+                    } else {
+                        "\n"
+                    };
                     segments.push(Segment {
+                        ends_turn,
                         end_of_text: true,
                         ..untrained(Cow::Owned(format!("{before}{}", lines(rest))))
                     });
@@ -156,10 +213,53 @@ impl Content {
     }
 }
 
+/// What stands before an answer, without loss; turns before it end as those of a dialogue do, and the last one, where it is the
+/// assistant's, does not.
+fn prompt(turns: &[Turn], format: ChatFormat) -> Vec<Segment<'static>> {
+    let goes_on = turns
+        .last()
+        .is_some_and(|turn| turn.role == Role::Assistant);
+    let mut turns = turns.to_vec();
+    if !goes_on {
+        let (role, text) = (Role::Assistant, String::new());
+        turns.push(Turn { role, text });
+    }
+    let segments = chat(&turns, format);
+    let last = segments.len().saturating_sub(1);
+    let segments = segments.into_iter().enumerate();
+    let segments = segments.map(|(number, segment)| Segment {
+        text: Cow::Owned(segment.text.into_owned()),
+        trained: false,
+        begins_turn: segment.begins_turn,
+        ends_turn: segment.ends_turn && number < last,
+        end_of_text: segment.end_of_text && number < last,
+    });
+    // Of an answer that has not begun, only what it begins with; that belongs to it.
+    segments
+        .enumerate()
+        .filter(|(number, _)| goes_on || *number < last)
+        .map(|(_, segment)| segment)
+        .collect()
+}
+
+/// An answer to a prompt; as published it has the blank after the mark of a transcript.
+fn answer(text: &str, goes_on: bool, format: ChatFormat) -> Cow<'_, str> {
+    if goes_on {
+        return Cow::Borrowed(text);
+    }
+    let text = text.strip_prefix(' ').unwrap_or(text);
+    match format.begins() {
+        "" => Cow::Borrowed(text),
+        begins => Cow::Owned(format!("{begins}{text}")),
+    }
+}
+
 fn trained(text: Cow<'_, str>) -> Segment<'_> {
     Segment {
         text,
         trained: true,
+        begins_turn: false,
+        ends_turn: false,
         end_of_text: true,
     }
 }
@@ -168,11 +268,16 @@ fn untrained(text: Cow<'_, str>) -> Segment<'_> {
     Segment {
         text,
         trained: false,
+        begins_turn: false,
+        ends_turn: false,
         end_of_text: false,
     }
 }
 
 fn chat(turns: &[Turn], format: ChatFormat) -> Vec<Segment<'_>> {
+    if format == ChatFormat::ChatMl {
+        return chatml::dialogue(turns);
+    }
     let mut segments = Vec::new();
     let mut before = String::new();
     let mut own_marks = false;
@@ -378,6 +483,7 @@ mod tests {
         );
         let pair = Content::Preference {
             prompt: "\n\nHuman: q\n\nAssistant:".to_owned(),
+            turns: vec![turn(Role::User, "q")],
             chosen: " a".to_owned(),
             rejected: " b".to_owned(),
         };
@@ -387,6 +493,86 @@ mod tests {
             (" b".to_owned(), false, true),
         ];
         assert_eq!(spans(&pair), expected);
+    }
+
+    /// By hand: the marks of each format, the blank that llama-2 has before an answer, and an end of text after each.
+    #[test]
+    fn pairs_and_steps_are_written_down_as_asked() {
+        let told = |content: &Content, format| {
+            let segments = content.segments_as(format);
+            let told = segments.iter();
+            told.map(|one| (one.text.clone().into_owned(), one.trained, one.end_of_text))
+                .collect::<Vec<_>>()
+        };
+        let owned = |all: &[(&str, bool, bool)]| {
+            let all = all.iter();
+            all.map(|(text, trained, end)| ((*text).to_owned(), *trained, *end))
+                .collect::<Vec<_>>()
+        };
+        let pair = Content::Preference {
+            prompt: "\n\nHuman: q\n\nAssistant: a\n\nHuman: r\n\nAssistant:".to_owned(),
+            turns: vec![
+                turn(Role::User, "q"),
+                turn(Role::Assistant, "a"),
+                turn(Role::User, "r"),
+            ],
+            chosen: " b".to_owned(),
+            rejected: "c".to_owned(),
+        };
+        assert_eq!(
+            told(&pair, ChatFormat::Llama2),
+            owned(&[
+                ("[INST] q [/INST]", false, false),
+                (" a", false, true),
+                ("[INST] r [/INST]", false, false),
+                (" b", true, true),
+                (" c", false, true),
+            ])
+        );
+        assert_eq!(
+            told(&pair, ChatFormat::Alpaca)[2..],
+            owned(&[
+                ("\n\n### Instruction:\nr\n\n### Response:\n", false, false),
+                ("b", true, true),
+                ("c", false, true),
+            ])
+        );
+        let goes_on = Content::Preference {
+            prompt: "\n\nHuman: q\n\nAssistant: 1".to_owned(),
+            turns: vec![turn(Role::User, "q"), turn(Role::Assistant, "1")],
+            chosen: "\n2".to_owned(),
+            rejected: "\n3".to_owned(),
+        };
+        assert_eq!(
+            told(&goes_on, ChatFormat::Llama2),
+            owned(&[
+                ("[INST] q [/INST]", false, false),
+                (" 1", false, false),
+                ("\n2", true, true),
+                ("\n3", false, true),
+            ])
+        );
+        let steps = Content::Process {
+            problem: "q".to_owned(),
+            steps: vec![
+                Step {
+                    text: "1".to_owned(),
+                    rating: Some(1),
+                },
+                Step {
+                    text: "2".to_owned(),
+                    rating: Some(-1),
+                },
+            ],
+        };
+        assert_eq!(
+            told(&steps, ChatFormat::Llama2),
+            owned(&[
+                ("[INST] q [/INST]", false, false),
+                (" 1", true, false),
+                ("\n2", false, true),
+            ])
+        );
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! How a dialogue is written down: what stands before and after what each speaker says. Marks are text, so that they need no tokens of
-//! their own and any tokenizer will do; what is trained is what the assistant says, and the end of text after it.
+//! their own and any tokenizer will do, but for ChatML's; what is trained is what the assistant says, and what ends it.
 
 use serde::{Deserialize, Serialize};
 
 use super::chat::ALPACA_PLAIN;
+use super::chatml;
 use super::content::{ASSISTANT, HUMAN};
 
 /// A way to write dialogues down.
@@ -20,12 +21,34 @@ pub enum ChatFormat {
     /// an end of text after each answer, and no token before a turn.
     #[serde(rename = "llama-2")]
     Llama2,
+    /// `<|im_start|>user\n...<|im_end|>\n<|im_start|>assistant\n...<|im_end|>`, of which the marks are tokens of their own
+    /// (`openai/openai-python`, `chatml.md`). A tokenizer that lacks them gets them after its last id.
+    #[serde(rename = "chatml")]
+    ChatMl,
 }
 
 impl ChatFormat {
     /// Whether it is the one that recipes need not name.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Its name in recipes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HumanAssistant => "human-assistant",
+            Self::Alpaca => "alpaca",
+            Self::Llama2 => "llama-2",
+            Self::ChatMl => "chatml",
+        }
+    }
+
+    /// Tokens that it takes for itself: what begins a turn, then what ends one. No text of a document becomes one of them.
+    pub fn reserved(self) -> &'static [&'static str] {
+        match self {
+            Self::ChatMl => &chatml::TOKENS,
+            Self::HumanAssistant | Self::Alpaca | Self::Llama2 => &[],
+        }
     }
 
     /// Appends what the user says, after the system turn if one stands before it.
@@ -51,6 +74,8 @@ impl ChatFormat {
                 }
                 out.push_str(text);
             }
+            // Its marks are no text.
+            Self::ChatMl => out.push_str(text),
         }
     }
 
@@ -60,6 +85,7 @@ impl ChatFormat {
             Self::HumanAssistant => ASSISTANT,
             Self::Alpaca => "\n\n### Response:\n",
             Self::Llama2 => " [/INST]",
+            Self::ChatMl => "",
         }
     }
 
@@ -67,7 +93,7 @@ impl ChatFormat {
     pub(super) fn begins(self) -> &'static str {
         match self {
             Self::HumanAssistant | Self::Llama2 => " ",
-            Self::Alpaca => "",
+            Self::Alpaca | Self::ChatMl => "",
         }
     }
 }

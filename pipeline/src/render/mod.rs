@@ -7,6 +7,7 @@
 
 mod about;
 mod chat;
+mod chatml;
 mod content;
 mod facts;
 mod field;

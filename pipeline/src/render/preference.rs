@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::content::{ASSISTANT, Content, HUMAN};
+use super::content::{ASSISTANT, Content, HUMAN, Role, Turn};
 use super::field::Path;
 use super::options::Preference;
 use super::{RenderError, RenderFault};
@@ -49,11 +49,14 @@ impl PreferenceForm {
     pub(super) fn render(&self, row: &mut Row) -> Result<Content, RenderFault> {
         let mut chosen = self.chosen.take_text(row)?;
         let mut rejected = self.rejected.take_text(row)?;
-        let prompt = match &self.prompt {
+        let (prompt, turns) = match &self.prompt {
             Some(prompt) => {
                 chosen.insert(0, ' ');
                 rejected.insert(0, ' ');
-                format!("{HUMAN} {}{ASSISTANT}", prompt.take_text(row)?)
+                let text = prompt.take_text(row)?;
+                let whole = format!("{HUMAN} {text}{ASSISTANT}");
+                let role = Role::User;
+                (whole, vec![Turn { role, text }])
             }
             None => {
                 let end = |text: &str| text.rfind(ASSISTANT).map(|at| at + ASSISTANT.len());
@@ -71,7 +74,9 @@ impl PreferenceForm {
                 }
                 rejected.drain(..other);
                 let answer = chosen.split_off(end);
-                std::mem::replace(&mut chosen, answer)
+                let prompt = std::mem::replace(&mut chosen, answer);
+                let turns = turns_of(&prompt[..end - ASSISTANT.len()]);
+                (prompt, turns)
             }
         };
         if chosen.trim().is_empty() || rejected.trim().is_empty() {
@@ -85,9 +90,44 @@ impl PreferenceForm {
         }
         Ok(Content::Preference {
             prompt,
+            turns,
             chosen,
             rejected,
         })
+    }
+}
+
+/// The turns of a transcript; what stands before the first mark is the system's.
+fn turns_of(transcript: &str) -> Vec<Turn> {
+    let mut turns: Vec<Turn> = Vec::new();
+    let (mut rest, mut role) = (transcript, Role::System);
+    loop {
+        let marks = [(HUMAN, Role::User), (ASSISTANT, Role::Assistant)];
+        let next = marks
+            .iter()
+            .filter_map(|(mark, role)| Some((rest.find(mark)?, *mark, *role)));
+        let next = next.min_by_key(|(at, ..)| *at);
+        let text = rest[..next.map_or(rest.len(), |(at, ..)| at)]
+            .trim()
+            .to_owned();
+        if !text.is_empty() {
+            match turns.last_mut() {
+                Some(last) if last.role == role => last.text.extend(["\n\n", &text]),
+                _ => turns.push(Turn { role, text }),
+            }
+        }
+        let Some((at, mark, speaker)) = next else {
+            // What is asked comes last, as in the transcript: an answer in front of an answer is no turn that goes on.
+            if turns
+                .last()
+                .is_some_and(|turn| turn.role == Role::Assistant)
+            {
+                let (role, text) = (Role::User, String::new());
+                turns.push(Turn { role, text });
+            }
+            return turns;
+        };
+        (rest, role) = (&rest[at + mark.len()..], speaker);
     }
 }
 
@@ -103,6 +143,12 @@ mod tests {
             serde_json::json!({"chosen": format!("{start} d"), "rejected": format!("{start} e")});
         let expected = Content::Preference {
             prompt: start.to_owned(),
+            turns: [(Role::User, "a"), (Role::Assistant, "b"), (Role::User, "c")]
+                .map(|(role, text)| Turn {
+                    role,
+                    text: text.to_owned(),
+                })
+                .into(),
             chosen: " d".to_owned(),
             rejected: " e".to_owned(),
         };

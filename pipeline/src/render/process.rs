@@ -173,6 +173,7 @@ impl ProcessForm {
     fn pairs(&self, labelled: Labelled) -> Result<Vec<Content>, RenderFault> {
         let mut pairs = Vec::new();
         let mut before = format!("{HUMAN} {}{ASSISTANT}", labelled.problem);
+        let mut done = String::new();
         let mut first = true;
         for step in labelled.steps {
             let Some(Value::Array(completions)) = step.get("completions") else {
@@ -192,8 +193,16 @@ impl ProcessForm {
                     && !right.trim().is_empty()
                     && !wrong.trim().is_empty()
                 {
+                    let asked = (Role::User, &labelled.problem);
+                    let begun = (!done.is_empty()).then_some((Role::Assistant, &done));
+                    let turns = [asked].into_iter().chain(begun);
+                    let turns = turns.map(|(role, text)| Turn {
+                        role,
+                        text: text.clone(),
+                    });
                     pairs.push(Content::Preference {
                         prompt: before.clone(),
+                        turns: turns.collect(),
                         chosen: format!("{lead}{right}"),
                         rejected: format!("{lead}{wrong}"),
                     });
@@ -204,7 +213,10 @@ impl ProcessForm {
             };
             // A flagged step ends what can be asked, not what was asked before it.
             match self.step(&completion) {
-                Ok(step) if step.rating != Some(-1) => before.extend([lead, &step.text]),
+                Ok(step) if step.rating != Some(-1) => {
+                    before.extend([lead, &step.text]);
+                    done.extend([if first { "" } else { lead }, &step.text]);
+                }
                 _ => break,
             }
             first = false;
@@ -328,9 +340,17 @@ mod tests {
         let render =
             super::super::Render::new(&toml::from_str("process-pairs = {}").unwrap()).unwrap();
         let given = render.render_all(row(steps).as_object().unwrap().clone());
-        let pair = |prompt: &str, chosen: &str, rejected: &str| {
+        let pair = |prompt: &str, done: Option<&str>, chosen: &str, rejected: &str| {
+            let turns = [(Role::User, "p")].into_iter();
+            let turns = turns.chain(done.map(|done| (Role::Assistant, done)));
             Ok(Content::Preference {
                 prompt: prompt.to_owned(),
+                turns: turns
+                    .map(|(role, text)| Turn {
+                        role,
+                        text: text.to_owned(),
+                    })
+                    .collect(),
                 chosen: chosen.to_owned(),
                 rejected: rejected.to_owned(),
             })
@@ -338,8 +358,13 @@ mod tests {
         assert_eq!(
             given,
             [
-                pair("\n\nHuman: p\n\nAssistant:", " a", " no"),
-                pair("\n\nHuman: p\n\nAssistant: a\nb", "\nc", "\nd"),
+                pair("\n\nHuman: p\n\nAssistant:", None, " a", " no"),
+                pair(
+                    "\n\nHuman: p\n\nAssistant: a\nb",
+                    Some("a\nb"),
+                    "\nc",
+                    "\nd"
+                ),
             ]
         );
         let none = serde_json::json!([{"completions": [one("a", 1)], "chosen_completion": 0}]);

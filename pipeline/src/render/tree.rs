@@ -204,10 +204,15 @@ impl TreeForm {
             let prompt: String = before.iter().map(|segment| segment.text.as_ref()).collect();
             (last.trained && !before.is_empty()).then(|| (prompt, last.text.clone().into_owned()))
         };
+        let turns = match &chosen {
+            Content::Chat(turns) => turns[..turns.len().saturating_sub(1)].to_vec(),
+            _ => Vec::new(),
+        };
         match (split(&chosen), split(&rejected)) {
             (Some((prompt, chosen)), Some((other, rejected))) if prompt == other => {
                 Ok(Content::Preference {
                     prompt,
+                    turns,
                     chosen,
                     rejected,
                 })
@@ -335,6 +340,10 @@ mod tests {
             given,
             [Ok(Content::Preference {
                 prompt: "\n\nHuman: q\n\nAssistant:".to_owned(),
+                turns: vec![Turn {
+                    role: Role::User,
+                    text: "q".to_owned(),
+                }],
                 chosen: " a1".to_owned(),
                 rejected: " a2".to_owned(),
             })]

@@ -13,6 +13,7 @@ mod definition;
 mod newer_unicode;
 mod probes;
 mod reference;
+mod reserve;
 mod train;
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ use byte_level::ByteLevel;
 use definition::{Definition, MAX_DEFINITION_BYTES};
 use reference::Reference;
 
+pub use reserve::with_reserved;
 pub use train::{END_OF_TEXT, PADDING, TrainOptions, train};
 
 /// Longest text that is encoded, in bytes. A longer one is a file that was taken for a document.
@@ -128,6 +130,9 @@ pub enum EncodeError {
     /// The ids would contain the end of a document.
     #[error("the text would end its own document: its ids contain the end-of-text token")]
     ForgedEndOfText,
+    /// The text became a token that begins or ends a turn.
+    #[error("the text contains a token that begins or ends a turn")]
+    ForgedTurn,
     /// The engine gave an id outside the vocabulary.
     #[error("the tokenizer gave the id {0}, which is outside its vocabulary")]
     UnknownId(u32),
@@ -142,6 +147,7 @@ impl EncodeError {
             Self::TooLong { .. } => "too-long-to-tokenize",
             Self::LongRun { .. } => "run-too-long-to-tokenize",
             Self::ForgedEndOfText => "forged-end-of-text",
+            Self::ForgedTurn => "forged-turn",
             Self::UnknownId(_) => "id-outside-vocabulary",
         }
     }
@@ -169,6 +175,7 @@ pub struct Tokenizer {
     choice: String,
     vocab_size: u32,
     end_of_text: (u32, String),
+    reserved: Vec<u32>,
     sha256: [u8; 32],
 }
 
@@ -206,6 +213,16 @@ impl Tokenizer {
         path: &Path,
         end_of_text: Option<&str>,
     ) -> Result<Self, TokenizeError> {
+        Self::with_reserved(bytes, path, end_of_text, &[])
+    }
+
+    /// The same, with the added tokens that a chat format takes for itself: a text that becomes one of them is refused.
+    pub fn with_reserved(
+        bytes: &[u8],
+        path: &Path,
+        end_of_text: Option<&str>,
+        reserved: &[&str],
+    ) -> Result<Self, TokenizeError> {
         let malformed = |problem: String| TokenizeError::Malformed {
             path: path.into(),
             problem,
@@ -226,6 +243,16 @@ impl Tokenizer {
                 )));
             }
         }
+        let reserved = reserved.iter().map(|name| {
+            let id = reference.token_to_id(name);
+            id.ok_or_else(|| malformed(format!("it has no token {name:?}")))
+        });
+        let reserved = reserved.collect::<Result<Vec<u32>, _>>()?;
+        if reserved.contains(declared) {
+            return Err(malformed(format!(
+                "{name:?} ends documents and turns too; name another end of text"
+            )));
+        }
         let Choice {
             encoder,
             unsettled,
@@ -239,6 +266,7 @@ impl Tokenizer {
             choice: sentence,
             vocab_size,
             end_of_text: definition.end_of_text,
+            reserved,
             sha256: Sha256::digest(bytes).into(),
         })
     }
@@ -273,6 +301,11 @@ impl Tokenizer {
     /// The id and the spelling of the token that ends a document.
     pub fn end_of_text(&self) -> (u32, &str) {
         (self.end_of_text.0, &self.end_of_text.1)
+    }
+
+    /// Ids of the tokens that are a chat format's, as they were named.
+    pub fn reserved(&self) -> &[u32] {
+        &self.reserved
     }
 
     /// The kind of model: `byte-level-bpe`, `bpe`, `unigram`, `wordpiece` or `wordlevel`.
@@ -320,6 +353,9 @@ impl Tokenizer {
         }
         if ids.contains(&self.end_of_text.0) {
             return Err(EncodeError::ForgedEndOfText);
+        }
+        if !self.reserved.is_empty() && ids.iter().any(|id| self.reserved.contains(id)) {
+            return Err(EncodeError::ForgedTurn);
         }
         Ok(())
     }

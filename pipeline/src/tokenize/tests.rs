@@ -6,7 +6,7 @@ use super::definition::{GPT2, KNOWN_SPLITS};
 use super::*;
 
 /// A tokenizer trained here, so that the tests run anywhere.
-fn small() -> Value {
+pub(super) fn small() -> Value {
     let texts = [
         include_str!("mod.rs"),
         include_str!("tests.rs"),
@@ -170,7 +170,7 @@ fn random_texts(count: usize) -> impl Iterator<Item = String> {
     .take(count)
 }
 
-fn data() -> Option<PathBuf> {
+pub(super) fn data() -> Option<PathBuf> {
     let folder = match std::env::var_os("ANDROMEDA_TEST_DATA") {
         Some(folder) => PathBuf::from(folder),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
