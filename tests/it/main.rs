@@ -29,6 +29,8 @@ mod resume;
 mod signals;
 #[cfg(feature = "object-store")]
 mod store;
+#[cfg(feature = "object-store")]
+mod store_builds;
 mod tokenize;
 mod trim;
 mod web;
