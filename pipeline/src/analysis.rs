@@ -34,6 +34,7 @@ pub(crate) use self::characters::{
 use self::characters::{byte, is_line_break};
 pub use self::dolma::Dolma;
 use self::dolma::DolmaScratch;
+use self::lines::breaks::{self, Bytes as Breaks};
 pub use self::lines::{Lines, PageLines, Repeats, SHORT_LINE_CHARACTERS};
 pub use self::repetition::Ngrams;
 use self::repetition::{NgramScratch, Tally};
@@ -153,6 +154,8 @@ pub struct Scratch {
     dolma: DolmaScratch,
     tokens: [TokenScratch; 2],
     lower: Vec<u8>,
+    /// Places of `\n`.
+    line_ends: Vec<u32>,
     tally: Tally,
 }
 
@@ -169,6 +172,7 @@ pub struct Analysis<'a> {
     ngrams: OnceCell<Ngrams>,
     character_count: OnceCell<u64>,
     lines: OnceCell<Lines>,
+    breaks: OnceCell<Breaks>,
     other_breaks: OnceCell<bool>,
     dolma: OnceCell<Dolma>,
     tokens: [OnceCell<Tokens>; 2],
@@ -193,6 +197,7 @@ impl<'a> Analysis<'a> {
             ngrams: OnceCell::new(),
             character_count: OnceCell::new(),
             lines: OnceCell::new(),
+            breaks: OnceCell::new(),
             other_breaks: OnceCell::new(),
             dolma: OnceCell::new(),
             tokens: Default::default(),
@@ -247,7 +252,9 @@ impl<'a> Analysis<'a> {
     /// Lines as `splitlines` makes them.
     #[must_use]
     pub fn all_lines(&self) -> AllLines {
-        *self.all_lines.get_or_init(|| all_lines_of(self.text))
+        *self
+            .all_lines
+            .get_or_init(|| all_lines_of(self.split_lines()))
     }
 
     /// Lines and paragraphs as DCLM makes them.
@@ -283,19 +290,27 @@ impl<'a> Analysis<'a> {
     #[must_use]
     pub fn lines(&self) -> Lines {
         *self.lines.get_or_init(|| {
+            let ascii = !self.breaks().beyond_ascii;
             let other_breaks = self.has_other_breaks();
-            lines::lines_of(
-                self.text,
-                other_breaks,
-                &mut self.scratch.borrow_mut().tally,
-            )
+            let Scratch {
+                line_ends, tally, ..
+            } = &mut **self.scratch.borrow_mut();
+            lines::lines_of(self.text, line_ends, ascii, other_breaks, tally)
+        })
+    }
+
+    /// Finds the places of `\n`, once.
+    fn breaks(&self) -> Breaks {
+        *self.breaks.get_or_init(|| {
+            let ends = &mut self.scratch.borrow_mut().line_ends;
+            breaks::find(self.text.as_bytes(), ends)
         })
     }
 
     fn has_other_breaks(&self) -> bool {
         *self
             .other_breaks
-            .get_or_init(|| lines::has_other_breaks(self.text))
+            .get_or_init(|| lines::has_other_breaks(self.text, self.breaks()))
     }
 
     /// Lines of up to so many characters that are not blank, between `\n`.
@@ -408,48 +423,61 @@ impl<'a> Analysis<'a> {
 
     /// Calls `found` with the place of each of `phrases` in the text and its number: they are ASCII in small
     /// letters, and found in any case of ASCII.
-    pub(crate) fn for_each_phrase(&self, phrases: &[&str], mut found: impl FnMut(usize, usize)) {
+    pub(crate) fn for_each_phrase(
+        &self,
+        phrases: &[memmem::Finder<'_>],
+        mut found: impl FnMut(usize, usize),
+    ) {
         let lower = &mut self.scratch.borrow_mut().lower;
         lower.clear();
         lower.extend(self.text.bytes().map(|byte| byte.to_ascii_lowercase()));
         for (number, phrase) in phrases.iter().enumerate() {
-            for at in memmem::find_iter(lower, phrase.as_bytes()) {
+            for at in phrase.find_iter(lower) {
                 found(at, number);
             }
         }
     }
 
     /// Whether one of `phrases`, ASCII in small letters, stands in `text` in any case of ASCII.
-    pub(crate) fn holds_any(&self, text: &str, phrases: &[&str]) -> bool {
+    pub(crate) fn holds_any(&self, text: &str, phrases: &[memmem::Finder<'_>]) -> bool {
         let lower = &mut self.scratch.borrow_mut().lower;
         lower.clear();
         lower.extend(text.bytes().map(|byte| byte.to_ascii_lowercase()));
         let mut phrases = phrases.iter();
-        phrases.any(|phrase| memmem::find(lower, phrase.as_bytes()).is_some())
+        phrases.any(|phrase| phrase.find(lower).is_some())
     }
 
     /// The lines of Python's `splitlines`, each with its place.
-    pub(crate) fn split_lines(&self) -> SplitLines<'a> {
-        SplitLines::new(self.text, self.has_other_breaks())
+    pub(crate) fn split_lines(&self) -> impl Iterator<Item = (usize, &'a str)> {
+        let text = self.text;
+        let mut others = self.has_other_breaks().then(|| SplitLines::new(text));
+        let (mut number, mut next) = (0, 0);
+        std::iter::from_fn(move || {
+            if let Some(others) = &mut others {
+                return others.next();
+            }
+            let start = next;
+            if start >= text.len() {
+                return None;
+            }
+            let ends = &self.scratch.borrow().line_ends;
+            let end = ends.get(number).map_or(text.len(), |&end| end as usize);
+            (number, next) = (number + 1, end + 1);
+            Some((start, &text[start..end]))
+        })
     }
 }
 
 /// The lines of Python's `splitlines`.
 #[derive(Debug)]
-pub(crate) struct SplitLines<'a> {
+struct SplitLines<'a> {
     text: &'a str,
     at: usize,
-    /// Whether lines end anywhere but at `\n`.
-    other_breaks: bool,
 }
 
 impl<'a> SplitLines<'a> {
-    fn new(text: &'a str, other_breaks: bool) -> Self {
-        Self {
-            text,
-            at: 0,
-            other_breaks,
-        }
+    fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
     }
 }
 
@@ -462,12 +490,7 @@ impl<'a> Iterator for SplitLines<'a> {
         if rest.is_empty() {
             return None;
         }
-        let end = if self.other_breaks {
-            rest.find(is_line_break)
-        } else {
-            memchr(b'\n', rest.as_bytes())
-        };
-        let Some(end) = end else {
+        let Some(end) = rest.find(is_line_break) else {
             self.at = self.text.len();
             return Some((start, rest));
         };
@@ -476,12 +499,6 @@ impl<'a> Iterator for SplitLines<'a> {
         self.at = start + end + after + usize::from(pair);
         Some((start, &rest[..end]))
     }
-}
-
-/// Calls `found` with the place and text of each line that Python's `splitlines` makes.
-fn for_each_line<'a>(text: &'a str, mut found: impl FnMut(usize, &'a str)) {
-    let other_breaks = lines::has_other_breaks(text);
-    SplitLines::new(text, other_breaks).for_each(|(at, line)| found(at, line));
 }
 
 fn characters_of(text: &str) -> Characters {
@@ -514,15 +531,14 @@ fn characters_of(text: &str) -> Characters {
     }
 }
 
-fn all_lines_of(text: &str) -> AllLines {
+fn all_lines_of<'a>(split: impl Iterator<Item = (usize, &'a str)>) -> AllLines {
     let mut lines = AllLines::default();
-    let mut close = |line: &str| {
+    for (_, line) in split {
         let characters = count_characters(line);
         lines.count += 1;
         lines.longest = lines.longest.max(characters);
         lines.characters += characters;
-    };
-    for_each_line(text, |_, line| close(line));
+    }
     lines
 }
 

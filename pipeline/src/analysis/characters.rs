@@ -64,19 +64,30 @@ pub(crate) fn strip(text: &str) -> &str {
 /// `str.lstrip`.
 #[inline]
 pub(crate) fn strip_start(text: &str) -> &str {
-    match text.as_bytes().first() {
-        Some(b'!'..0x80) => text,
-        _ => text.trim_start_matches(is_space),
+    let bytes = text.as_bytes();
+    let visible = bytes.iter().position(|&byte| !is_ascii_space(byte));
+    match visible.map(|at| (at, bytes[at])) {
+        None => "",
+        Some((at, ..0x80)) => &text[at..],
+        Some((at, _)) => text[at..].trim_start_matches(is_space),
     }
 }
 
 /// `str.rstrip`.
 #[inline]
 pub(crate) fn strip_end(text: &str) -> &str {
-    match text.as_bytes().last() {
-        Some(b'!'..0x80) => text,
-        _ => text.trim_end_matches(is_space),
+    let bytes = text.as_bytes();
+    let visible = bytes.iter().rposition(|&byte| !is_ascii_space(byte));
+    match visible.map(|at| (at, bytes[at])) {
+        None => "",
+        Some((at, ..0x80)) => &text[..=at],
+        Some((at, _)) => text[..=at].trim_end_matches(is_space),
     }
+}
+
+#[inline(always)]
+fn is_ascii_space(byte: u8) -> bool {
+    byte::FLAGS[usize::from(byte)] & byte::SPACE != 0
 }
 
 /// Whether there is nothing but space, or nothing.

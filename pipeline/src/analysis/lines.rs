@@ -3,13 +3,15 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr_iter, memchr3, memmem};
+use memchr::{memchr3, memmem};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::characters::{count_characters, is_blank, strip_end, strip_start};
 use super::english::ends_terminal;
 use super::repetition::Tally;
-use super::{Fraction, for_each_line};
+use super::{Fraction, SplitLines};
+
+pub(super) mod breaks;
 
 /// Pieces of a text, and those that stood there before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,26 +70,31 @@ pub struct Lines {
 /// Lines up to this are short in [`PageLines::short`].
 pub const SHORT_LINE_CHARACTERS: u64 = 30;
 
-pub(super) fn lines_of(text: &str, other_breaks: bool, tally: &mut Tally) -> Lines {
-    let bytes = text.as_bytes();
+/// `ends` are the places of `\n`, and `ascii` says that there is nothing else in the text.
+pub(super) fn lines_of(
+    text: &str,
+    ends: &[u32],
+    ascii: bool,
+    other_breaks: bool,
+    tally: &mut Tally,
+) -> Lines {
     let mut lines = Lines::default();
-    let ascii = text.is_ascii();
-    let breaks = memchr_iter(b'\n', bytes).count();
-    lines.page.breaks = breaks as u64;
-    tally.begin(breaks + 1);
+    lines.page.breaks = ends.len() as u64;
+    tally.begin(ends.len() + 1);
     let mut paragraphs = Paragraphs::of(text);
-    let mut rest = Some(text);
-    while let Some(unread) = rest {
-        let end = memchr(b'\n', unread.as_bytes());
-        let line = &unread[..end.unwrap_or(unread.len())];
-        let start = text.len() - unread.len();
-        rest = end.map(|end| &unread[end + 1..]);
-        if !other_breaks && (end.is_some() || !line.is_empty()) {
-            lines.take_split(line);
-        }
+    let mut next = 0;
+    let ends = ends.iter().map(|&end| (end as usize, true));
+    for (end, breaks) in ends.chain([(text.len(), false)]) {
+        let (start, line) = (next, &text[next..end]);
+        next = end + 1;
         if line.is_empty() {
+            lines.split += u64::from(breaks && !other_breaks);
             paragraphs.end();
             continue;
+        }
+        let visible = strip_start(line);
+        if !other_breaks {
+            lines.take_split(visible);
         }
         let characters = if ascii {
             line.len() as u64
@@ -101,7 +108,7 @@ pub(super) fn lines_of(text: &str, other_breaks: bool, tally: &mut Tally) -> Lin
         lines.lines.count += 1;
         lines.lines.repeats += repeated;
         lines.lines.characters += repeated * characters;
-        if !is_blank(line) {
+        if !visible.is_empty() {
             lines.page.count += 1;
             lines.page.terminal += u64::from(ends_terminal(line));
             lines.page.short += u64::from(characters <= SHORT_LINE_CHARACTERS);
@@ -109,7 +116,7 @@ pub(super) fn lines_of(text: &str, other_breaks: bool, tally: &mut Tally) -> Lin
         }
     }
     if other_breaks {
-        for_each_line(text, |_, line| lines.take_split(line));
+        SplitLines::new(text).for_each(|(_, line)| lines.take_split(strip_start(line)));
     }
     let empty = u64::from(text.is_empty());
     let ends = u64::from(text.starts_with('\n')) + u64::from(text.ends_with('\n'));
@@ -192,24 +199,24 @@ impl Paragraphs {
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Lines {
+    /// Takes a line without the space before it.
+    #[inline]
     fn take_split(&mut self, line: &str) {
         self.split += 1;
-        let start = strip_start(line);
-        self.bullets += u64::from(start.starts_with(['•', '-']));
+        self.bullets += u64::from(line.starts_with('-') || line.starts_with('•'));
         let end = strip_end(line);
         self.ellipses += u64::from(end.ends_with("...") || end.ends_with('…'));
     }
 }
 
 /// Whether Python's `splitlines` breaks anywhere but at `\n`.
-pub(super) fn has_other_breaks(text: &str) -> bool {
+pub(super) fn has_other_breaks(text: &str, found: breaks::Bytes) -> bool {
     let bytes = text.as_bytes();
-    memchr3(b'\r', 0xb, 0xc, bytes).is_some()
-        || memchr3(0x1c, 0x1d, 0x1e, bytes).is_some()
-        || (!text.is_ascii()
-            && ["\u{85}", "\u{2028}", "\u{2029}"]
-                .iter()
-                .any(|mark| memmem::find(bytes, mark.as_bytes()).is_some()))
+    let holds = |mark: &str| memmem::find(bytes, mark.as_bytes()).is_some();
+    (found.control
+        && (memchr3(b'\r', 0xb, 0xc, bytes).is_some()
+            || memchr3(0x1c, 0x1d, 0x1e, bytes).is_some()))
+        || (found.beyond_ascii && ["\u{85}", "\u{2028}", "\u{2029}"].into_iter().any(holds))
 }
 
 /// Lines that are not blank of up to so many characters.

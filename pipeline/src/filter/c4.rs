@@ -11,8 +11,9 @@
 //! otherwise.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
-use memchr::memchr;
+use memchr::{memchr, memmem};
 use serde::{Deserialize, Serialize};
 
 use super::verdict::{above, below, beyond};
@@ -132,7 +133,7 @@ impl C4DatatroveOptions {
 /// Either of the two.
 pub(super) struct C4 {
     options: C4Options,
-    marks: &'static [char],
+    marks: &'static [u8],
     /// Whether words count before citations are cut.
     words_first: bool,
 }
@@ -141,7 +142,7 @@ impl C4 {
     pub(super) fn released(options: &C4Options) -> Self {
         Self {
             options: options.clone(),
-            marks: &['.', '?', '!', '"'],
+            marks: b".?!\"",
             words_first: false,
         }
     }
@@ -149,7 +150,7 @@ impl C4 {
     pub(super) fn datatrove(options: &C4DatatroveOptions) -> Self {
         Self {
             options: options.common(),
-            marks: &['.', '?', '!', '"', '\''],
+            marks: b".?!\"'",
             words_first: true,
         }
     }
@@ -174,6 +175,9 @@ const ENDS: [&str; 5] = [
     " policy",
     " cookies",
 ];
+
+static FIND_ENDS: LazyLock<[memmem::Finder<'static>; 5]> =
+    LazyLock::new(|| ENDS.map(memmem::Finder::new));
 
 /// The phrases that stand in a stretch of text, a bit each.
 fn phrases_in(hits: &[(usize, usize)], start: usize, end: usize) -> u8 {
@@ -205,7 +209,7 @@ impl Edit for C4 {
         let kelvin = text.contains('\u{212a}');
         // Few pages hold a phrase, and those that do not are told by the lines that are left of them.
         let mut page = self.page(document, &[], kelvin);
-        if document.holds_any(&page.asked, &ENDS) {
+        if document.holds_any(&page.asked, &*FIND_ENDS) {
             let hits = hits_of(document);
             page = self.page(document, &hits, kelvin);
         }
@@ -244,7 +248,7 @@ struct Page {
 fn hits_of(document: &Analysis<'_>) -> Vec<(usize, usize)> {
     let text = document.text().as_bytes();
     let mut hits = Vec::new();
-    document.for_each_phrase(&ENDS, |at, number| {
+    document.for_each_phrase(&*FIND_ENDS, |at, number| {
         let end = at + ENDS[number].len();
         for (number, phrase) in PHRASES.iter().enumerate() {
             let start = end.checked_sub(phrase.len());
@@ -258,6 +262,12 @@ fn hits_of(document: &Analysis<'_>) -> Vec<(usize, usize)> {
 }
 
 impl C4 {
+    /// Whether a line ends in a mark, and not in an ellipsis.
+    fn ends(&self, line: &str) -> bool {
+        let last = line.as_bytes().last();
+        last.is_some_and(|last| self.marks.contains(last)) && !line.ends_with("...")
+    }
+
     /// Judges all lines, of which `hits` are the phrases.
     fn page(&self, document: &Analysis<'_>, hits: &[(usize, usize)], kelvin: bool) -> Page {
         let text = document.text();
@@ -297,6 +307,13 @@ impl C4 {
         citations: bool,
     ) -> Result<Line<'t>, Reason> {
         let options = &self.options;
+        // Most lines that go do so for this, and what ends in no bracket ends in the same when citations are cut.
+        if options.require_terminal_mark
+            && stripped.as_bytes().last() != Some(&b']')
+            && !self.ends(stripped)
+        {
+            return Ok(Line::Goes);
+        }
         let most = options.max_word_characters;
         // Characters are no more than bytes.
         if stripped.len() as u64 > most
@@ -311,7 +328,7 @@ impl C4 {
         } else {
             Cow::Borrowed(stripped)
         };
-        if options.require_terminal_mark && (!line.ends_with(self.marks) || line.ends_with("...")) {
+        if options.require_terminal_mark && !self.ends(&line) {
             return Ok(Line::Goes);
         }
         let counted = if self.words_first { stripped } else { &line };

@@ -5,7 +5,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::LazyLock;
 
 use super::rules::Cutter;
-use super::{MULTIPLIER, hash, token};
+use super::{MULTIPLIERS, hash, token};
 
 /// Bytes of the longest exception; a test says so.
 pub(super) const LONGEST: usize = 29;
@@ -113,7 +113,7 @@ pub(super) static EXCEPTIONS: LazyLock<Exceptions> = LazyLock::new(|| {
 /// One number for two neighbours.
 #[inline(always)]
 fn pair(first: u64, second: u64) -> u64 {
-    (first ^ second.rotate_left(23)).wrapping_mul(MULTIPLIER)
+    (first ^ second.rotate_left(23)).wrapping_mul(MULTIPLIERS[1])
 }
 
 impl Exceptions {

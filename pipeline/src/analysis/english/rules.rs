@@ -214,15 +214,16 @@ pub(super) fn suffix(text: &str, classes: &Classes) -> usize {
         }
         _ => {}
     }
+    // No unit ends in another mark, or in a digit.
+    if last.is_ascii() && !last.is_ascii_alphabetic() && !matches!(last, '%' | '$') {
+        return longest;
+    }
     // A unit stands after a digit and holds none, so it is all that follows the last digit.
-    if let Some(digit) = text.bytes().rposition(|byte| byte.is_ascii_digit()) {
-        let tail = &text[digit + 1..];
-        // The longest has ten bytes, and `%` is the only mark that one begins with.
-        let may_be = match tail.as_bytes() {
-            [] => false,
-            [first, ..] => tail.len() <= 10 && (!first.is_ascii_punctuation() || *first == b'%'),
-        };
-        if may_be && UNITS.contains(&tail) {
+    let nearest = &text.as_bytes()[text.len().saturating_sub(LONGEST_UNIT + 1)..];
+    if let Some(digit) = nearest.iter().rposition(u8::is_ascii_digit) {
+        let tail = &nearest[digit + 1..];
+        let begins = |first: &u8| UNIT_BEGINS[usize::from(*first)];
+        if tail.first().is_some_and(begins) && UNITS.iter().any(|unit| unit.as_bytes() == tail) {
             longest = longest.max(tail.len());
         }
     }
@@ -240,6 +241,20 @@ const UNITS: [&str; 106] = [
     "ft", "g", "gb", "hPa", "ha", "in", "kb", "kg", "km", "km/h", "kmh", "lb", "m", "m/s", "mb", "mbar", "mg",
     "mm", "mph", "nm", "oz", "t", "tb", "yd",
 ];
+
+/// Bytes of the longest.
+const LONGEST_UNIT: usize = 10;
+
+/// Bytes with which one begins.
+static UNIT_BEGINS: [bool; 256] = {
+    let mut begins = [false; 256];
+    let mut number = 0;
+    while number < UNITS.len() {
+        begins[UNITS[number].as_bytes()[0] as usize] = true;
+        number += 1;
+    }
+    begins
+};
 
 /// Bytes of what joins two words at the start of `text`, whose first character is given; 0 if nothing does.
 fn infix(text: &str, first: char, flags: u16, before: u16, classes: &Classes) -> usize {
@@ -276,5 +291,25 @@ fn infix(text: &str, first: char, flags: u16, before: u16, classes: &Classes) ->
         ':' | '<' | '>' | '=' | '/' => usize::from(after_word && next & class::ALPHA != 0),
         _ if flags & class::ICON != 0 => first.len_utf8(),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_unit_comes_off_after_a_digit_only() {
+        for unit in UNITS {
+            assert!(unit.len() <= LONGEST_UNIT, "{unit}");
+            for (before, expected) in [("25", unit.len()), ("x5", unit.len())] {
+                let text = format!("{before}{unit}");
+                assert_eq!(suffix(&text, &CLASSES), expected, "{text}");
+            }
+            let letter = format!("x{unit}");
+            assert!(suffix(&letter, &CLASSES) < unit.len().max(2), "{letter}");
+        }
+        assert_eq!(suffix("s390x", &CLASSES), 0);
+        assert_eq!(suffix("5 a very long tail", &CLASSES), 0);
     }
 }
