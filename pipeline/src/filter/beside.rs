@@ -10,6 +10,7 @@ use super::lists::Lists;
 use super::url_lists::UrlFilter;
 use super::words_list::BadWordsFilter;
 use crate::analysis::{Analysis, Scratch};
+use crate::tokenize::Tokenizer;
 
 /// What a row says of a document beside its text, as far as rules ask.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,6 +31,7 @@ pub struct BesideFilters {
     options: FilterOptions,
     url: Option<UrlFilter>,
     bad_words: Option<BadWordsFilter>,
+    tokenizer: Option<Tokenizer>,
 }
 
 impl BesideFilters {
@@ -48,6 +50,10 @@ impl BesideFilters {
             options: options.clone(),
             url: url.transpose()?,
             bad_words: words.transpose()?,
+            tokenizer: match &options.code_files {
+                Some(code) => code.load(lists)?,
+                None => None,
+            },
         }))
     }
 
@@ -68,7 +74,7 @@ impl BesideFilters {
         }
         if let Some(options) = &self.options.code_files
             && let Some(document) = Analysis::new(text, scratch)
-            && let Some(found) = files::check(options, about, &document)
+            && let Some(found) = files::check(options, about, self.tokenizer.as_ref(), &document)
         {
             return Some(found);
         }

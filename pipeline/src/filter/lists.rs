@@ -1,4 +1,4 @@
-//! Files with lists that a recipe names: found and pinned by the plan, read once a run.
+//! Files that a recipe's rules name, which are lists but for a tokenizer: found and pinned by the plan, read once a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
@@ -21,6 +21,9 @@ impl FilterOptions {
         }
         if let Some(words) = &self.bad_words {
             files.extend(words.files());
+        }
+        if let Some(code) = &self.code_files {
+            files.extend(&code.tokenizer);
         }
         files.into_iter().collect()
     }
@@ -57,6 +60,19 @@ impl Lists {
                 .map(|(name, text)| ((*name).to_owned(), Place::Text((*text).to_owned())))
                 .collect(),
         )
+    }
+
+    /// All of a file.
+    ///
+    /// # Errors
+    /// It cannot be read; in words that name it.
+    pub(super) fn bytes(&self, name: &str) -> Result<Vec<u8>, String> {
+        match self.0.get(name) {
+            None => Err(format!("the file `{name}` was not planned")),
+            Some(Place::File(path)) => fs_err::read(path).map_err(|error| error.to_string()),
+            #[cfg(test)]
+            Some(Place::Text(text)) => Ok(text.clone().into_bytes()),
+        }
     }
 
     /// Calls `each` with every line of a list, without its end.

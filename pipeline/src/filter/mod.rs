@@ -286,6 +286,8 @@ impl Filters {
         ));
         let words = options.bad_words.as_ref();
         errors.extend(faults("bad-words", words.map(BadWordsOptions::faults)));
+        let code = options.code_files.as_ref();
+        errors.extend(faults("code-files", code.map(CodeFilesOptions::faults)));
         errors.extend(faults("pii", options.pii.as_ref().map(PiiOptions::faults)));
         if errors.is_empty() {
             Ok(Self { steps })

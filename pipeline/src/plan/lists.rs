@@ -59,17 +59,20 @@ pub(super) fn resolve<'a>(
                 }),
                 Ok(None) => {}
                 Err(error) => {
+                    let code = filter.code_files.as_ref();
                     let table = if filter
                         .url
                         .as_ref()
                         .is_some_and(|url| url.files().any(|f| f == name))
                     {
                         "url"
+                    } else if code.is_some_and(|code| code.tokenizer.as_ref() == Some(name)) {
+                        "code-files"
                     } else {
                         "bad-words"
                     };
                     let message = format!(
-                        "the list `{name}` cannot be read at {}: {error}",
+                        "the file `{name}` cannot be read at {}: {error}",
                         path.display()
                     );
                     problems.push(

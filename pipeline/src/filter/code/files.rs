@@ -5,17 +5,22 @@
 //! - `starcoder` (Li et al. 2023, arXiv 2305.06161; `bigcode-project/bigcode-dataset`, `preprocessing/filtering.py`): what it
 //!   has beyond the `code` table: XML, HTML by visible text, JSON and YAML by length.
 //! - `redpajama` (`togethercomputer/RedPajama-Data`, branch `rp_v1`, `data_prep/github`): lines, letters and digits, and a list
-//!   of extensions. Its rule of letters a token asks for a tokenizer and is not part of it here.
+//!   of what paths end in. Its rule of letters a token is asked where `tokenizer` names a `tokenizer.json`: it had that of Pythia,
+//!   which is GPT-NeoX-20B's. Special tokens that stand in a file are text here, and one token each there.
 //!
 //! Lines are Python's `splitlines`, letters and digits its `isalpha` and `isalnum`. A minified file breaks the rules for lines.
+
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::encoded::encoded;
 use super::language::{Language, language, name_and_extension};
 use super::markup::visible;
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, LETTERS};
 use crate::filter::beside::About;
+use crate::filter::lists::Lists;
+use crate::tokenize::Tokenizer;
 
 /// Whose rules are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,13 +41,37 @@ pub enum CodeRules {
 pub struct CodeFilesOptions {
     /// Whose rules are followed.
     pub rules: CodeRules,
+    /// The `tokenizer.json` by which `redpajama` counts letters a token, absolute or relative to the manifests' folder; not
+    /// asked where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<String>,
 }
 
 impl Default for CodeFilesOptions {
     fn default() -> Self {
         Self {
             rules: CodeRules::Starcoder2,
+            tokenizer: None,
         }
+    }
+}
+
+impl CodeFilesOptions {
+    pub(in crate::filter) fn faults(&self) -> Vec<(&'static str, &'static str)> {
+        let idle = self.tokenizer.is_some() && self.rules != CodeRules::Redpajama;
+        let message = "only the rules of redpajama count tokens: write rules = \"redpajama\", or take the key out";
+        idle.then_some(("tokenizer", message)).into_iter().collect()
+    }
+
+    /// The tokenizer, if one is named.
+    pub(in crate::filter) fn load(&self, lists: &Lists) -> Result<Option<Tokenizer>, String> {
+        let Some(name) = &self.tokenizer else {
+            return Ok(None);
+        };
+        // None of its ids is kept, so which token ends a text does not matter.
+        let bytes = lists.bytes(name)?;
+        let loaded = Tokenizer::from_bytes(&bytes, Path::new(name), None);
+        loaded.map(Some).map_err(|error| error.to_string())
     }
 }
 
@@ -55,6 +84,8 @@ const MAX_LINES: u64 = 100_000;
 /// Lines of a file of data.
 const MAX_DATA_LINES: u64 = 512;
 const MIN_SHARE: f64 = 0.25;
+/// Letters a token.
+const MIN_LETTERS_A_TOKEN: f64 = 1.5;
 /// Characters of a piece of encoded data, and the share of the file.
 const MAX_ENCODED: u64 = 1024;
 const MAX_ENCODED_SHARE: f64 = 0.5;
@@ -67,72 +98,72 @@ const JSON_CHARACTERS: std::ops::RangeInclusive<u64> = 100..=5000;
 const XML_CHARACTERS: usize = 100;
 const TEXT_NAMES: [&str; 5] = ["readme", "notes", "todo", "description", "cmakelists"];
 
-/// The extensions of `RedPajama`, and the two names that have none.
+/// What paths end in that `RedPajama` has: extensions, and two names, which longer ones may end in.
 const REDPAJAMA: &[&str] = &[
-    "asm",
-    "bat",
-    "cmd",
-    "c",
-    "h",
-    "cs",
-    "cpp",
-    "hpp",
-    "c++",
-    "h++",
-    "cc",
-    "hh",
-    "C",
-    "H",
-    "cmake",
-    "css",
-    "dockerfile",
-    "f90",
-    "f",
-    "f03",
-    "f08",
-    "f77",
-    "f95",
-    "for",
-    "fpp",
-    "go",
-    "hs",
-    "html",
-    "java",
-    "js",
-    "jl",
-    "lua",
-    "md",
-    "markdown",
-    "php",
-    "php3",
-    "php4",
-    "php5",
-    "phps",
-    "phpt",
-    "pl",
-    "pm",
-    "pod",
-    "perl",
-    "ps1",
-    "psd1",
-    "psm1",
-    "py",
-    "rb",
-    "rs",
-    "sql",
-    "scala",
-    "sh",
-    "bash",
-    "command",
-    "zsh",
-    "ts",
-    "tsx",
-    "tex",
-    "vb",
-    "xml",
-    "rst",
-    "m",
-    "smali",
+    ".asm",
+    ".bat",
+    ".cmd",
+    ".c",
+    ".h",
+    ".cs",
+    ".cpp",
+    ".hpp",
+    ".c++",
+    ".h++",
+    ".cc",
+    ".hh",
+    ".C",
+    ".H",
+    ".cmake",
+    ".css",
+    ".dockerfile",
+    ".f90",
+    ".f",
+    ".f03",
+    ".f08",
+    ".f77",
+    ".f95",
+    ".for",
+    ".fpp",
+    ".go",
+    ".hs",
+    ".html",
+    ".java",
+    ".js",
+    ".jl",
+    ".lua",
+    ".md",
+    ".markdown",
+    ".php",
+    ".php3",
+    ".php4",
+    ".php5",
+    ".phps",
+    ".phpt",
+    ".pl",
+    ".pm",
+    ".pod",
+    ".perl",
+    ".ps1",
+    ".psd1",
+    ".psm1",
+    ".py",
+    ".rb",
+    ".rs",
+    ".sql",
+    ".scala",
+    ".sh",
+    ".bash",
+    ".command",
+    ".zsh",
+    ".ts",
+    ".tsx",
+    ".tex",
+    ".vb",
+    ".xml",
+    ".rst",
+    ".m",
+    ".smali",
     "Dockerfile",
     "Makefile",
 ];
@@ -141,6 +172,7 @@ const REDPAJAMA: &[&str] = &[
 pub(in crate::filter) fn check(
     options: &CodeFilesOptions,
     about: &About,
+    tokenizer: Option<&Tokenizer>,
     document: &Analysis<'_>,
 ) -> Option<(&'static str, String)> {
     let path = about.path.as_deref();
@@ -148,7 +180,7 @@ pub(in crate::filter) fn check(
     match options.rules {
         CodeRules::Starcoder2 => starcoder2(language, path, document),
         CodeRules::Starcoder => starcoder(language, document),
-        CodeRules::Redpajama => redpajama(path, document),
+        CodeRules::Redpajama => redpajama(path, tokenizer, document),
     }
 }
 
@@ -226,28 +258,41 @@ fn starcoder(language: Language, document: &Analysis<'_>) -> Option<(&'static st
     }
 }
 
-fn redpajama(path: Option<&str>, document: &Analysis<'_>) -> Option<(&'static str, String)> {
+fn redpajama(
+    path: Option<&str>,
+    tokenizer: Option<&Tokenizer>,
+    document: &Analysis<'_>,
+) -> Option<(&'static str, String)> {
+    let text = document.text();
     let lines = document.all_lines();
     if lines.count == 0 {
         return Some(("code-empty", String::new()));
     }
-    if let Some(path) = path {
+    if let Some(path) = path
+        && !REDPAJAMA.iter().any(|end| path.ends_with(end))
+    {
         let (name, extension) = name_and_extension(path);
-        let listed = if extension.is_empty() {
+        let other = if extension.is_empty() {
             name
         } else {
             extension
         };
-        if !REDPAJAMA.contains(&listed) {
-            return Some(("code-extension", listed.to_owned()));
-        }
+        return Some(("code-extension", other.to_owned()));
     }
     if let Some(found) = long_lines(false, document) {
         return Some(found);
     }
     let characters = document.characters();
     let share = characters.alphanumeric as f64 / characters.count as f64;
-    (share < MIN_SHARE).then(|| ("code-few-alphanumeric", format!("{share:.3}")))
+    if share < MIN_SHARE {
+        return Some(("code-few-alphanumeric", format!("{share:.3}")));
+    }
+    let mut ids = Vec::new();
+    // What the tokenizer cannot take it has no number of tokens for, and the rule says nothing.
+    tokenizer?.encode(text, &mut ids).ok()?;
+    let letters = text.chars().filter(|c| LETTERS.contains(*c)).count();
+    let rate = letters as f64 / ids.len() as f64;
+    (rate < MIN_LETTERS_A_TOKEN).then(|| ("code-few-letters-a-token", format!("{rate:.3}")))
 }
 
 /// The rules for lines; of languages with long ones only the longest counts.
@@ -287,10 +332,13 @@ mod tests {
             path: Some(path.to_owned()),
             ..About::default()
         };
-        let options = CodeFilesOptions { rules };
+        let options = CodeFilesOptions {
+            rules,
+            tokenizer: None,
+        };
         let mut scratch = Scratch::default();
         let document = Analysis::new(text, &mut scratch).unwrap();
-        check(&options, &about, &document).map(|(reason, _)| reason)
+        check(&options, &about, None, &document).map(|(reason, _)| reason)
     }
 
     #[test]
@@ -389,12 +437,18 @@ mod tests {
     }
 
     #[test]
-    fn redpajama_has_a_list_of_extensions() {
+    fn redpajama_has_a_list_of_what_paths_end_in() {
         let text = "let x = 1;\n".repeat(9);
+        // Python: path.endswith(extensions_whitelist) of github_run_filter.py.
         for (path, expected) in [
             ("src/a.rs", None),
             ("Makefile", None),
+            ("build/GNUMakefile", None),
+            ("src/.c", None),
+            ("a.c.in", Some("code-extension")),
+            ("Makefile.am", Some("code-extension")),
             ("a.kt", Some("code-extension")),
+            ("srcc", Some("code-extension")),
             ("LICENSE", Some("code-extension")),
         ] {
             assert_eq!(
@@ -406,6 +460,72 @@ mod tests {
         assert_eq!(
             reason(CodeRules::Redpajama, "a.c", "(){};\n"),
             Some("code-few-alphanumeric")
+        );
+    }
+
+    #[test]
+    fn redpajama_counts_letters_a_token_by_the_tokenizer_that_is_named() {
+        // `ab` is a token, and so are `a`, `b` and `1` where they stand alone.
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("bytes.json");
+        let definition = serde_json::json!({
+            "version": "1.0",
+            "added_tokens": [{
+                "id": 4, "content": "<|endoftext|>", "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": true
+            }],
+            "normalizer": null,
+            "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true },
+            "post_processor": null,
+            "decoder": { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true },
+            "model": {
+                "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+                "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
+                "vocab": { "a": 0, "b": 1, "1": 2, "ab": 3, "<|endoftext|>": 4 },
+                "merges": ["a b"]
+            }
+        });
+        fs_err::write(&place, definition.to_string()).unwrap();
+        let options = CodeFilesOptions {
+            rules: CodeRules::Redpajama,
+            tokenizer: Some("bytes.json".to_owned()),
+        };
+        let lists = Lists::new([("bytes.json".to_owned(), place)]);
+        let tokenizer = options.load(&lists).unwrap().unwrap();
+        let about = About::default();
+        let said = |text: &str| {
+            let mut scratch = Scratch::default();
+            let document = Analysis::new(text, &mut scratch).unwrap();
+            check(&options, &about, Some(&tokenizer), &document)
+        };
+        // Three tokens have six letters; four have six; four have five.
+        assert_eq!(said("ababab"), None);
+        assert_eq!(said("ababab1"), None);
+        for text in ["ababa1", "aabab1"] {
+            let few = ("code-few-letters-a-token", "1.250".to_owned());
+            assert_eq!(said(text), Some(few));
+        }
+    }
+
+    #[test]
+    fn a_tokenizer_that_no_rule_asks_is_a_fault_and_one_that_is_none_is_named() {
+        let mut options = CodeFilesOptions {
+            rules: CodeRules::Starcoder,
+            tokenizer: Some("t.json".to_owned()),
+        };
+        assert_eq!(options.faults().len(), 1);
+        options.rules = CodeRules::Redpajama;
+        assert_eq!(options.faults(), []);
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("t.json");
+        fs_err::write(&place, "{}").unwrap();
+        let lists = Lists::new([("t.json".to_owned(), place)]);
+        assert!(options.load(&lists).unwrap_err().contains("t.json"));
+        assert!(
+            options
+                .load(&Lists::default())
+                .unwrap_err()
+                .contains("t.json")
         );
     }
 
