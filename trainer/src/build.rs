@@ -10,9 +10,12 @@ use serde::{Deserialize as _, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::chat::Dialogues;
-use crate::config::DataOptions;
+use crate::config::{DataOptions, RunConfig};
 use crate::data::{DatasetPart, Row, Sequences, Source};
 use crate::error::{Error, Result};
+use crate::objective::preference::{Omitted, Pairs};
+use crate::objective::process::{Lines, Marks, Steps};
+use crate::objective::{Kind, Reading};
 
 const MANIFEST: &str = "manifest.json";
 /// The largest tokenizer files are some tens of megabytes.
@@ -184,6 +187,71 @@ impl OpenBuild {
         left.map(|dataset| dataset.name.as_str()).collect()
     }
 
+    /// What the objective of `config` reads.
+    ///
+    /// # Errors
+    /// A shard cannot be read, the tokenizer has no mark, or the build has no document of the kind.
+    pub fn reading(&self, config: &RunConfig) -> Result<Reading> {
+        let (data, objective) = (&config.data, &config.objective);
+        let Some(kind) = objective.kind.documents() else {
+            return Ok(Reading {
+                training: self.source(Part::Training, data)?,
+                held_out: nothing(data.sequence_tokens),
+                marks: None,
+                omitted: Omitted::default(),
+            });
+        };
+        if !self
+            .build
+            .manifest()
+            .datasets
+            .iter()
+            .any(|d| d.kind == kind)
+        {
+            let build = self.path.display();
+            return Err(Error::Usage(format!(
+                "{build} has no dataset of the kind {kind:?}, which the objective needs\nhint: `andromeda inspect` shows the kinds of a build's datasets; name another build with --build"
+            )));
+        }
+        let lines = match objective.kind {
+            Kind::Process => {
+                // Checks the file against the manifest.
+                self.tokenizer()?;
+                let file = &self.build.manifest().tokenizer.file;
+                Some(Lines::open(&self.path.join(file), objective)?)
+            }
+            _ => None,
+        };
+        let marks: Option<Marks> = lines.as_ref().map(|lines| lines.marks);
+        let mut omitted = Omitted::default();
+        let mut open = |split| -> Result<Source> {
+            let (length, seed) = (data.sequence_tokens, data.order_seed);
+            let (sequences, less): (Box<dyn Sequences>, _) = match &lines {
+                None => {
+                    let (pairs, less) = Pairs::open(&self.build, split, length, seed)?;
+                    (Box::new(pairs), less)
+                }
+                Some(lines) => {
+                    let lines = lines.clone();
+                    let (steps, less) = Steps::open(&self.build, split, length, seed, lines)?;
+                    (Box::new(steps), less)
+                }
+            };
+            omitted.add(less);
+            Ok(Source {
+                sequences,
+                datasets: self.datasets(split),
+                ..nothing(length)
+            })
+        };
+        Ok(Reading {
+            training: open(Split::Train)?,
+            held_out: open(Split::Val)?,
+            marks,
+            omitted,
+        })
+    }
+
     /// The sequences of a split, the training split mixed, packed and shuffled as `options` say, others end to end; none if the build has no such split, or none long enough.
     pub fn source(&self, part: Part, options: &DataOptions) -> Result<Source> {
         let sequence_tokens = options.sequence_tokens;
@@ -196,13 +264,7 @@ impl OpenBuild {
             .get(&split)
             .filter(|entry| entry.tokens > sequence_tokens as u64);
         let Some(entry) = entry else {
-            return Ok(Source {
-                tokens: 0,
-                text_bytes: 0,
-                datasets: Vec::new(),
-                sequence_tokens,
-                sequences: Box::new(Nothing),
-            });
+            return Ok(nothing(sequence_tokens));
         };
         let what = format!("the {} split of {}", split.name(), self.path.display());
         let loader = match part {
@@ -362,6 +424,16 @@ impl Sequences for Stored {
 
 /// A split that a build does not have.
 struct Nothing;
+
+fn nothing(sequence_tokens: usize) -> Source {
+    Source {
+        tokens: 0,
+        text_bytes: 0,
+        datasets: Vec::new(),
+        sequence_tokens,
+        sequences: Box::new(Nothing),
+    }
+}
 
 impl Sequences for Nothing {
     fn sequences(&self) -> u64 {

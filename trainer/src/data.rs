@@ -20,6 +20,8 @@ pub struct Row {
     pub ids: Vec<u32>,
     /// Whether the target of each of the T places carries loss. End-of-text does.
     pub trained: Vec<bool>,
+    /// What is to be learnt at each of the T places, where it is not the next token.
+    pub targets: Option<Vec<u32>>,
     /// Rows of the documents that have a token in it, in order.
     pub documents: Vec<u64>,
     /// The dataset of each of them, as its place in [`Source::datasets`].
@@ -95,10 +97,12 @@ pub struct MicroBatch {
     pub trained: Vec<bool>,
     /// For each input the place in its sequence at which its document begins.
     pub starts: Vec<u32>,
+    /// Rows of the documents of each sequence, one sequence after the other.
+    pub documents: Vec<u64>,
 }
 
 impl MicroBatch {
-    /// Appends a sequence: inputs are all but its last token, targets all but its first.
+    /// Appends a sequence: inputs are all but its last token, targets all but its first, or what the row says.
     pub fn push(&mut self, row: &Row) -> Result<()> {
         let length = row.trained.len();
         if length == 0 || row.ids.len() != length + 1 {
@@ -108,7 +112,17 @@ impl MicroBatch {
             )));
         }
         self.ids.extend_from_slice(&row.ids[..length]);
-        self.next.extend_from_slice(&row.ids[1..]);
+        match &row.targets {
+            None => self.next.extend_from_slice(&row.ids[1..]),
+            Some(targets) if targets.len() == length => self.next.extend_from_slice(targets),
+            Some(targets) => {
+                let targets = targets.len();
+                return Err(Error::Usage(format!(
+                    "a sequence of {length} places cannot have {targets} targets"
+                )));
+            }
+        }
+        self.documents.extend_from_slice(&row.documents);
         self.trained.extend_from_slice(&row.trained);
         let mut begins = row.document_starts.iter().copied().peekable();
         let mut start = 0;
@@ -165,11 +179,11 @@ impl Batch {
             for _ in 0..options.sequences_per_micro_batch {
                 sequences.read(batch.end, &mut row)?;
                 micro.push(&row)?;
-                batch.documents.extend_from_slice(&row.documents);
                 batch.end += 1;
             }
             batch.tokens += micro.ids.len() as u64;
             batch.trained_tokens += micro.trained_tokens();
+            batch.documents.extend_from_slice(&micro.documents);
             batch.micro_batches.push(micro);
         }
         batch.documents.sort_unstable();
@@ -268,6 +282,7 @@ mod tests {
             *row = Row {
                 ids: (first..=first + 4).collect(),
                 trained: (first..first + 4).map(|i| i % 3 != 0).collect(),
+                targets: None,
                 documents: vec![u64::from(first) / 8, u64::from(first) / 8 + 1],
                 datasets: vec![0, 0],
                 document_starts: vec![1, 3, 4],

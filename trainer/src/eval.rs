@@ -188,6 +188,7 @@ mod tests {
                     .iter()
                     .map(|document| u32::from(document % 2 == 1))
                     .collect(),
+                targets: None,
                 padding: 0,
                 documents,
             };

@@ -12,6 +12,7 @@ use crate::checkpoint::{Rollback, sync};
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::eval::Evaluation;
+use crate::objective::Judgement;
 use crate::progress::StepMetrics;
 use crate::tensorboard::Events;
 
@@ -154,6 +155,20 @@ impl Metrics {
         })
     }
 
+    /// Appends the line of what was judged after `step` steps.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn judgement(&mut self, step: u64, judgement: &Judgement) -> Result<()> {
+        #[derive(Serialize)]
+        struct Judged<'a> {
+            step: u64,
+            #[serde(flatten)]
+            judgement: &'a Judgement,
+        }
+        self.lines.append(&Judged { step, judgement })
+    }
+
     /// Appends the samples of a step.
     ///
     /// # Errors
@@ -261,6 +276,8 @@ mod tests {
             data_wait_seconds: 0.0,
             mfu: None,
             skipped_steps: 0,
+            preference_accuracy: None,
+            margin: None,
         }
     }
 

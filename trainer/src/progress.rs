@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::config::{Derived, RunConfig};
 use crate::eval::Evaluation;
+use crate::objective::Judgement;
 use crate::peak::Peak;
 
 /// A line of `metrics.jsonl`.
@@ -35,6 +36,12 @@ pub struct StepMetrics {
     pub mfu: Option<f64>,
     /// Steps since the beginning of the run that were not applied, since their loss or gradient was no finite number.
     pub skipped_steps: u64,
+    /// Of a step on pairs: the part of them that the model tells apart better than the reference did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preference_accuracy: Option<f64>,
+    /// Of a step on pairs: their mean margin over the reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f64>,
 }
 
 /// An event of a run.
@@ -89,6 +96,23 @@ pub enum Event<'a> {
         /// Its result.
         #[serde(flatten)]
         evaluation: &'a Evaluation,
+    },
+    /// Something that has to be known before the first step is being computed.
+    Prepared {
+        /// Of what.
+        what: &'static str,
+        /// So many are done.
+        done: u64,
+        /// Of so many.
+        of: u64,
+    },
+    /// Documents that are not trained on were judged.
+    Judged {
+        /// Steps done.
+        step: u64,
+        /// How well.
+        #[serde(flatten)]
+        judgement: &'a Judgement,
     },
     /// A checkpoint is on disk.
     Saved {

@@ -9,6 +9,7 @@ use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::eval::Evaluation;
 use andromeda_trainer::lr_find::{Point, Sweep};
 use andromeda_trainer::memory;
+use andromeda_trainer::objective::Judgement;
 use andromeda_trainer::peak::Peak;
 use andromeda_trainer::progress::{Event, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -160,6 +161,35 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(stderr(), "{text}");
 }
 
+/// A judgement as a part of a line.
+fn judged(judgement: &Judgement) -> String {
+    match judgement {
+        Judgement::Preference(figures) => format!(
+            "{} held-out pairs: {:.1} % +- {:.1} told apart, loss {:.4}, margin {:.4}",
+            figures.pairs,
+            100.0 * figures.preference_accuracy,
+            100.0 * figures.preference_accuracy_error,
+            figures.preference_loss,
+            figures.margin
+        ),
+        Judgement::Process(figures) => {
+            let steps = figures.right_steps + figures.wrong_steps;
+            let ranking = match (figures.ranking, figures.ranking_error) {
+                (Some(ranking), Some(error)) => format!(
+                    "a right one is above a wrong one {:.1} % +- {:.1} of the time",
+                    100.0 * ranking,
+                    100.0 * error
+                ),
+                _ => "all right or all wrong, so that there is no ranking".to_owned(),
+            };
+            format!(
+                "{steps} held-out steps: {ranking}, loss {:.4}",
+                figures.process_loss
+            )
+        }
+    }
+}
+
 fn to_stdout(source: std::io::Error) -> Error {
     Error::Io {
         what: "writing to stdout".to_owned(),
@@ -309,6 +339,15 @@ impl Progress for Talk {
                     text.push_str(&of_dataset);
                 }
                 self.say(&text);
+            }
+            Event::Prepared { what, done, of } => {
+                // A line now and then, and the last.
+                if done == of || done.is_power_of_two() {
+                    self.say(&format!("{what}: {done} of {of}"));
+                }
+            }
+            Event::Judged { step, judgement } => {
+                self.say(&format!("step {step}: {}", judged(judgement)));
             }
             Event::Saved { checkpoint, .. } => self.say(&format!("saved {}", checkpoint.display())),
             Event::Finished { step, tokens, .. } => {

@@ -69,11 +69,7 @@ impl Run {
     }
 
     fn publish(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let aside = self.path.join(format!(".{name}.partial"));
-        fs_err::write(&aside, bytes).map_err(Error::io("writing to the run"))?;
-        sync(&aside)?;
-        fs_err::rename(&aside, self.path.join(name)).map_err(Error::io("writing to the run"))?;
-        sync(&self.path)
+        publish(&self.path, name, bytes)
     }
 }
 
@@ -89,6 +85,15 @@ pub fn read_config(path: &Path) -> Result<RunConfig> {
         path,
         problem: error.to_string(),
     })
+}
+
+/// Writes the file `name` of the run at `path`: whole, or not at all. For the holder of the run's lock.
+pub(crate) fn publish(path: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let aside = path.join(format!(".{name}.partial"));
+    fs_err::write(&aside, bytes).map_err(Error::io("writing to the run"))?;
+    sync(&aside)?;
+    fs_err::rename(&aside, path.join(name)).map_err(Error::io("writing to the run"))?;
+    sync(path)
 }
 
 /// Where the tokenizer of the run at `path` lies.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use crate::build::{DocumentPlace, OpenBuild, Part};
-use crate::config::DataOptions;
+use crate::config::RunConfig;
 use crate::data::Row;
 use crate::error::Result;
 use crate::sample::Text;
@@ -44,17 +44,17 @@ pub struct TracedDocument {
     pub text: String,
 }
 
-/// The sequences at `positions` of the training split of `opened`, laid out as `options` say.
+/// The sequences at `positions` of what a run of `config` reads of the training split of `opened`.
 ///
 /// # Errors
 /// A sequence or an index cannot be read, or a token is unknown to the tokenizer.
 pub fn trace(
     opened: &OpenBuild,
-    options: &DataOptions,
+    config: &RunConfig,
     positions: Range<u64>,
     text: &Text,
 ) -> Result<Vec<TracedSequence>> {
-    let mut source = opened.source(Part::Training, options)?;
+    let mut source = opened.reading(config)?.training;
     let mut rows = Vec::new();
     for position in positions {
         let mut row = Row::default();

@@ -12,8 +12,10 @@ use crate::error::{Error, Result};
 use crate::eval::evaluate;
 use crate::memory;
 use crate::metrics::Metrics;
-use crate::model::{Model, Sequences};
-use crate::ops::{Backend, Targets};
+use crate::model::Model;
+use crate::objective::preference::{At, PreferenceFigures};
+use crate::objective::{Objective, Reading, Step, Sums};
+use crate::ops::Backend;
 use crate::optimizer::Optimizer;
 use crate::peak::Peak;
 use crate::progress::{Event, Progress, StepMetrics};
@@ -32,8 +34,8 @@ pub struct Job<'a> {
     pub build: &'a Path,
     /// Root hash of the build.
     pub root: &'a str,
-    /// The sequences to train on.
-    pub training: Source,
+    /// What the objective reads.
+    pub reading: Reading,
     /// The sequences to evaluate on; without any, there is no evaluation.
     pub validation: Source,
     /// A root hash that may differ from the one the run was trained on so far.
@@ -60,15 +62,15 @@ pub fn train<B: Backend>(
     progress: &mut dyn Progress,
 ) -> Result<(PathBuf, Model<B>)> {
     let (config, run, root) = (job.config, job.run.path(), job.root);
-    let sequences = job.training.sequences.sequences();
+    let sequences = job.reading.training.sequences.sequences();
     if sequences == 0 {
         let tokens = config.data.sequence_tokens;
         return Err(Error::Usage(format!(
-            "the training split has no sequence of {tokens} tokens\nhint: lower data.sequence-tokens"
+            "the training split has nothing to train on in sequences of {tokens} tokens\nhint: another data.sequence-tokens"
         )));
     }
     let derived = Derived::new(config, sequences);
-    let accounts = job.training.sequences.accounts(derived.sequences);
+    let accounts = job.reading.training.sequences.accounts(derived.sequences);
     let derived = derived.with_accounts(&accounts);
     progress.report(&Event::Planned {
         run,
@@ -88,6 +90,13 @@ pub fn train<B: Backend>(
     let mut model = Model::new(config.model, config.run.seed, backend)?;
     let mut optimizer = Optimizer::new(config.optimizer.clone(), &model)?;
     let mut state = restore(&job, &mut model, &mut optimizer, progress)?;
+    let mut reading = job.reading;
+    if let Some(message) = reading.omitted.message() {
+        progress.report(&Event::Warned { message: &message });
+    }
+    let step = state.step;
+    let at = At { run, root, step };
+    let objective = Objective::prepare(&at, config, &model, &mut reading, progress)?;
     job.run.write_config(config)?;
     job.run.write_tokenizer(job.tokenizer)?;
     let open_metrics = |state: &State| {
@@ -112,7 +121,7 @@ pub fn train<B: Backend>(
             "the build has no validation sequence of this length: the run is not evaluated";
         progress.report(&Event::Warned { message });
     }
-    let batches = Batches::start(job.training, state.position, &config.data)?;
+    let batches = Batches::start(reading.training, state.position, &config.data)?;
 
     while !schedule.is_over(state.step, state.tokens) {
         let start = Instant::now();
@@ -120,26 +129,17 @@ pub fn train<B: Backend>(
         let data_wait_seconds = start.elapsed().as_secs_f64();
 
         model.backend.clear(&mut gradients)?;
-        let options = config.loss.scaled(batch.trained_tokens);
-        let mut nats = 0.0;
+        let pass = Step {
+            config,
+            length: &length,
+            count: objective.count(&batch),
+        };
+        let mut sums = Sums::default();
         for micro in &batch.micro_batches {
-            let sequences = Sequences {
-                ids: &micro.ids,
-                starts: config.data.stay_in_documents.then_some(&micro.starts),
-            };
-            let targets = Targets {
-                ids: &micro.next,
-                trained: &micro.trained,
-            };
-            let keep = config.compute.keep();
-            let losses =
-                model.add_gradients(sequences, targets, &length, options, keep, &mut gradients)?;
-            nats += losses.nats;
+            objective.add_gradients(&pass, &model, micro, &mut gradients, &mut sums)?;
         }
-        let (loss, norm) = (
-            nats * options.scale,
-            model.backend.squares(&gradients)?.sqrt(),
-        );
+        let loss = sums.loss / pass.count.max(1) as f64;
+        let norm = model.backend.squares(&gradients)?.sqrt();
         let learning_rate = schedule.learning_rate(state.step, state.tokens + batch.tokens);
         match judge(loss, norm, &mut state, &batch)? {
             Verdict::Apply => {
@@ -164,6 +164,7 @@ pub fn train<B: Backend>(
         let tokens_per_second = batch.tokens as f64 / start.elapsed().as_secs_f64().max(1e-9);
         let utilization =
             |peak: &Peak| peak.utilization(tokens_per_second, derived.flops_per_token);
+        let told_apart = PreferenceFigures::new(&sums);
         let step = StepMetrics {
             step: state.step,
             loss,
@@ -175,6 +176,8 @@ pub fn train<B: Backend>(
             data_wait_seconds,
             mfu: job.peak.as_ref().map(utilization),
             skipped_steps: state.skipped_steps,
+            preference_accuracy: told_apart.as_ref().map(|pairs| pairs.preference_accuracy),
+            margin: told_apart.as_ref().map(|pairs| pairs.margin),
         };
         metrics.step(&step)?;
         progress.report(&Event::Stepped {
@@ -183,7 +186,8 @@ pub fn train<B: Backend>(
         });
 
         let last = schedule.is_over(state.step, state.tokens);
-        if evaluates && (last || state.step % config.run.evaluate_every_steps == 0) {
+        let due = last || state.step % config.run.evaluate_every_steps == 0;
+        if evaluates && due {
             let most = config.run.evaluation_sequences;
             let evaluation = evaluate(&model, &mut validation, most, &config.data)?;
             metrics.evaluation(state.step, &evaluation)?;
@@ -195,6 +199,17 @@ pub fn train<B: Backend>(
 
         if let (Some(text), true) = (&job.text, last || config.sample.is_due(state.step)) {
             samples::take(text, &model, config, state.step, &mut metrics, progress)?;
+        }
+
+        let most = config.run.evaluation_sequences;
+        let held_out = due.then_some(&mut reading.held_out);
+        let judgement = held_out.map(|held_out| objective.judge(&model, held_out, most));
+        if let Some(judgement) = judgement.transpose()?.flatten() {
+            metrics.judgement(state.step, &judgement)?;
+            progress.report(&Event::Judged {
+                step: state.step,
+                judgement: &judgement,
+            });
         }
 
         let signal = stop();
@@ -294,6 +309,7 @@ mod tests {
     use crate::config::WrittenConfig;
     use crate::data::{Row, Sequences};
     use crate::metrics::METRICS;
+    use crate::objective::preference::Omitted;
     use crate::ops::Fused;
     use crate::ops::fused::Kernel;
     use crate::planted::Planted;
@@ -411,7 +427,12 @@ mod tests {
             config,
             build: Path::new("markov"),
             root,
-            training: Markov::source(1, 200_001, length),
+            reading: Reading {
+                training: Markov::source(1, 200_001, length),
+                held_out: Markov::source(2, 1, length),
+                marks: None,
+                omitted: Omitted::default(),
+            },
             validation: Markov::source(2, 20_001, length),
             accept_root: None,
             tokenizer: b"{}",

@@ -8,6 +8,7 @@ use andromeda_trainer::data::Source;
 use andromeda_trainer::device::{OnBackend, on_device};
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::lr_find::{Point, Sweep, SweepOptions, sweep};
+use andromeda_trainer::objective::Kind;
 use andromeda_trainer::ops::Backend;
 use serde::Serialize;
 
@@ -58,6 +59,12 @@ pub(crate) fn lr_find(arguments: &LrFindArgs) -> Result<()> {
     };
     let opened = OpenBuild::open(&build)?;
     let config = written.resolve(opened.vocabulary(), &arguments.configuration.config)?;
+    if config.objective.kind != Kind::NextToken {
+        return Err(Error::Usage(
+            "a sweep of the learning rate is of the next token alone\nhint: sweep with objective.kind = \"next-token\"; a preference wants a hundredth of that rate"
+                .to_owned(),
+        ));
+    }
     let training = opened.source(Part::Training, &config.data)?;
     if training.sequences.sequences() == 0 {
         let tokens = config.data.sequence_tokens;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use andromeda_trainer::build::{self, OpenBuild, Part};
+use andromeda_trainer::build::{self, OpenBuild};
 use andromeda_trainer::config::{Derived, WrittenConfig};
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::memory;
@@ -37,7 +37,7 @@ pub(crate) fn plan(arguments: &PlanArgs) -> Result<()> {
     };
     let opened = OpenBuild::open(&build)?;
     let config = written.resolve(opened.vocabulary(), &arguments.configuration.config)?;
-    let source = opened.source(Part::Training, &config.data)?;
+    let source = opened.reading(&config)?.training;
     let sequences = source.sequences.sequences();
     if sequences == 0 {
         let tokens = config.data.sequence_tokens;

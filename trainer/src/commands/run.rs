@@ -111,7 +111,7 @@ pub(super) fn go(
         config,
         build,
         root: opened.root(),
-        training: opened.source(Part::Training, &config.data)?,
+        reading: opened.reading(config)?,
         validation: opened.source(Part::Validation, &config.data)?,
         accept_root,
         tokenizer: &tokenizer,

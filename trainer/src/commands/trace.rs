@@ -49,7 +49,7 @@ pub(crate) fn trace(arguments: &TraceArgs) -> Result<()> {
     }
     let text = Text::open(&tokenizer_path(&folder), opened.end_of_text())?;
     let position = positions.start;
-    let sequences = read(&opened, &config.data, positions, &text)?;
+    let sequences = read(&opened, &config, positions, &text)?;
     let done = history
         .steps
         .last()

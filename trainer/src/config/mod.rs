@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::model::ModelConfig;
+use crate::objective::{Kind, ObjectiveOptions};
 use crate::optimizer::OptimizerOptions;
 use crate::sample::SampleOptions;
 use crate::schedule::Schedule;
@@ -34,6 +35,8 @@ pub struct WrittenConfig {
     pub model: ModelOptions,
     /// The batches.
     pub data: DataOptions,
+    /// What is learnt.
+    pub objective: ObjectiveOptions,
     /// The loss.
     pub loss: LossConfig,
     /// The optimizer.
@@ -56,6 +59,9 @@ pub struct RunConfig {
     pub model: ModelConfig,
     /// The batches.
     pub data: DataOptions,
+    /// What is learnt.
+    #[serde(default)]
+    pub objective: ObjectiveOptions,
     /// The loss.
     pub loss: LossConfig,
     /// The optimizer.
@@ -108,6 +114,34 @@ impl WrittenConfig {
             .map_err(|error: toml::de::Error| error.to_string())
     }
 
+    /// What contradicts an objective that reads whole documents.
+    fn of_documents(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.objective.kind.documents().is_none() {
+            return problems;
+        }
+        if self.data.sequences_per_micro_batch != 1 {
+            problems.push(format!(
+                "data.sequences-per-micro-batch must be 1 where objective.kind is not \"next-token\", not {}: documents differ in length; data.micro-batches-per-step says how many make a step",
+                self.data.sequences_per_micro_batch
+            ));
+        }
+        if !self.data.weights.is_empty() {
+            problems.push(
+                "data.weights has no meaning where objective.kind is not \"next-token\": all documents of its kind are read"
+                    .to_owned(),
+            );
+        }
+        let plain = self.loss.z_loss == 0.0 && self.loss.label_smoothing == 0.0;
+        if self.objective.kind == Kind::Preference && !plain {
+            problems.push(
+                "loss.z-loss and loss.label-smoothing have no meaning with objective.kind = \"preference\"; there is objective.smoothing"
+                    .to_owned(),
+            );
+        }
+        problems
+    }
+
     /// The configuration for a tokenizer of `vocabulary` tokens; `path` is for the error.
     pub fn resolve(&self, vocabulary: usize, path: &Path) -> Result<RunConfig> {
         self.resolved(vocabulary).map_err(|problems| Error::Config {
@@ -149,6 +183,8 @@ impl WrittenConfig {
             Err(problems) => (None, problems),
         };
         problems.extend(self.data.problems());
+        problems.extend(self.objective.problems());
+        problems.extend(self.of_documents());
         problems.extend(self.loss.problems());
         problems.extend(self.optimizer.problems());
         problems.extend(self.schedule.problems());
@@ -161,6 +197,7 @@ impl WrittenConfig {
         Ok(RunConfig {
             model,
             data: self.data.clone(),
+            objective: self.objective.clone(),
             loss: self.loss.clone(),
             optimizer: self.optimizer.clone(),
             schedule: self.schedule.clone(),

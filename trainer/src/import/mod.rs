@@ -90,6 +90,7 @@ pub fn import(from: &Path, run: &Run, end_of_text: Option<&str>) -> Result<Impor
 fn run_config(described: &Described) -> RunConfig {
     let WrittenConfig {
         mut data,
+        objective,
         loss,
         optimizer,
         schedule,
@@ -102,6 +103,7 @@ fn run_config(described: &Described) -> RunConfig {
     RunConfig {
         model: described.model,
         data,
+        objective,
         loss,
         optimizer,
         schedule,

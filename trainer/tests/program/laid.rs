@@ -14,6 +14,7 @@ fn read(loader: &mut Loader, position: u64) -> Row {
     Row {
         ids: sequence.ids,
         trained: sequence.loss,
+        targets: None,
         documents: sequence.rows,
         datasets: sequence.datasets,
         padding: sequence.padding,

@@ -10,6 +10,7 @@ mod kills;
 mod laid;
 mod lr_find;
 mod mixed;
+mod objectives;
 mod output;
 mod report;
 mod resume;

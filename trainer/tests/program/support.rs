@@ -6,9 +6,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use andromeda_format::{
-    BUILD_FORMAT, Count, DatasetEntry, DocumentEntry, EndOfText, Funnel, Manifest, ShardEntry,
-    ShardFlags, ShardSpec, Split, SplitEntry, SplitTokens, TokenWidth, TokenizerEntry, VERSION,
-    write_shard,
+    BUILD_FORMAT, Build, Count, DatasetEntry, DocumentEntry, EndOfText, Funnel, Manifest,
+    ShardEntry, ShardFlags, ShardSpec, Split, SplitEntry, SplitTokens, TokenWidth, TokenizerEntry,
+    VERSION, write_shard,
 };
 use andromeda_trainer::random::Stream;
 use sha2::{Digest, Sha256};
@@ -282,4 +282,123 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A document of a made-up build: its tokens, closed by 0, and which of them carry no loss.
+pub(crate) struct Made {
+    pub(crate) ids: Vec<u32>,
+    pub(crate) masked: Vec<std::ops::Range<usize>>,
+}
+
+/// A build with one dataset of `kind` in shards of 1,000 tokens, with `tokenizer`, whose end of text is 0.
+pub(crate) fn make_build_of(
+    folder: &Path,
+    kind: &str,
+    tokenizer: &[u8],
+    splits: &[(Split, Vec<Made>)],
+) {
+    const SHARD_TOKENS: usize = 1_000;
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join("tokenizer.json"), tokenizer).unwrap();
+    let spec = ShardSpec {
+        width: TokenWidth::U16,
+        vocab_size: VOCABULARY,
+        end_of_text: 0,
+        frame_tokens: 256,
+        tokenizer_sha256: Sha256::digest(tokenizer).into(),
+        level: 3,
+    };
+    let (mut entries, mut row) = (BTreeMap::new(), 0);
+    for (split, documents) in splits {
+        let (mut ids, mut ends, mut masked) =
+            (Vec::new(), Vec::new(), Vec::<std::ops::Range<usize>>::new());
+        for document in documents {
+            for span in &document.masked {
+                let span = ids.len() + span.start..ids.len() + span.end;
+                match masked.last_mut() {
+                    Some(last) if last.end == span.start => last.end = span.end,
+                    _ => masked.push(span),
+                }
+            }
+            ids.extend_from_slice(&document.ids);
+            ends.push((ids.len(), row));
+            row += 1;
+        }
+        let mut entry = SplitEntry {
+            tokens: ids.len() as u64,
+            documents: documents.len() as u64,
+            text_bytes: 4 * ids.len() as u64,
+            ..SplitEntry::default()
+        };
+        for (number, part) in ids.chunks(SHARD_TOKENS).enumerate() {
+            let (from, to) = (number * SHARD_TOKENS, number * SHARD_TOKENS + part.len());
+            let mut inside = Vec::new();
+            for (end, row) in &ends {
+                let before = inside.last().map_or(0, |last: &DocumentEntry| last.end);
+                if *end > from && before < part.len() as u64 {
+                    let end = (*end).min(to) - from;
+                    inside.push(DocumentEntry {
+                        end: end as u64,
+                        source: 0,
+                        row: *row,
+                    });
+                }
+            }
+            let flags = ShardFlags {
+                continues_from_previous: from > 0 && !ends.iter().any(|(end, _)| *end == from),
+                continues_in_next: !ends.iter().any(|(end, _)| *end == to),
+            };
+            let masked: Vec<std::ops::Range<u64>> = masked
+                .iter()
+                .map(|span| span.start.max(from)..span.end.min(to))
+                .filter(|span| span.start < span.end)
+                .map(|span| (span.start - from) as u64..(span.end - from) as u64)
+                .collect();
+            let (bytes, _) = write_shard(&spec, part, &inside, &masked, flags, Vec::new()).unwrap();
+            let file = format!("{}-{number:05}.zst", split.name());
+            std::fs::write(folder.join(&file), &bytes).unwrap();
+            entry.shards.push(ShardEntry {
+                file,
+                bytes: bytes.len() as u64,
+                sha256: hex(&Sha256::digest(&bytes)),
+                tokens: part.len() as u64,
+                documents: inside.len() as u64,
+            });
+        }
+        entries.insert(*split, entry);
+    }
+    make_build(&folder.join("like"), 1);
+    let like = Build::open(&folder.join("like")).unwrap();
+    std::fs::remove_dir_all(folder.join("like")).unwrap();
+    let mut manifest = like.manifest().clone();
+    kind.clone_into(&mut manifest.name);
+    manifest.tokenizer.sha256 = hex(&Sha256::digest(tokenizer));
+    manifest.frame_tokens = 256;
+    manifest.shard_tokens = SHARD_TOKENS as u64;
+    let kept = Count {
+        documents: row,
+        bytes: 1_000,
+    };
+    manifest.funnel = Funnel {
+        documents_in: kept.documents,
+        bytes_in: kept.bytes,
+        kept,
+        ..Funnel::default()
+    };
+    let dataset = &mut manifest.datasets[0];
+    kind.clone_into(&mut dataset.kind);
+    dataset.funnel = manifest.funnel.clone();
+    dataset.splits = entries
+        .iter()
+        .map(|(split, entry)| {
+            let of = SplitTokens {
+                tokens: entry.tokens,
+                documents: entry.documents,
+                text_bytes: entry.text_bytes,
+            };
+            (*split, of)
+        })
+        .collect();
+    manifest.splits = entries;
+    std::fs::write(folder.join("manifest.json"), manifest.to_bytes().unwrap()).unwrap();
 }
