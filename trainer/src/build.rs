@@ -74,6 +74,11 @@ impl OpenBuild {
         })
     }
 
+    /// The build's name.
+    pub fn name(&self) -> &str {
+        &self.build.manifest().name
+    }
+
     /// Root hash over everything the build holds.
     pub fn root(&self) -> &str {
         &self.root
@@ -477,6 +482,21 @@ pub fn newest(shards: &Path) -> Result<PathBuf> {
         let shards = shards.display();
         Error::Usage(format!(
             "no build in {shards}\nhint: make one with `make shards`, or name one with --build"
+        ))
+    })
+}
+
+/// The build called `name` in `shards` whose manifest was written last.
+///
+/// # Errors
+/// There is none.
+pub fn newest_named(shards: &Path, name: &str) -> Result<PathBuf> {
+    // Builds that cannot be opened are none of this run's business.
+    let named = |path: &PathBuf| OpenBuild::open(path).is_ok_and(|build| build.name() == name);
+    builds(shards)?.into_iter().find(named).ok_or_else(|| {
+        let shards = shards.display();
+        Error::Usage(format!(
+            "no build called {name:?} in {shards}, and no folder of that name is one\nhint: make it, for a tier with `make shards PRIORITY={name}`, or name its folder in the strategy"
         ))
     })
 }

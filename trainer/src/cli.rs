@@ -24,6 +24,8 @@ pub(crate) enum Command {
     LrFind(LrFindArgs),
     /// Start a run, or go on with it where it exists
     Run(RunArgs),
+    /// All stages of a strategy, each begun or gone on with, and what is learnt after each
+    Strategy(StrategyArgs),
     /// Go on with a run as it was configured
     Resume(ResumeArgs),
     /// Loss and bits per byte of a run's newest checkpoint
@@ -131,6 +133,21 @@ pub(crate) struct RunArgs {
     pub(crate) carry_moments: bool,
     #[command(flatten)]
     pub(crate) build: BuildArgs,
+    #[command(flatten)]
+    pub(crate) folders: Folders,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StrategyArgs {
+    /// The strategy
+    #[arg(default_value = "trainer/strategies/andromeda.toml")]
+    pub(crate) strategy: PathBuf,
+    /// Which of its sizes
+    #[arg(long)]
+    pub(crate) size: Option<String>,
+    /// Lay a value over a stage's configuration, as `pretrain.schedule.steps=100`
+    #[arg(long = "set", value_name = "STAGE.SECTION.KEY=VALUE")]
+    pub(crate) overrides: Vec<String>,
     #[command(flatten)]
     pub(crate) folders: Folders,
 }

@@ -81,6 +81,17 @@ pub enum Error {
         /// What to do about it.
         hint: &'static str,
     },
+    /// A stage of a strategy did not reach what the next one needs.
+    #[error(
+        "stage {stage} does not pass its gates: {refusals}\n\
+         hint: train it longer or otherwise (its run is kept), or change its gates; the stages after it were not begun"
+    )]
+    Gate {
+        /// The stage.
+        stage: String,
+        /// What it did not reach.
+        refusals: String,
+    },
     /// The tokenizer of the run cannot be used.
     #[error("{path}: {problem}", path = path.display())]
     Tokenizer {
@@ -129,7 +140,10 @@ impl Error {
             Self::Config { .. } | Self::Usage(_) => 2,
             Self::Io { .. } | Self::Device(_) => 10,
             Self::Build { source, .. } if source.is_io() => 10,
-            Self::NonFinite { .. } | Self::Tokenizer { .. } | Self::Tensor(_) => 20,
+            Self::NonFinite { .. }
+            | Self::Gate { .. }
+            | Self::Tokenizer { .. }
+            | Self::Tensor(_) => 20,
             Self::Integrity { .. }
             | Self::Newer { .. }
             | Self::OtherBuild { .. }

@@ -86,6 +86,22 @@ struct RollbackLine {
     end: u64,
 }
 
+/// The last value that the metrics of the run in `folder` have for `key`; none if there is none.
+///
+/// # Errors
+/// The metrics cannot be read.
+pub fn last_value(folder: &Path, key: &str) -> Result<Option<f64>> {
+    let text = match fs_err::read_to_string(folder.join(METRICS)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(Error::io("reading metrics"))?,
+    };
+    let value = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        line.get(key)?.as_f64()
+    };
+    Ok(text.lines().rev().find_map(value))
+}
+
 impl History {
     /// Reads the metrics of the run in `folder`. A last line that is torn is left out: a step may be being written.
     ///

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Command::Plan(arguments) => commands::plan::plan(&arguments),
         Command::LrFind(arguments) => commands::lr_find::lr_find(&arguments),
         Command::Run(arguments) => commands::run::run(&arguments),
+        Command::Strategy(arguments) => commands::strategy::strategy(&arguments),
         Command::Resume(arguments) => commands::resume::resume(&arguments),
         Command::Bench(arguments) => commands::bench::bench(&arguments),
         Command::Eval(arguments) => commands::eval::eval(&arguments),

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::{Duration, Instant};
 
+use crate::commands::strategy::StageReport;
 use andromeda_trainer::bench::Bench;
 use andromeda_trainer::config::Derived;
 use andromeda_trainer::error::{Error, Result};
@@ -159,6 +160,35 @@ pub(crate) fn bench(bench: &Bench, peak: Option<&Peak>) -> Result<()> {
 pub(crate) fn say(text: &str) {
     // Nothing can be done if nobody listens any more.
     let _ = writeln!(stderr(), "{text}");
+}
+
+/// Writes the stages that are done as a table: a row a stage, a column a build.
+pub(crate) fn stages(reports: &[StageReport], names: &[&str]) -> Result<()> {
+    let columns: Vec<&str> = names
+        .iter()
+        .copied()
+        .filter(|name| reports.iter().any(|report| report.on(name).is_some()))
+        .collect();
+    let mut head = format!("{:<14}", "after");
+    for name in &columns {
+        head.push_str(&format!("{:>22}", format!("on {name}'s build")));
+    }
+    line("")?;
+    line(&head)?;
+    for report in reports {
+        let mut row = format!("{:<14}", report.stage);
+        for name in &columns {
+            let cell = report.on(name).map_or_else(String::new, |(loss, bits)| {
+                format!("{loss:.4} ({bits:.3} bpb)")
+            });
+            row.push_str(&format!("{cell:>22}"));
+        }
+        for (metric, value) in &report.judged {
+            row.push_str(&format!("   {metric} {value:.3}"));
+        }
+        line(&row)?;
+    }
+    line("nats a token (bits a byte) of validation splits")
 }
 
 /// A judgement as a part of a line.

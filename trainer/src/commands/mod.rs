@@ -11,6 +11,7 @@ pub(crate) mod report;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod sample;
+pub(crate) mod strategy;
 pub(crate) mod trace;
 
 use std::io::Write as _;

@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<()> {
 }
 
 /// The checkpoint that `RUN` or `RUN@STEP` names.
-fn source(runs: &Path, from: &str, moments: bool) -> Result<Source> {
+pub(super) fn source(runs: &Path, from: &str, moments: bool) -> Result<Source> {
     let (name, step) = match from.rsplit_once('@') {
         None => (from, None),
         Some((name, step)) => {
