@@ -14,5 +14,6 @@ mod objectives;
 mod output;
 mod report;
 mod resume;
+mod strategies;
 mod support;
 mod watched;

@@ -46,7 +46,7 @@ fn masked(before: usize, trained: usize, all: usize) -> Vec<Range<usize>> {
 }
 
 /// Of the two answers to a random prompt the preferred one rises.
-fn pairs(seed: u64, count: usize) -> Vec<Made> {
+pub(crate) fn pairs(seed: u64, count: usize) -> Vec<Made> {
     let (stream, mut at) = (Stream::new(seed, "pairs"), 0);
     let one = |number: usize| {
         let (prompt, answer) = (3 + number % 5, 6 + number % 7);
