@@ -726,7 +726,7 @@ mod tests {
                 for at in (0..numbers.len()).step_by(7) {
                     let mut moved = numbers.clone();
                     // Stores are written in single precision: the step is what really comes of it.
-                    let h = 1e-3_f32;
+                    let h = 1e-4_f32;
                     moved[at] = numbers[at] + h;
                     let up = f64::from(moved[at]);
                     model

@@ -110,11 +110,19 @@ fn world(kind: &str, tokenizer: &[u8], make: fn(u64, usize) -> Vec<Made>) -> Wor
 
 const RUN: [&str; 5] = ["run", "--config", "test.toml", "--run", "whole"];
 
-/// The last line of the run's metrics that has `key`.
+/// The lines of the run's metrics that have `key`.
+fn with(world: &World, run: &str, key: &str) -> Vec<Value> {
+    let lines = world.metrics(run).into_iter();
+    let lines = lines.map(|line| serde_json::from_str::<Value>(&line).unwrap());
+    lines.filter(|line| !line[key].is_null()).collect()
+}
+
+fn first(world: &World, run: &str, key: &str) -> Value {
+    with(world, run, key).swap_remove(0)
+}
+
 fn last(world: &World, run: &str, key: &str) -> Value {
-    let lines = world.metrics(run).into_iter().rev();
-    let mut lines = lines.map(|line| serde_json::from_str::<Value>(&line).unwrap());
-    lines.find(|line| !line[key].is_null()).unwrap()
+    with(world, run, key).pop().unwrap()
 }
 
 #[test]
@@ -131,7 +139,7 @@ fn held_out_pairs_are_told_apart_and_a_resumed_run_is_the_same() {
         "{figures}"
     );
     // Before the first step both answers are as the reference has them: the loss is ln 2 and every pair a tie.
-    let first: Value = serde_json::from_str(&world.metrics("whole")[0]).unwrap();
+    let first = first(&world, "whole", "loss");
     assert!(
         (first["loss"].as_f64().unwrap() - std::f64::consts::LN_2).abs() < 1e-9,
         "{first}"
@@ -180,7 +188,7 @@ fn held_out_pairs_are_told_apart_and_a_resumed_run_is_the_same() {
 #[test]
 fn held_out_steps_are_judged_above_chance() {
     let world = world("process", &with_marks(), solutions);
-    world.succeed(&RUN);
+    world.succeed(&[&RUN[..], &["--set", "schedule.steps=80"]].concat());
     let figures = last(&world, "whole", "ranking");
     // 120 solutions: of the 60 odd ones each has one wrong step.
     assert_eq!(figures["wrong_steps"], 60, "{figures}");
@@ -189,10 +197,10 @@ fn held_out_steps_are_judged_above_chance() {
 
     let message = world.fail(
         &[
-            &RUN[..],
-            &["--set", "objective.good=w1 w2", "--run", "other"],
+            &RUN[..3],
+            &["--run", "other", "--set", "objective.good=w1 w2"],
         ]
-        .concat()[..],
+        .concat(),
         2,
     );
     assert!(
