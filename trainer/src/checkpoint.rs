@@ -19,6 +19,7 @@ use crate::model::{Model, ParameterShape};
 use crate::ops::Backend;
 use crate::optimizer::Optimizer;
 use crate::origin::Origin;
+use crate::parallel::Team;
 
 /// 2: the axes of the model, the loss and the rule of the optimizer are in the configuration. 3: there may be an average of the
 /// weights.
@@ -198,16 +199,27 @@ pub fn remove_partial(run: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Saves a checkpoint and returns its folder. `state` receives the entries of the files and the digest.
+/// Saves a checkpoint and returns its folder. `state` receives the entries of the files and the digest. The first worker of `team`
+/// writes what all have, a parameter at a time.
 ///
 /// # Errors
-/// The disk failed; nothing is published then.
+/// The disk failed, or another worker; nothing is published then.
 pub fn save<B: Backend>(
     run: &Path,
     state: &mut State,
     model: &Model<B>,
     optimizer: &Optimizer<B>,
+    team: &Team<'_>,
 ) -> Result<PathBuf> {
+    if !team.is_first() {
+        team.answer(&mut |number, index| {
+            let store = optimizer.store(number);
+            let store = store
+                .ok_or_else(|| Error::Usage(format!("this optimizer has no store {number}")))?;
+            model.backend.read(store, index)
+        })?;
+        return Ok(folder(run, state.step));
+    }
     let published = folder(run, state.step);
     let partial = run.join(format!(".step-{:08}.partial", state.step));
     if partial.exists() {
@@ -216,9 +228,13 @@ pub fn save<B: Backend>(
     fs_err::create_dir(&partial).map_err(Error::io("saving a checkpoint"))?;
     // A device that fails while a tensor is written cannot say so to the writer; it is remembered here.
     let failed = RefCell::new(None);
-    let of = |store, index: usize| Floats {
+    let of = |store, number, index: usize| Floats {
         backend: &model.backend,
         store,
+        elsewhere: match number {
+            Some(number) if team.owner(index) != team.rank() => Some((team, number)),
+            _ => None,
+        },
         index,
         shape: &model.shapes[index].shape,
         failed: &failed,
@@ -226,12 +242,14 @@ pub fn save<B: Backend>(
     let mut parameters = Vec::new();
     let (mut moments, mut averages) = (Vec::new(), Vec::new());
     for (index, shape) in model.shapes.iter().enumerate() {
-        parameters.push((shape.name.clone(), of(&model.parameters, index)));
+        parameters.push((shape.name.clone(), of(&model.parameters, None, index)));
         if let Some(average) = optimizer.average() {
-            averages.push((shape.name.clone(), of(average, index)));
+            let number = Some(optimizer.average_number());
+            averages.push((shape.name.clone(), of(average, number, index)));
         }
-        for (name, store) in optimizer.moments(shape.role) {
-            moments.push((format!("{}.{name}", shape.name), of(store, index)));
+        for (number, (name, store)) in optimizer.moments(shape.role).enumerate() {
+            let moment = of(store, Some(number), index);
+            moments.push((format!("{}.{name}", shape.name), moment));
         }
     }
     state.files.clear();
@@ -249,6 +267,7 @@ pub fn save<B: Backend>(
         // Read back from the file, so that the hash is of what was stored.
         state.files.insert(name.to_owned(), entry_of(&path)?);
     }
+    team.asked()?;
     state.digest = state.own_digest()?;
     fs_err::write(partial.join(STATE), state.to_bytes()?)
         .map_err(Error::io("saving a checkpoint"))?;
@@ -470,16 +489,61 @@ impl Weights {
     }
 }
 
-/// Loads the moments of a checkpoint, and the average of the weights where one is kept.
+/// Loads the parameters and the state of the optimizer: by the first worker of `team`, who tells the others, to whom `checkpoint` is
+/// nothing.
 ///
 /// # Errors
-/// The file is not what was saved, or of another model or optimizer.
+/// A file is not what was saved, or of another model or optimizer, or a worker is lost.
+pub fn load<B: Backend>(
+    checkpoint: &Path,
+    state: &State,
+    model: &mut Model<B>,
+    optimizer: &mut Optimizer<B>,
+    team: &Team<'_>,
+) -> Result<()> {
+    if team.is_first() {
+        load_model(checkpoint, state, model)?;
+    }
+    load_optimizer(checkpoint, state, model, optimizer, team)?;
+    team.spread_first(model)
+}
+
+/// Loads the moments of a checkpoint, and the average of the weights where one is kept: those of other workers of `team` for them. The
+/// first worker reads; others, to whom `checkpoint` is nothing, take what is theirs.
+///
+/// # Errors
+/// The file is not what was saved, or of another model or optimizer, or a worker is lost.
 pub fn load_optimizer<B: Backend>(
     checkpoint: &Path,
     state: &State,
     model: &Model<B>,
     optimizer: &mut Optimizer<B>,
+    team: &Team<'_>,
 ) -> Result<()> {
+    optimizer.set_updates(state.updates());
+    if !team.is_first() {
+        for (index, of) in model.shapes.iter().enumerate() {
+            if team.owner(index) != team.rank() {
+                continue;
+            }
+            for (_, store) in optimizer.moments_mut(of.role) {
+                model.backend.write(store, index, &team.take(of.count())?)?;
+            }
+        }
+        if let Some(average) = optimizer.average_mut() {
+            for (index, of) in model.shapes.iter().enumerate() {
+                if team.owner(index) == team.rank() {
+                    let numbers = team.take(of.count())?;
+                    model.backend.write(average, index, &numbers)?;
+                }
+            }
+        }
+        return Ok(());
+    }
+    let give = |store: &mut B::Store, index: usize, numbers: &[f32]| match team.owner(index) {
+        0 => model.backend.write(store, index, numbers),
+        owner => team.give(owner, numbers),
+    };
     let (path, bytes) = read_verified(checkpoint, OPTIMIZER, state)?;
     let count = model
         .shapes
@@ -490,14 +554,17 @@ pub fn load_optimizer<B: Backend>(
         for (name, store) in optimizer.moments_mut(of.role) {
             let name = format!("{}.{name}", of.name);
             let numbers = read_floats(&path, &tensors, &name, &of.shape)?;
-            model.backend.write(store, index, &numbers)?;
+            give(store, index, &numbers)?;
         }
     }
     if let Some(average) = optimizer.average_mut() {
-        let into = (&model.backend, &model.shapes[..], average);
-        load_parameters(checkpoint, AVERAGE, state, into)?;
+        let (path, bytes) = read_verified(checkpoint, AVERAGE, state)?;
+        let tensors = parse(&path, &bytes, model.shapes.len())?;
+        for (index, of) in model.shapes.iter().enumerate() {
+            let numbers = read_floats(&path, &tensors, &of.name, &of.shape)?;
+            give(average, index, &numbers)?;
+        }
     }
-    optimizer.set_updates(state.updates());
     Ok(())
 }
 
@@ -601,6 +668,8 @@ fn integrity(path: &Path, problem: &str) -> Error {
 struct Floats<'a, B: Backend> {
     backend: &'a B,
     store: &'a B::Store,
+    /// Which worker is asked for it, and for which of its moments; none if it is here.
+    elsewhere: Option<(&'a Team<'a>, usize)>,
     index: usize,
     shape: &'a [usize],
     failed: &'a RefCell<Option<Error>>,
@@ -616,7 +685,10 @@ impl<B: Backend> View for Floats<'_, B> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let numbers = self.backend.read(self.store, self.index);
+        let numbers = match self.elsewhere {
+            Some((team, number)) => team.ask(number, self.index),
+            None => self.backend.read(self.store, self.index),
+        };
         let numbers = numbers.unwrap_or_else(|error| {
             self.failed.borrow_mut().get_or_insert(error);
             vec![0.0; self.shape.iter().product()]
@@ -684,6 +756,7 @@ mod tests {
             &mut trained.state,
             &trained.model,
             &trained.optimizer,
+            &Team::alone(&trained.model),
         )
         .unwrap()
     }
@@ -737,7 +810,8 @@ mod tests {
         let state = verify(&saved).unwrap();
         assert_eq!(state, from.state);
         load_model(&saved, &state, &mut into.model).unwrap();
-        load_optimizer(&saved, &state, &into.model, &mut into.optimizer).unwrap();
+        let team = Team::alone(&into.model);
+        load_optimizer(&saved, &state, &into.model, &mut into.optimizer, &team).unwrap();
         assert_eq!(into.optimizer.updates(), 7);
         into.state = state;
         assert_eq!(
@@ -767,7 +841,8 @@ mod tests {
         let mut into = trained_with(2, more);
         let state = verify(&saved).unwrap();
         load_model(&saved, &state, &mut into.model).unwrap();
-        load_optimizer(&saved, &state, &into.model, &mut into.optimizer).unwrap();
+        let team = Team::alone(&into.model);
+        load_optimizer(&saved, &state, &into.model, &mut into.optimizer, &team).unwrap();
         into.state = state;
         let again = save_at(&mut into, 7);
         assert!(

@@ -79,10 +79,50 @@ pub(crate) struct ConfigArgs {
     pub(crate) overrides: Vec<String>,
 }
 
+/// Several workers on one run; by default there is one.
+#[derive(Debug, Args)]
+pub(crate) struct WorkersArgs {
+    /// Start so many workers on this machine, which share each step and the processors; this process is the first
+    #[arg(long, value_name = "N", conflicts_with_all = ["coordinator", "rank", "world_size"])]
+    pub(crate) workers: Option<usize>,
+    /// Where the first worker listens, the same for all; without it `MASTER_ADDR` and `MASTER_PORT`
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) coordinator: Option<String>,
+    /// Which worker this is, from 0; without it `RANK`
+    #[arg(long)]
+    pub(crate) rank: Option<usize>,
+    /// How many workers there are; without it `WORLD_SIZE`
+    #[arg(long, value_name = "N")]
+    pub(crate) world_size: Option<usize>,
+    /// Seconds to wait until all workers are there
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) join_seconds: u64,
+    /// Seconds after which a worker that says nothing is taken for dead; longer than an evaluation takes
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
+    pub(crate) silence_seconds: u64,
+}
+
+impl WorkersArgs {
+    /// This process by itself, whatever the environment says.
+    pub(crate) fn alone() -> Self {
+        Self {
+            workers: Some(1),
+            coordinator: None,
+            rank: None,
+            world_size: None,
+            join_seconds: 0,
+            silence_seconds: 1,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) configuration: ConfigArgs,
+    /// Workers that are to share each step: what one of them takes
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) workers: usize,
     /// The build; without it the newest in the folder of builds
     #[arg(long)]
     pub(crate) build: Option<PathBuf>,
@@ -134,6 +174,8 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) build: BuildArgs,
     #[command(flatten)]
+    pub(crate) workers: WorkersArgs,
+    #[command(flatten)]
     pub(crate) folders: Folders,
 }
 
@@ -158,6 +200,8 @@ pub(crate) struct ResumeArgs {
     pub(crate) run: String,
     #[command(flatten)]
     pub(crate) build: BuildArgs,
+    #[command(flatten)]
+    pub(crate) workers: WorkersArgs,
     #[command(flatten)]
     pub(crate) folders: Folders,
 }

@@ -2,6 +2,7 @@
 //! thread reads ahead, but a batch moves the position only when its step is done, so what was read and not trained is not lost. It
 //! is not the loader's own ([`andromeda_format::Prefetch`]), since it puts micro-batches together too, out of the way of the step.
 
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
@@ -148,49 +149,68 @@ pub struct Batch {
     pub position: u64,
     /// Sequences consumed after it.
     pub end: u64,
-    /// Tokens read.
+    /// Tokens of the step.
     pub tokens: u64,
-    /// Targets that carry loss.
+    /// Targets of this worker's micro-batches that carry loss.
     pub trained_tokens: u64,
-    /// Rows of the documents that have a token in it, ascending.
+    /// Rows of the documents that have a token in this worker's micro-batches, ascending.
     pub documents: Vec<u64>,
-    /// What goes through the model at once.
+    /// Micro-batches of the step.
+    pub micro_batches_of_step: usize,
+    /// Which of them is this worker's first.
+    pub first_micro_batch: usize,
+    /// What this worker has of them; one that is alone has all. Each goes through the model at once.
     pub micro_batches: Vec<MicroBatch>,
 }
 
+/// Which of a step's micro-batches are read, by how many there are.
+pub type Share = Box<dyn Fn(usize) -> Range<usize> + Send>;
+
 impl Batch {
-    /// Reads the batch at `position`.
+    /// Reads what `share` says of the batch at `position`.
     pub fn read(
         sequences: &mut dyn Sequences,
         position: u64,
         options: &DataOptions,
+        share: &Share,
     ) -> Result<Self> {
+        let of_step = options.micro_batches_at(position);
+        let own = share(of_step);
+        let per_micro_batch = options.sequences_per_micro_batch as u64;
+        let sequences_of_step = of_step as u64 * per_micro_batch;
         let mut batch = Self {
             position,
-            end: position,
-            tokens: 0,
+            end: position + sequences_of_step,
+            tokens: sequences_of_step * options.sequence_tokens as u64,
             trained_tokens: 0,
             documents: Vec::new(),
-            micro_batches: Vec::new(),
+            micro_batches_of_step: of_step,
+            first_micro_batch: own.start,
+            micro_batches: Vec::with_capacity(own.len()),
         };
         let mut row = Row::default();
-        for _ in 0..options.micro_batches_at(position) {
+        for index in own {
             let mut micro = MicroBatch::default();
-            for _ in 0..options.sequences_per_micro_batch {
-                sequences.read(batch.end, &mut row)?;
+            let first = position + index as u64 * per_micro_batch;
+            for position in first..first + per_micro_batch {
+                sequences.read(position, &mut row)?;
                 micro.push(&row)?;
-                batch.end += 1;
             }
-            batch.tokens += micro.ids.len() as u64;
             batch.trained_tokens += micro.trained_tokens();
             batch.documents.extend_from_slice(&micro.documents);
             batch.micro_batches.push(micro);
+        }
+        // Whole documents differ in length, and one worker reads them all.
+        if batch.micro_batches.len() == of_step {
+            batch.tokens = batch.micro_batches.iter().map(|m| m.ids.len() as u64).sum();
         }
         batch.documents.sort_unstable();
         batch.documents.dedup();
         Ok(batch)
     }
+}
 
+impl Batch {
     /// The rows of its documents, for a person to find them in the build's documents table.
     pub fn rows(&self) -> String {
         let rows: Vec<String> = self.documents.iter().map(u64::to_string).collect();
@@ -206,15 +226,20 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Starts to read at `position`.
-    pub fn start(source: Source, position: u64, options: &DataOptions) -> Result<Self> {
+    /// Starts to read at `position`, of each batch what `share` says.
+    pub fn start(
+        source: Source,
+        position: u64,
+        options: &DataOptions,
+        share: Share,
+    ) -> Result<Self> {
         let (sender, receiver) = sync_channel(AHEAD);
         let options = options.clone();
         let mut sequences = source.sequences;
         let read_ahead = move || {
             let mut position = position;
             loop {
-                let batch = Batch::read(&mut *sequences, position, &options);
+                let batch = Batch::read(&mut *sequences, position, &options, &share);
                 let failed = batch.is_err();
                 position = batch.as_ref().map_or(position, |batch| batch.end);
                 // The training loop has gone, or will go with this error.
@@ -306,11 +331,16 @@ mod tests {
         }
     }
 
+    fn all() -> Share {
+        Box::new(|all| 0..all)
+    }
+
     const OPTIONS: DataOptions = DataOptions {
         sequence_tokens: 4,
         sequences_per_micro_batch: 2,
         micro_batches_per_step: 3,
         batch_warmup_tokens: 0,
+        parts_per_step: 1,
         order_seed: 0,
         packing: Packing::Concatenate,
         shuffle: Among::Groups,
@@ -322,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_the_next_sequences_cut_into_micro_batches() {
-        let batches = Batches::start(source(), 6, &OPTIONS).unwrap();
+        let batches = Batches::start(source(), 6, &OPTIONS, all()).unwrap();
         let first = batches.next_batch().unwrap();
         assert_eq!(
             (
@@ -340,7 +370,7 @@ mod tests {
             (24..48).filter(|i| i % 3 != 0).count() as u64
         );
         assert_eq!(first.micro_batches[1].starts, [0, 1, 1, 3, 0, 1, 1, 3]);
-        assert_eq!(first.rows(), "3, 4, 5, 6");
+        assert_eq!(first.documents, [3, 4, 5, 6]);
         assert_eq!(batches.next_batch().unwrap().position, 12);
     }
 
@@ -362,13 +392,29 @@ mod tests {
     }
 
     #[test]
+    fn a_share_of_a_batch_is_read_at_its_own_positions() {
+        let whole = Batches::start(source(), 6, &OPTIONS, all()).unwrap();
+        let last = Batches::start(source(), 6, &OPTIONS, Box::new(|all| 2..all)).unwrap();
+        for _ in 0..3 {
+            let (whole, last) = (whole.next_batch().unwrap(), last.next_batch().unwrap());
+            assert_eq!(last.micro_batches, whole.micro_batches[2..]);
+            assert_eq!((last.first_micro_batch, last.micro_batches_of_step), (2, 3));
+            assert_eq!(
+                (last.position, last.end, last.tokens),
+                (whole.position, whole.end, whole.tokens)
+            );
+            assert_eq!(last.trained_tokens, whole.micro_batches[2].trained_tokens());
+        }
+    }
+
+    #[test]
     fn stopping_and_starting_at_the_position_reads_the_same_batches() {
-        let whole = Batches::start(source(), 0, &OPTIONS).unwrap();
+        let whole = Batches::start(source(), 0, &OPTIONS, all()).unwrap();
         let expected: Vec<Batch> = (0..5).map(|_| whole.next_batch().unwrap()).collect();
         let mut position = 0;
         for expected in &expected {
             // A new reader a step: whatever the last one had read ahead is read again.
-            let batch = Batches::start(source(), position, &OPTIONS)
+            let batch = Batches::start(source(), position, &OPTIONS, all())
                 .unwrap()
                 .next_batch()
                 .unwrap();
@@ -379,7 +425,7 @@ mod tests {
 
     #[test]
     fn an_error_of_the_reader_reaches_the_loop() {
-        let batches = Batches::start(source(), 93, &OPTIONS).unwrap();
+        let batches = Batches::start(source(), 93, &OPTIONS, all()).unwrap();
         assert!(batches.next_batch().is_ok());
         assert!(
             batches

@@ -111,6 +111,16 @@ pub enum Error {
     /// Stopped by a signal, with nothing to save.
     #[error("ended by signal {0}")]
     Ended(i32),
+    /// Another worker of the run is lost.
+    #[error(
+        "worker {rank}: {problem}\nhint: start all workers again; the run goes on from its last checkpoint"
+    )]
+    Worker {
+        /// Which.
+        rank: usize,
+        /// What is known of it.
+        problem: String,
+    },
     /// Stopped by a signal after the step was finished and saved.
     #[error("interrupted by signal {0}; saved, go on with `andromeda-train resume`")]
     Interrupted(i32),
@@ -138,7 +148,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config { .. } | Self::Usage(_) => 2,
-            Self::Io { .. } | Self::Device(_) => 10,
+            Self::Io { .. } | Self::Device(_) | Self::Worker { .. } => 10,
             Self::Build { source, .. } if source.is_io() => 10,
             Self::NonFinite { .. }
             | Self::Gate { .. }

@@ -30,6 +30,7 @@ pub mod ops;
 pub mod optimizer;
 pub mod order;
 pub mod origin;
+pub mod parallel;
 pub mod peak;
 #[cfg(test)]
 mod planted;

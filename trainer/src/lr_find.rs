@@ -107,7 +107,7 @@ pub fn sweep<B: Backend>(
     let mut optimizer = Optimizer::new(config.optimizer.clone(), &model)?;
     let mut gradients = model.store()?;
     let length = model.length(config.data.sequence_tokens)?;
-    let batches = Batches::start(training, 0, &config.data)?;
+    let batches = Batches::start(training, 0, &config.data, Box::new(|all| 0..all))?;
     let (mut points, mut mean) = (Vec::new(), 0.0);
     let (mut first, mut lowest, mut ran_away) = (0.0, f64::INFINITY, false);
     for step in 0..options.steps {

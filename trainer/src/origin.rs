@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::ops::Fused;
 use crate::optimizer::Optimizer;
+use crate::parallel::Team;
 use crate::run::Run;
 
 /// Where the first parameters of a run came from.
@@ -135,12 +136,18 @@ pub fn begin(new: Beginning<'_>, source: &Source) -> Result<()> {
     checkpoint::load_model(&source.checkpoint, &source.state, &mut model)?;
     let mut optimizer = Optimizer::new(new.config.optimizer.clone(), &model)?;
     if source.moments {
-        checkpoint::load_optimizer(&source.checkpoint, &source.state, &model, &mut optimizer)?;
+        checkpoint::load_optimizer(
+            &source.checkpoint,
+            &source.state,
+            &model,
+            &mut optimizer,
+            &Team::alone(&model),
+        )?;
     }
     let mut state = State::new(new.config.clone(), new.root.to_owned(), new.end_of_text);
     state.from = Some(origin);
     new.run.write_tokenizer(new.tokenizer)?;
-    checkpoint::save(folder, &mut state, &model, &optimizer)?;
+    checkpoint::save(folder, &mut state, &model, &optimizer, &Team::alone(&model))?;
     Ok(())
 }
 
@@ -185,7 +192,14 @@ mod tests {
         }
         let mut state = State::new(config, "old build".to_owned(), 0);
         state.step = steps;
-        let checkpoint = checkpoint::save(run.path(), &mut state, &model, &optimizer).unwrap();
+        let checkpoint = checkpoint::save(
+            run.path(),
+            &mut state,
+            &model,
+            &optimizer,
+            &Team::alone(&model),
+        )
+        .unwrap();
         Source {
             run: "old".to_owned(),
             checkpoint,
@@ -234,7 +248,14 @@ mod tests {
             let mut model = Model::zeros(config.model, Fused::<f32>::default()).unwrap();
             checkpoint::load_model(&checkpoint, &state, &mut model).unwrap();
             let mut optimizer = Optimizer::new(config.optimizer.clone(), &model).unwrap();
-            checkpoint::load_optimizer(&checkpoint, &state, &model, &mut optimizer).unwrap();
+            checkpoint::load_optimizer(
+                &checkpoint,
+                &state,
+                &model,
+                &mut optimizer,
+                &Team::alone(&model),
+            )
+            .unwrap();
             assert_eq!(optimizer.updates(), if moments { 3 } else { 0 });
             // The same again is no other beginning; another one is.
             begun(&run, &config, &source).unwrap();

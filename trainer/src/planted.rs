@@ -74,6 +74,8 @@ impl Backend for Planted<'_> {
 
     as_inner! {
         fn store(places: &[Place]) -> Store;
+        fn squares_of(store: &Store, index: usize) -> f64;
+        fn add(sum: &mut Store, other: &Store, index: usize) -> ();
         fn clear(store: &mut Store) -> ();
         fn write(store: &mut Store, index: usize, numbers: &[f32]) -> ();
         fn read(store: &Store, index: usize) -> Vec<f32>;

@@ -64,7 +64,13 @@ pub(crate) fn plan(
     if !left_out.is_empty() {
         line(&format!("  not trained on: {}", left_out.join(", ")))?;
     }
-    row("memory", bytes(derived.memory_bytes))?;
+    match derived.workers {
+        1 => row("memory", bytes(derived.memory_bytes))?,
+        workers => {
+            row("workers", workers.to_string())?;
+            row("memory of each", bytes(derived.memory_bytes))?;
+        }
+    }
     for (name, part) in derived.memory.parts() {
         row(&format!("  {name}"), bytes(part))?;
     }
@@ -295,7 +301,7 @@ impl Progress for Talk {
                 ));
                 self.say(&format!(
                     "{} parameters; {} tokens a step in {} micro-batches; {} steps = {} tokens = {:.2} epochs\n\
-                     {} FLOP a token, {:.2e} in all; about {} of memory",
+                     {} FLOP a token, {:.2e} in all; about {} of memory{}",
                     counted(derived.parameters as f64),
                     derived.tokens_per_step,
                     derived.micro_batches_per_step,
@@ -305,6 +311,10 @@ impl Progress for Talk {
                     counted(derived.flops_per_token as f64),
                     derived.total_flops,
                     bytes(derived.memory_bytes),
+                    match derived.workers {
+                        1 => String::new(),
+                        workers => format!(" in each of {workers} workers"),
+                    },
                 ));
                 for share in &derived.datasets {
                     self.say(&format!("  {share}"));

@@ -16,7 +16,8 @@ const DIALOGUES: &str = "dialogues.json";
 #[derive(Debug)]
 pub struct Run {
     path: PathBuf,
-    _lock: File,
+    /// None where another worker of the run has it.
+    _lock: Option<File>,
 }
 
 impl Run {
@@ -31,13 +32,21 @@ impl Run {
         match lock.try_lock() {
             Ok(()) => Ok(Self {
                 path: path.to_owned(),
-                _lock: lock,
+                _lock: Some(lock),
             }),
             Err(TryLockError::WouldBlock) => Err(Error::Busy(path.to_owned())),
             Err(TryLockError::Error(source)) => Err(Error::Io {
                 what: format!("locking {}", path.display()),
                 source,
             }),
+        }
+    }
+
+    /// The folder of a run that its first worker has locked, for the others, which write nothing there and need not see it.
+    pub fn of_first_worker(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            _lock: None,
         }
     }
 

@@ -7,16 +7,17 @@ use std::time::Instant;
 
 use crate::checkpoint::{self, State};
 use crate::config::{Derived, NonFinite, RunConfig};
-use crate::data::{Batches, Source};
+use crate::data::{Batches, MicroBatch, Source};
 use crate::error::{Error, Result};
 use crate::eval::evaluate;
 use crate::memory;
 use crate::metrics::Metrics;
 use crate::model::Model;
-use crate::objective::preference::{At, PreferenceFigures};
-use crate::objective::{Objective, Reading, Step, Sums};
+use crate::objective::preference::{At, Margins, PreferenceFigures};
+use crate::objective::{Objective, Reading, Step};
 use crate::ops::Backend;
 use crate::optimizer::Optimizer;
+use crate::parallel::{Gradients, Team, Transport};
 use crate::peak::Peak;
 use crate::progress::{Event, Progress, StepMetrics};
 use crate::run::Run;
@@ -48,10 +49,13 @@ pub struct Job<'a> {
     pub text: Option<Text>,
     /// What utilization is measured against.
     pub peak: Option<Peak>,
+    /// To the other workers of the run, if there are any.
+    pub transport: &'a dyn Transport,
 }
 
 /// Trains on `backend` until the last step of the schedule or until `stop` names a signal, resuming the newest valid checkpoint.
-/// Returns the folder of the last checkpoint and the model.
+/// Returns the folder of the last checkpoint and the model. With other workers each calls this with the same configuration, and the
+/// first alone writes to the run.
 ///
 /// # Errors
 /// The run cannot go on from its checkpoint, its data or its device failed, or its numbers are none any more.
@@ -71,7 +75,10 @@ pub fn train<B: Backend>(
     }
     let derived = Derived::new(config, sequences);
     let accounts = job.reading.training.sequences.accounts(derived.sequences);
-    let derived = derived.with_accounts(&accounts);
+    let mut derived = derived.with_accounts(&accounts);
+    if job.transport.workers() > 1 {
+        derived = derived.with_workers(config, job.transport.workers());
+    }
     progress.report(&Event::Planned {
         run,
         build: job.build,
@@ -88,8 +95,9 @@ pub fn train<B: Backend>(
     }
 
     let mut model = Model::new(config.model, config.run.seed, backend)?;
-    let mut optimizer = Optimizer::new(config.optimizer.clone(), &model)?;
-    let mut state = restore(&job, &mut model, &mut optimizer, progress)?;
+    let team = Team::new(job.transport, config.data.parts_per_step, &model)?;
+    let mut optimizer = Optimizer::of_owned(config.optimizer.clone(), &model, team.owned())?;
+    let (resumes, mut state) = restore(&job, &team, &mut model, &mut optimizer, progress)?;
     let mut reading = job.reading;
     if let Some(message) = reading.omitted.message() {
         progress.report(&Event::Warned { message: &message });
@@ -97,63 +105,75 @@ pub fn train<B: Backend>(
     let step = state.step;
     let at = At { run, root, step };
     let objective = Objective::prepare(&at, config, &model, &mut reading, progress)?;
-    job.run.write_config(config)?;
-    job.run.write_tokenizer(job.tokenizer)?;
     let open_metrics = |state: &State| {
         let (step, rollbacks) = (state.step, state.rollbacks.len());
         Metrics::open(run, step, rollbacks, root, config.run.tensorboard)
     };
-    let mut metrics = open_metrics(&state)?;
-    // A run that was killed between saving and removing may have one too many, and nothing left to do.
-    checkpoint::retain(run, config.run.keep_checkpoints)?;
-    if config.run.non_finite == NonFinite::Rollback && checkpoint::steps(run)?.is_empty() {
-        // There is always something to go back to.
-        checkpoint::save(run, &mut state, &model, &optimizer)?;
+    let mut metrics = None;
+    if team.is_first() {
+        job.run.write_config(config)?;
+        job.run.write_tokenizer(job.tokenizer)?;
+        metrics = Some(open_metrics(&state)?);
+        // A run that was killed between saving and removing may have one too many, and nothing left to do.
+        checkpoint::retain(run, config.run.keep_checkpoints)?;
     }
-    let mut gradients = model.store()?;
+    if config.run.non_finite == NonFinite::Rollback && !resumes {
+        // There is always something to go back to.
+        checkpoint::save(run, &mut state, &model, &optimizer, &team)?;
+    }
+    let mut gradients = Gradients::new(&model, &team)?;
     let length = model.length(config.data.sequence_tokens)?;
     let (schedule, steps) = (&config.schedule, derived.steps);
     let mut saved = checkpoint::folder(run, state.step);
     let mut validation = job.validation;
-    let evaluates = validation.sequences.sequences() > 0;
-    if !evaluates {
+    let has_validation = validation.sequences.sequences() > 0;
+    if !has_validation {
         let message =
             "the build has no validation sequence of this length: the run is not evaluated";
         progress.report(&Event::Warned { message });
     }
-    let batches = Batches::start(reading.training, state.position, &config.data)?;
+    let evaluates = has_validation && team.is_first();
+    let batches = Batches::start(reading.training, state.position, &config.data, team.reads())?;
 
     while !schedule.is_over(state.step, state.tokens) {
         let start = Instant::now();
-        let batch = batches.next_batch()?;
+        let mut batch = batches.next_batch()?;
         let data_wait_seconds = start.elapsed().as_secs_f64();
 
-        model.backend.clear(&mut gradients)?;
+        let trained_tokens = team.total(batch.trained_tokens)?;
         let pass = Step {
             config,
             length: &length,
-            count: objective.count(&batch),
+            count: objective.count(&batch, trained_tokens),
         };
-        let mut sums = Sums::default();
-        for micro in &batch.micro_batches {
-            objective.add_gradients(&pass, &model, micro, &mut gradients, &mut sums)?;
+        let mut margins = Margins::default();
+        let mut add = |micro: &MicroBatch, gradients: &mut B::Store| {
+            objective.add_gradients(&pass, &model, micro, gradients, &mut margins)
+        };
+        let losses = gradients.add_up(&model, &team, &batch, &mut add)?;
+        gradients.reduce(&model.backend, &team)?;
+        let (sum, squares) = team.sums(&model.backend, &losses, &gradients)?;
+        let (loss, norm) = (sum / pass.count.max(1) as f64, squares.sqrt());
+        if !(loss.is_finite() && norm.is_finite()) {
+            batch.documents = team.documents(&batch.documents)?;
         }
-        let loss = sums.loss / pass.count.max(1) as f64;
-        let norm = model.backend.squares(&gradients)?.sqrt();
         let learning_rate = schedule.learning_rate(state.step, state.tokens + batch.tokens);
         match judge(loss, norm, &mut state, &batch)? {
             Verdict::Apply => {
                 let factor = config.optimizer.clip_factor(norm);
-                optimizer.step(&mut model, &gradients, learning_rate, factor)?;
-                state.trained_tokens += batch.trained_tokens;
+                optimizer.step(&mut model, gradients.sum()?, learning_rate, factor)?;
+                team.spread(&mut model)?;
+                state.trained_tokens += trained_tokens;
             }
             Verdict::Skip(warning) => progress.report(&Event::Warned { message: &warning }),
             Verdict::RollBack(warning) => {
                 progress.report(&Event::Warned { message: &warning });
-                let (model, optimizer) = (&mut model, &mut optimizer);
-                roll_back(job.run, &mut state, &batch, model, optimizer, progress)?;
-                metrics = open_metrics(&state)?;
-                metrics.rollback(&state.rollbacks, &batch)?;
+                let trained = (&mut model, &mut optimizer);
+                roll_back(job.run, &mut state, &batch, trained, &team, progress)?;
+                if let Some(metrics) = &mut metrics {
+                    *metrics = open_metrics(&state)?;
+                    metrics.rollback(&state.rollbacks, &batch)?;
+                }
                 continue;
             }
         }
@@ -164,7 +184,7 @@ pub fn train<B: Backend>(
         let tokens_per_second = batch.tokens as f64 / start.elapsed().as_secs_f64().max(1e-9);
         let utilization =
             |peak: &Peak| peak.utilization(tokens_per_second, derived.flops_per_token);
-        let told_apart = PreferenceFigures::new(&sums);
+        let told_apart = PreferenceFigures::new(sum, &margins);
         let step = StepMetrics {
             step: state.step,
             loss,
@@ -179,7 +199,9 @@ pub fn train<B: Backend>(
             preference_accuracy: told_apart.as_ref().map(|pairs| pairs.preference_accuracy),
             margin: told_apart.as_ref().map(|pairs| pairs.margin),
         };
-        metrics.step(&step)?;
+        if let Some(metrics) = &mut metrics {
+            metrics.step(&step)?;
+        }
         progress.report(&Event::Stepped {
             metrics: &step,
             steps,
@@ -190,33 +212,42 @@ pub fn train<B: Backend>(
         if evaluates && due {
             let most = config.run.evaluation_sequences;
             let evaluation = evaluate(&model, &mut validation, most, &config.data)?;
-            metrics.evaluation(state.step, &evaluation)?;
+            if let Some(metrics) = &mut metrics {
+                metrics.evaluation(state.step, &evaluation)?;
+            }
             progress.report(&Event::Evaluated {
                 step: state.step,
                 evaluation: &evaluation,
             });
         }
 
-        if let (Some(text), true) = (&job.text, last || config.sample.is_due(state.step)) {
-            samples::take(text, &model, config, state.step, &mut metrics, progress)?;
+        if let (Some(text), Some(metrics)) = (&job.text, &mut metrics)
+            && (last || config.sample.is_due(state.step))
+        {
+            samples::take(text, &model, config, state.step, metrics, progress)?;
         }
 
-        let most = config.run.evaluation_sequences;
-        let held_out = due.then_some(&mut reading.held_out);
-        let judgement = held_out.map(|held_out| objective.judge(&model, held_out, most));
-        if let Some(judgement) = judgement.transpose()?.flatten() {
-            metrics.judgement(state.step, &judgement)?;
-            progress.report(&Event::Judged {
-                step: state.step,
-                judgement: &judgement,
-            });
+        let judged = metrics.as_mut().filter(|_| due);
+        if let Some(metrics) = judged {
+            let most = config.run.evaluation_sequences;
+            if let Some(judgement) = objective.judge(&model, &mut reading.held_out, most)? {
+                metrics.judgement(state.step, &judgement)?;
+                progress.report(&Event::Judged {
+                    step: state.step,
+                    judgement: &judgement,
+                });
+            }
         }
 
-        let signal = stop();
+        let signal = team.signal(stop())?;
         if last || signal.is_some() || state.step % config.run.save_every_steps == 0 {
-            metrics.sync()?;
-            saved = checkpoint::save(run, &mut state, &model, &optimizer)?;
-            checkpoint::retain(run, config.run.keep_checkpoints)?;
+            if let Some(metrics) = &metrics {
+                metrics.sync()?;
+            }
+            saved = checkpoint::save(run, &mut state, &model, &optimizer, &team)?;
+            if team.is_first() {
+                checkpoint::retain(run, config.run.keep_checkpoints)?;
+            }
             progress.report(&Event::Saved {
                 step: state.step,
                 checkpoint: &saved,
@@ -234,13 +265,37 @@ pub fn train<B: Backend>(
     Ok((saved, model))
 }
 
-/// Loads the newest valid checkpoint, or says that there is none by a state of step 0.
+/// Loads the newest valid checkpoint, and says whether there is one; if not, the state is that of step 0. The first worker does, and
+/// tells the others.
 fn restore<B: Backend>(
     job: &Job<'_>,
+    team: &Team<'_>,
     model: &mut Model<B>,
     optimizer: &mut Optimizer<B>,
     progress: &mut dyn Progress,
-) -> Result<State> {
+) -> Result<(bool, State)> {
+    let (mut path, mut found) = (PathBuf::new(), None);
+    if team.is_first() {
+        let (newest, state) = newest(job, progress)?;
+        found = Some((newest.is_some(), state));
+        path = newest.unwrap_or_default();
+    }
+    let (resumes, state) = team.tell(found)?;
+    if resumes {
+        checkpoint::load(&path, &state, model, optimizer, team)?;
+        progress.report(&Event::Resumed {
+            checkpoint: &path,
+            step: state.step,
+            position: state.position,
+        });
+    } else {
+        team.spread_first(model)?;
+    }
+    Ok((resumes, state))
+}
+
+/// The newest valid checkpoint, if there is one that this job can go on from, and the state.
+fn newest(job: &Job<'_>, progress: &mut dyn Progress) -> Result<(Option<PathBuf>, State)> {
     let (run, root) = (job.run.path(), job.root);
     checkpoint::remove_partial(run)?;
     let mut corrupt = Vec::new();
@@ -264,11 +319,8 @@ fn restore<B: Backend>(
         progress.report(&Event::Warned { message: &message });
     }
     let Some((path, mut state)) = newest else {
-        return Ok(State::new(
-            job.config.clone(),
-            root.to_owned(),
-            job.end_of_text,
-        ));
+        let state = State::new(job.config.clone(), root.to_owned(), job.end_of_text);
+        return Ok((None, state));
     };
     if state.root != root {
         if job.accept_root != Some(root) {
@@ -293,14 +345,7 @@ fn restore<B: Backend>(
     }
     // With what may change: when to save, what to do without a finite loss, where to compute.
     state.config = job.config.clone();
-    checkpoint::load_model(&path, &state, model)?;
-    checkpoint::load_optimizer(&path, &state, model, optimizer)?;
-    progress.report(&Event::Resumed {
-        checkpoint: &path,
-        step: state.step,
-        position: state.position,
-    });
-    Ok(state)
+    Ok((Some(path), state))
 }
 
 #[cfg(test)]
@@ -312,6 +357,7 @@ mod tests {
     use crate::objective::preference::Omitted;
     use crate::ops::Fused;
     use crate::ops::fused::Kernel;
+    use crate::parallel::Alone;
     use crate::planted::Planted;
     use crate::random::Stream;
 
@@ -435,6 +481,7 @@ mod tests {
             },
             validation: Markov::source(2, 20_001, length),
             accept_root: None,
+            transport: &Alone,
             tokenizer: b"{}",
             end_of_text: 0,
             text: None,

@@ -13,6 +13,7 @@ pub(crate) mod run;
 pub(crate) mod sample;
 pub(crate) mod strategy;
 pub(crate) mod trace;
+mod workers;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@ use andromeda_trainer::build::{self, OpenBuild};
 use andromeda_trainer::config::{Derived, WrittenConfig};
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::memory;
+use andromeda_trainer::parallel;
 use andromeda_trainer::peak::Peak;
 use serde::Serialize;
 
@@ -46,9 +47,13 @@ pub(crate) fn plan(arguments: &PlanArgs) -> Result<()> {
             build.display()
         )));
     }
+    parallel::check(config.data.parts_per_step, arguments.workers)?;
     let derived = Derived::new(&config, sequences);
     let accounts = source.sequences.accounts(derived.sequences);
-    let derived = derived.with_accounts(&accounts);
+    let mut derived = derived.with_accounts(&accounts);
+    if arguments.workers > 1 {
+        derived = derived.with_workers(&config, arguments.workers);
+    }
     let available = memory::available(config.compute.device);
     let peak = Peak::of(&config.compute)?;
     let report = Report {
@@ -64,6 +69,8 @@ pub(crate) fn plan(arguments: &PlanArgs) -> Result<()> {
     } else {
         render::plan(&derived, &report.left_out, available, peak.as_ref())?;
     }
+    // Several may be on several machines.
+    let available = available.filter(|_| arguments.workers == 1);
     match available.and_then(|available| memory::shortfall(&config, available)) {
         Some(message) => Err(Error::Usage(message)),
         None => Ok(()),

@@ -28,5 +28,6 @@ pub(crate) fn resume(arguments: &ResumeArgs) -> Result<()> {
         &state.config,
         arguments.build.accept_root.as_deref(),
         arguments.folders.json,
+        &arguments.workers,
     )
 }

@@ -8,14 +8,17 @@ use andromeda_trainer::device::{OnBackend, on_device};
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::ops::Backend;
 use andromeda_trainer::origin::{self, Beginning, Source};
+use andromeda_trainer::parallel;
+use andromeda_trainer::parallel::rendezvous::Purpose;
 use andromeda_trainer::peak::Peak;
 use andromeda_trainer::progress::{Event, Progress};
 use andromeda_trainer::run::{Run, tokenizer_path};
 use andromeda_trainer::sample::Text;
 use andromeda_trainer::train::{Job, train};
 
+use super::workers::Place;
 use super::{Signals, at_step, existing, folder_of};
-use crate::cli::RunArgs;
+use crate::cli::{RunArgs, WorkersArgs};
 use crate::render;
 
 pub(crate) fn run(arguments: &RunArgs) -> Result<()> {
@@ -66,6 +69,7 @@ pub(crate) fn run(arguments: &RunArgs) -> Result<()> {
         &config,
         arguments.build.accept_root.as_deref(),
         arguments.folders.json,
+        &arguments.workers,
     )
 }
 
@@ -100,12 +104,25 @@ pub(super) fn go(
     config: &RunConfig,
     accept_root: Option<&str>,
     json: bool,
+    workers: &WorkersArgs,
 ) -> Result<()> {
-    let mut progress = render::progress(json);
-    let run = Run::lock(folder)?;
+    let place = Place::of(workers)?;
+    parallel::check(config.data.parts_per_step, place.workers())?;
+    let first = place.is_first();
+    let (mut progress, run) = if first {
+        (render::progress(json), Run::lock(folder)?)
+    } else {
+        let silent: Box<dyn Progress> = Box::new(());
+        (silent, Run::of_first_worker(folder))
+    };
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let purpose = Purpose::new(&name, opened.root(), config);
+    let connected = place.connect(&purpose, &mut *progress)?;
     let signals = Signals::catch()?;
     let tokenizer = opened.tokenizer()?;
-    run.write_dialogues(opened.dialogues()?, accept_root.is_some())?;
+    if first {
+        run.write_dialogues(opened.dialogues()?, accept_root.is_some())?;
+    }
     let job = Job {
         run: &run,
         config,
@@ -118,13 +135,18 @@ pub(super) fn go(
         end_of_text: opened.end_of_text(),
         text: text_of(&tokenizer, opened.end_of_text(), &mut *progress),
         peak: Peak::of(&config.compute)?,
+        transport: connected.transport(),
     };
     let training = Training {
         job,
         signals: &signals,
         progress: &mut *progress,
     };
-    on_device(&config.compute, training)
+    let done = on_device(&config.compute, training);
+    if let Err(error) = &done {
+        connected.transport().abort(&error.to_string());
+    }
+    done
 }
 
 /// A job and who watches it.

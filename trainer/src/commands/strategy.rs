@@ -19,7 +19,7 @@ use andromeda_trainer::strategy::{Carry, Stage, Strategy};
 use serde::Serialize;
 
 use super::{folder_of, load_model, newest, run};
-use crate::cli::StrategyArgs;
+use crate::cli::{StrategyArgs, WorkersArgs};
 use crate::render;
 
 /// What the stages' own evaluations may have measured besides losses.
@@ -88,6 +88,7 @@ pub(crate) fn strategy(arguments: &StrategyArgs) -> Result<()> {
             &stage.config,
             None,
             json,
+            &WorkersArgs::alone(),
         )?;
         reports.push(measure(stage, &planned)?);
         if json {

@@ -36,6 +36,10 @@ pub struct DataOptions {
     /// are Few-Shot Learners", 2020; Megatron-LM's `--rampup-batch-size`); 0 for steps of one size.
     #[serde(skip_serializing_if = "is_zero")]
     pub batch_warmup_tokens: u64,
+    /// Parts of a step whose gradients are made apart and summed in a tree ([`crate::parallel::tree`]); each has as many micro-batches
+    /// as any other or one more. So many workers may share a run at most, and each power of two takes room for another gradient.
+    /// It belongs to the run, since it orders its sums.
+    pub parts_per_step: usize,
     /// Seed of the order of sequences.
     pub order_seed: u64,
     /// How documents of the training split are laid into sequences. Those evaluated on are always laid end to end, so that
@@ -73,6 +77,7 @@ impl Default for DataOptions {
             sequences_per_micro_batch: 8,
             micro_batches_per_step: 1,
             batch_warmup_tokens: 0,
+            parts_per_step: 1,
             order_seed: 0,
             packing: Packing::default(),
             shuffle: Among::default(),
@@ -194,6 +199,12 @@ impl DataOptions {
                 "data.batch-warmup-tokens has no meaning with data.micro-batches-per-step = 1; raise that and lower data.sequences-per-micro-batch, or leave it out"
                     .to_owned(),
             );
+        }
+        if !(1..=self.micro_batches_per_step.max(1)).contains(&self.parts_per_step) {
+            problems.push(format!(
+                "data.parts-per-step must be between 1 and data.micro-batches-per-step, {}, not {}",
+                self.micro_batches_per_step, self.parts_per_step
+            ));
         }
         if self.shuffle == Among::Full && self.group_chunks != Shuffle::default().group_chunks {
             problems.push(
@@ -336,6 +347,11 @@ mod tests {
                 "data.weights",
             ),
             ("batch-warmup-tokens = 9", "data.batch-warmup-tokens"),
+            ("parts-per-step = 0", "data.parts-per-step"),
+            (
+                "parts-per-step = 3\nmicro-batches-per-step = 2",
+                "data.parts-per-step",
+            ),
         ] {
             let problems = parsed(text).unwrap().problems();
             assert!(

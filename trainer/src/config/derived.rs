@@ -7,6 +7,7 @@ use super::{DeviceName, Dtype, RunConfig};
 use crate::memory::Memory;
 use crate::model::Keep;
 use crate::ops::fused::{PACKED_BYTES, chunk_rows};
+use crate::parallel::{Owners, tree};
 
 /// The numbers that follow from a configuration and a build, said before the first step.
 #[derive(Debug, Clone, Serialize)]
@@ -34,7 +35,9 @@ pub struct Derived {
     pub flops_per_token: u64,
     /// Operations of the run.
     pub total_flops: f64,
-    /// Estimate of the memory in bytes by what it holds.
+    /// Workers that share each step.
+    pub workers: u64,
+    /// Estimate of a worker's memory in bytes by what it holds; of the one that holds most.
     pub memory: Memory,
     /// All of it.
     pub memory_bytes: u64,
@@ -116,7 +119,9 @@ impl Derived {
         let average = config.optimizer.ema_decay.map_or(0, |_| parameters);
         let memory = Memory {
             parameters: 4 * parameters,
-            gradients: 4 * parameters,
+            gradients: 4
+                * parameters
+                * tree::stores(data.parts_per_step, &(0..data.parts_per_step)) as u64,
             moments: 4 * (config.optimizer.kind.moments(model) + average),
             activations: activations.saturating_mul(4).saturating_add(packed),
             logits: 4 * logits,
@@ -133,9 +138,31 @@ impl Derived {
             datasets: Vec::new(),
             flops_per_token,
             total_flops: flops_per_token as f64 * total_tokens as f64,
+            workers: 1,
             memory,
             memory_bytes: memory.total(),
         }
+    }
+
+    /// The same for one of several `workers` that share each step of `config`: fewer gradients of parts, and of the moments a share.
+    #[must_use]
+    pub fn with_workers(mut self, config: &RunConfig, workers: usize) -> Self {
+        let parts = config.data.parts_per_step;
+        let shares = (0..workers).map(|rank| tree::share(parts, rank, workers));
+        let stores = shares.map(|share| tree::stores(parts, &share)).max();
+        let shapes = config.model.shapes();
+        let owners = Owners::of(&shapes, workers);
+        let averages = usize::from(config.optimizer.ema_decay.is_some());
+        let of_rank = |rank| -> u64 {
+            let owned = owners.owned(rank).into_iter().map(|index| &shapes[index]);
+            let stores = |role| config.optimizer.kind.moments_of(role).len() + averages;
+            owned.map(|of| (of.count() * stores(of.role)) as u64).sum()
+        };
+        self.workers = workers as u64;
+        self.memory.gradients = 4 * self.parameters * stores.unwrap_or(1) as u64;
+        self.memory.moments = 4 * (0..workers).map(of_rank).max().unwrap_or(0);
+        self.memory_bytes = self.memory.total();
+        self
     }
 
     /// With what the run reads of each dataset: the `accounts` at its end, where the data is a mixture of datasets.

@@ -126,6 +126,12 @@ impl WrittenConfig {
                 self.data.sequences_per_micro_batch
             ));
         }
+        if self.data.parts_per_step != 1 {
+            problems.push(
+                "data.parts-per-step must be 1 where objective.kind is not \"next-token\": one worker reads the documents"
+                    .to_owned(),
+            );
+        }
         if !self.data.weights.is_empty() {
             problems.push(
                 "data.weights has no meaning where objective.kind is not \"next-token\": all documents of its kind are read"

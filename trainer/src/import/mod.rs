@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::ops::Fused;
 use crate::optimizer::Optimizer;
+use crate::parallel::Team;
 use crate::published::{Form, tensors};
 use crate::run::Run;
 use config::Described;
@@ -76,7 +77,13 @@ pub fn import(from: &Path, run: &Run, end_of_text: Option<&str>) -> Result<Impor
     run.write_config(&config)?;
     run.write_tokenizer(&tokenizer)?;
     let mut state = State::new(config, IMPORTED.to_owned(), end_of_text);
-    let checkpoint = checkpoint::save(run.path(), &mut state, &model, &optimizer)?;
+    let checkpoint = checkpoint::save(
+        run.path(),
+        &mut state,
+        &model,
+        &optimizer,
+        &Team::alone(&model),
+    )?;
     Ok(Imported {
         checkpoint,
         class: described.architecture.class(),

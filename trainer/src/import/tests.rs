@@ -2,6 +2,7 @@ use super::*;
 use crate::export::{ExportOptions, Precision, Target, export};
 use crate::model::{Block, Family, ModelConfig};
 use crate::ops::Norm;
+use crate::parallel::Team;
 
 const TOKENIZER_JSON: &str = r#"{"version":"1.0","truncation":null,"padding":null,"added_tokens":[
     {"id":0,"content":"<end>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}],
@@ -29,7 +30,14 @@ impl World {
         let model = Model::new(model, 5, Fused::<f32>::default()).unwrap();
         let optimizer = Optimizer::new(config.optimizer.clone(), &model).unwrap();
         let mut state = State::new(config, "root".to_owned(), 0);
-        let checkpoint = checkpoint::save(run.path(), &mut state, &model, &optimizer).unwrap();
+        let checkpoint = checkpoint::save(
+            run.path(),
+            &mut state,
+            &model,
+            &optimizer,
+            &Team::alone(&model),
+        )
+        .unwrap();
         let options = ExportOptions {
             target: Target::Transformers,
             precision,

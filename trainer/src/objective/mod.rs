@@ -98,15 +98,6 @@ impl ObjectiveOptions {
     }
 }
 
-/// What micro-batches add up to.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Sums {
-    /// Sum of the losses, not scaled.
-    pub loss: f64,
-    /// Of a preference.
-    pub margins: Margins,
-}
-
 /// How well what is not trained on is judged.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "objective")]
@@ -169,15 +160,16 @@ impl Objective {
         })
     }
 
-    /// What the loss of a batch is divided by: trained tokens, pairs, or judged steps.
-    pub fn count(&self, batch: &Batch) -> u64 {
+    /// What the loss of a step is divided by: `trained_tokens`, which are all of the step's, pairs, or judged steps.
+    pub fn count(&self, batch: &Batch, trained_tokens: u64) -> u64 {
         match self {
-            Self::NextToken | Self::Process(_) => batch.trained_tokens,
-            Self::Preference(_) => batch.micro_batches.len() as u64,
+            Self::NextToken | Self::Process(_) => trained_tokens,
+            Self::Preference(_) => batch.micro_batches_of_step as u64,
         }
     }
 
-    /// Adds the gradient of the loss of `micro`, divided by `count`, to `gradients`.
+    /// Adds the gradient of the loss of `micro`, divided by `count`, to `gradients`, and returns the loss, which is not. The margin of a
+    /// pair is added to `margins`.
     ///
     /// # Errors
     /// The device failed, or a pair is none.
@@ -187,10 +179,10 @@ impl Objective {
         model: &Model<B>,
         micro: &MicroBatch,
         gradients: &mut B::Store,
-        sums: &mut Sums,
-    ) -> Result<()> {
+        margins: &mut Margins,
+    ) -> Result<f64> {
         if let Self::Preference(preference) = self {
-            return preference.add_gradients(pass, model, micro, gradients, sums);
+            return preference.add_gradients(pass, model, micro, gradients, margins);
         }
         let of_documents;
         let length = match self {
@@ -213,8 +205,7 @@ impl Objective {
             pass.config.compute.keep(),
         );
         let losses = model.add_gradients(sequences, targets, length, options, keep, gradients)?;
-        sums.loss += losses.nats;
-        Ok(())
+        Ok(losses.nats)
     }
 
     /// Judges the first `most` documents of what is held out; nothing for the next token.

@@ -15,7 +15,7 @@ use andromeda_format::{Build, Split};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{ObjectiveOptions, Step, Sums};
+use super::{ObjectiveOptions, Step};
 use crate::data::{MicroBatch, Row, Sequences as Stream, Source};
 use crate::documents::{Document, Documents};
 use crate::error::{Error, Result};
@@ -341,14 +341,13 @@ pub struct PreferenceFigures {
 }
 
 impl PreferenceFigures {
-    /// The means of sums over pairs; none of none.
-    pub fn new(sums: &Sums) -> Option<Self> {
-        let margins = sums.margins;
+    /// The means over pairs whose losses and margins add up to these; none of none.
+    pub fn new(loss: f64, margins: &Margins) -> Option<Self> {
         let pairs = (margins.pairs > 0).then_some(margins.pairs as f64)?;
         let accuracy = margins.right / pairs;
         Some(Self {
             pairs: margins.pairs,
-            preference_loss: sums.loss / pairs,
+            preference_loss: loss / pairs,
             preference_accuracy: accuracy,
             preference_accuracy_error: (accuracy * (1.0 - accuracy) / pairs).sqrt(),
             margin: margins.margin / pairs,
@@ -445,8 +444,8 @@ impl Preference {
         model: &Model<B>,
         micro: &MicroBatch,
         gradients: &mut B::Store,
-        sums: &mut Sums,
-    ) -> Result<()> {
+        margins: &mut Margins,
+    ) -> Result<f64> {
         let reference = self.reference(&micro.documents)?;
         let answers = answers(micro)?;
         let own = Nats {
@@ -467,9 +466,8 @@ impl Preference {
                 gradients,
             )?;
         }
-        sums.loss += margin.loss;
-        sums.margins.add(margin.margin, own, reference);
-        Ok(())
+        margins.add(margin.margin, own, reference);
+        Ok(margin.loss)
     }
 
     pub(super) fn judge<B: Backend>(
@@ -478,7 +476,7 @@ impl Preference {
         held_out: &mut Source,
         most: u64,
     ) -> Result<Option<PreferenceFigures>> {
-        let mut sums = Sums::default();
+        let (mut loss, mut margins) = (0.0, Margins::default());
         let mut row = Row::default();
         for index in 0..held_out.sequences.sequences().min(most) {
             held_out.sequences.read_in_order(index, &mut row)?;
@@ -492,10 +490,10 @@ impl Preference {
             let reference = self.reference(&row.documents)?;
             let tokens = [chosen.tokens, rejected.tokens];
             let margin = margin(&self.options, own, reference, tokens);
-            sums.loss += margin.loss;
-            sums.margins.add(margin.margin, own, reference);
+            loss += margin.loss;
+            margins.add(margin.margin, own, reference);
         }
-        Ok(PreferenceFigures::new(&sums))
+        Ok(PreferenceFigures::new(loss, &margins))
     }
 }
 
@@ -706,10 +704,11 @@ mod tests {
                 count: 2,
             };
             let mut gradients = model.store().unwrap();
-            let mut sums = Sums::default();
-            preference
-                .add_gradients(&pass, &model, &micro, &mut gradients, &mut sums)
+            let mut margins = Margins::default();
+            let total = preference
+                .add_gradients(&pass, &model, &micro, &mut gradients, &mut margins)
                 .unwrap();
+            assert_eq!(margins.pairs, 1);
             let value = |model: &Model<Fused<f64>>| {
                 let [chosen, rejected] = answers(&micro).unwrap();
                 let own = Nats {
@@ -718,7 +717,7 @@ mod tests {
                 };
                 margin(&preference.options, own, reference, [3, 2]).loss / 2.0
             };
-            assert!((value(&model) - sums.loss / 2.0).abs() < 1e-12);
+            assert!((value(&model) - total / 2.0).abs() < 1e-12);
             let mut seen = 0.0_f64;
             for index in 0..model.shapes.len() {
                 let gradient = model.backend.read(&gradients, index).unwrap();

@@ -311,6 +311,27 @@ pub trait Backend {
     /// # Errors
     /// The device failed.
     fn squares(&self, store: &Self::Store) -> Result<f64>;
+    /// The part of parameter `index` in [`Backend::squares`]. On a processor that is the sum of these in order, to the bit. Here on the
+    /// host, for devices without an operation of their own: all numbers of the parameter are copied.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn squares_of(&self, store: &Self::Store, index: usize) -> Result<f64> {
+        let numbers = self.read(store, index)?;
+        Ok(numbers.iter().map(|&x| f64::from(x) * f64::from(x)).sum())
+    }
+    /// Adds the numbers of parameter `index` of `other` to those of `sum`, each rounded once. Here on the host, for devices without
+    /// an operation of their own: all numbers of the parameter are copied.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn add(&self, sum: &mut Self::Store, other: &Self::Store, index: usize) -> Result<()> {
+        let mut numbers = self.read(sum, index)?;
+        for (sum, x) in numbers.iter_mut().zip(self.read(other, index)?) {
+            *sum += x;
+        }
+        self.write(sum, index, &numbers)
+    }
     /// One step of parameter `index` against its gradient times `factor`; `moments` are as many as the rule has.
     ///
     /// # Errors

@@ -244,20 +244,24 @@ impl Backend for Portable {
     }
 
     fn squares(&self, store: &Vec<Tensor>) -> Result<f64> {
-        let mut sum = 0.0;
-        for tensor in store {
-            let squares = tensor.sqr()?.flatten_all()?;
-            // Parts first, so that single precision does not lose them in the sum.
-            let squares = match squares.dims1()? {
-                count if count % 1024 == 0 => squares.reshape((count / 1024, 1024))?.sum(1)?,
-                _ => squares,
-            };
-            sum += squares
-                .to_dtype(DType::F64)?
-                .sum_all()?
-                .to_scalar::<f64>()?;
-        }
-        Ok(sum)
+        let all = 0..store.len();
+        all.map(|index| self.squares_of(store, index)).sum()
+    }
+
+    fn squares_of(&self, store: &Vec<Tensor>, index: usize) -> Result<f64> {
+        let squares = store[index].sqr()?.flatten_all()?;
+        // Parts first, so that single precision does not lose them in the sum.
+        let squares = match squares.dims1()? {
+            count if count % 1024 == 0 => squares.reshape((count / 1024, 1024))?.sum(1)?,
+            _ => squares,
+        };
+        let sum = squares.to_dtype(DType::F64)?.sum_all()?;
+        Ok(sum.to_scalar::<f64>()?)
+    }
+
+    fn add(&self, sum: &mut Vec<Tensor>, other: &Vec<Tensor>, index: usize) -> Result<()> {
+        sum[index] = (&sum[index] + &other[index])?;
+        Ok(())
     }
 
     fn outgrown(

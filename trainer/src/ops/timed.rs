@@ -130,6 +130,8 @@ impl<B: Backend> Backend for Timed<B> {
         Copies: fn write(store: &mut B::Store, index: usize, numbers: &[f32]) -> ();
         Copies: fn read(store: &B::Store, index: usize) -> Vec<f32>;
         Optimizer: fn squares(store: &B::Store) -> f64;
+        Optimizer: fn squares_of(store: &B::Store, index: usize) -> f64;
+        Optimizer: fn add(sum: &mut B::Store, other: &B::Store, index: usize) -> ();
         Optimizer: fn update(rule: Rule, parameters: &mut B::Store, gradients: &B::Store, factor: f64, moments: &mut [B::Store], index: usize) -> ();
         Optimizer: fn outgrown(rule: Rule, gradients: &B::Store, factor: f64, second: &B::Store, index: usize) -> f64;
         Optimizer: fn average(keep: f64, parameters: &B::Store, average: &mut B::Store, index: usize) -> ();

@@ -4,33 +4,41 @@
 
 use crate::error::Result;
 use crate::model::Model;
-use crate::ops::Backend;
+use crate::ops::{Backend, Place};
 
 /// What the average keeps of itself with the update after which there were `updates`: at most `(1 + t) / (10 + t)`, so that it does not
 /// hang on to the initial values (`TensorFlow`'s `ExponentialMovingAverage` with `num_updates`).
-fn kept(decay: f64, updates: u64) -> f64 {
+pub(super) fn kept(decay: f64, updates: u64) -> f64 {
     let updates = updates as f64;
     decay.min((1.0 + updates) / (10.0 + updates))
 }
 
-/// An average that has seen the present weights only.
-pub(super) fn new<B: Backend>(model: &Model<B>) -> Result<B::Store> {
-    let mut average = model.store()?;
-    for index in 0..model.shapes.len() {
+/// An average of the parameters in `owned` that has seen the present weights only.
+pub(super) fn new<B: Backend>(model: &Model<B>, owned: &[bool]) -> Result<B::Store> {
+    let nothing = Place {
+        rows: 0,
+        columns: 0,
+    };
+    let places = model.shapes.iter().zip(owned);
+    let places: Vec<Place> = places
+        .map(|(of, &owned)| if owned { of.place() } else { nothing })
+        .collect();
+    let mut average = model.backend.store(&places)?;
+    for index in (0..model.shapes.len()).filter(|&index| owned[index]) {
         let values = model.backend.read(&model.parameters, index)?;
         model.backend.write(&mut average, index, &values)?;
     }
     Ok(average)
 }
 
+/// Lets the average, which keeps `keep` of itself, see the weights after an update.
 pub(super) fn update<B: Backend>(
-    decay: f64,
-    updates: u64,
+    keep: f64,
     model: &Model<B>,
     average: &mut B::Store,
+    owned: &[bool],
 ) -> Result<()> {
-    let keep = kept(decay, updates);
-    for index in 0..model.shapes.len() {
+    for index in (0..model.shapes.len()).filter(|&index| owned[index]) {
         (model.backend).average(keep, &model.parameters, average, index)?;
     }
     Ok(())

@@ -215,6 +215,8 @@ pub struct Optimizer<B: Backend> {
     options: OptimizerOptions,
     moments: Vec<B::Store>,
     average: Option<B::Store>,
+    /// Whether it steps a parameter; of others it has neither moments nor an average.
+    owned: Vec<bool>,
     updates: u64,
 }
 
@@ -224,12 +226,20 @@ impl<B: Backend> Optimizer<B> {
     /// # Errors
     /// The device has not the memory.
     pub fn new(options: OptimizerOptions, model: &Model<B>) -> Result<Self> {
+        Self::of_owned(options, model, vec![true; model.shapes.len()])
+    }
+
+    /// The same for those parameters of `model` alone whose flag in `owned` is set; others are left to other workers.
+    ///
+    /// # Errors
+    /// The device has not the memory.
+    pub fn of_owned(options: OptimizerOptions, model: &Model<B>, owned: Vec<bool>) -> Result<Self> {
         let names = |role| options.kind.moments_of(role).len();
         let most = model.shapes.iter().map(|of| names(of.role)).max();
         let store = |moment: usize| {
-            let places: Vec<Place> = (model.shapes.iter())
-                .map(|of| match names(of.role) {
-                    count if moment < count => of.place(),
+            let places: Vec<Place> = (model.shapes.iter().zip(&owned))
+                .map(|(of, &owned)| match names(of.role) {
+                    count if owned && moment < count => of.place(),
                     _ => Place {
                         rows: 0,
                         columns: 0,
@@ -241,11 +251,12 @@ impl<B: Backend> Optimizer<B> {
         let moments = (0..most.unwrap_or_default())
             .map(store)
             .collect::<Result<_>>()?;
-        let average = options.ema_decay.map(|_| average::new(model)).transpose()?;
+        let average = options.ema_decay.map(|_| average::new(model, &owned));
         Ok(Self {
             options,
             moments,
-            average,
+            average: average.transpose()?,
+            owned,
             updates: 0,
         })
     }
@@ -275,6 +286,16 @@ impl<B: Backend> Optimizer<B> {
         self.average.as_mut()
     }
 
+    /// Which number [`Optimizer::store`] has the average under.
+    pub const fn average_number(&self) -> usize {
+        self.moments.len()
+    }
+
+    /// The moments by number, in their order, and after them the average.
+    pub fn store(&self, number: usize) -> Option<&B::Store> {
+        self.moments.iter().chain(&self.average).nth(number)
+    }
+
     /// How many updates the moments have seen.
     pub fn updates(&self) -> u64 {
         self.updates
@@ -285,7 +306,7 @@ impl<B: Backend> Optimizer<B> {
         self.updates = updates;
     }
 
-    /// Moves the parameters of `model` against `gradients` times `factor`.
+    /// Moves the parameters of `model` that it owns against `gradients` times `factor`.
     ///
     /// # Errors
     /// The device failed.
@@ -303,7 +324,8 @@ impl<B: Backend> Optimizer<B> {
             learning_rate,
             factor,
         };
-        for (index, shape) in model.shapes.iter().enumerate() {
+        let shapes = model.shapes.iter().enumerate();
+        for (index, shape) in shapes.filter(|(index, _)| self.owned[*index]) {
             let decays = shape.role.decays();
             let moving = Moving {
                 backend: &model.backend,
@@ -337,7 +359,8 @@ impl<B: Backend> Optimizer<B> {
             }
         }
         if let (Some(decay), Some(average)) = (self.options.ema_decay, &mut self.average) {
-            average::update(decay, self.updates, model, average)?;
+            let keep = average::kept(decay, self.updates);
+            average::update(keep, model, average, &self.owned)?;
         }
         Ok(())
     }

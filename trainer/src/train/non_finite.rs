@@ -1,5 +1,7 @@
 //! What becomes of a step whose loss or gradient is no finite number, by `run.non-finite`.
 
+use std::path::PathBuf;
+
 use crate::checkpoint::{self, Rollback, State};
 use crate::config::NonFinite;
 use crate::data::Batch;
@@ -7,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::ops::Backend;
 use crate::optimizer::Optimizer;
+use crate::parallel::Team;
 use crate::progress::{Event, Progress};
 use crate::run::Run;
 
@@ -81,20 +84,24 @@ pub(super) fn roll_back<B: Backend>(
     run: &Run,
     state: &mut State,
     batch: &Batch,
-    model: &mut Model<B>,
-    optimizer: &mut Optimizer<B>,
+    (model, optimizer): (&mut Model<B>, &mut Optimizer<B>),
+    team: &Team<'_>,
     progress: &mut dyn Progress,
 ) -> Result<()> {
-    let newest = checkpoint::newest_valid(run.path(), |_, problem| {
-        let message = format!("{problem}; going back to the one before");
-        progress.report(&Event::Warned { message: &message });
-    })?;
-    let (path, mut saved) = newest.ok_or_else(|| Error::Integrity {
-        path: run.path().to_owned(),
-        problem: "no checkpoint is valid, so there is nothing to go back to".to_owned(),
-    })?;
-    checkpoint::load_model(&path, &saved, model)?;
-    checkpoint::load_optimizer(&path, &saved, model, optimizer)?;
+    let (mut path, mut found) = (PathBuf::new(), None);
+    if team.is_first() {
+        let newest = checkpoint::newest_valid(run.path(), |_, problem| {
+            let message = format!("{problem}; going back to the one before");
+            progress.report(&Event::Warned { message: &message });
+        })?;
+        let (newest, state) = newest.ok_or_else(|| Error::Integrity {
+            path: run.path().to_owned(),
+            problem: "no checkpoint is valid, so there is nothing to go back to".to_owned(),
+        })?;
+        (path, found) = (newest, Some(state));
+    }
+    let mut saved = team.tell(found)?;
+    checkpoint::load(&path, &saved, model, optimizer, team)?;
     let left_out = Rollback {
         step: saved.step,
         failed_step: state.step + 1,

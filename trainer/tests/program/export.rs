@@ -11,6 +11,7 @@ use andromeda_trainer::config::WrittenConfig;
 use andromeda_trainer::model::{Model, Sequences};
 use andromeda_trainer::ops::Fused;
 use andromeda_trainer::optimizer::Optimizer;
+use andromeda_trainer::parallel::Team;
 use andromeda_trainer::run::Run;
 use andromeda_trainer::sample::{SampleOptions, generate};
 use serde_json::{Value, json};
@@ -380,7 +381,14 @@ fn make_run(world: &World, name: &str, model: &str) {
     let model = Model::new(config.model, 7, Fused::<f32>::default()).unwrap();
     let optimizer = Optimizer::new(config.optimizer.clone(), &model).unwrap();
     let mut state = State::new(config, "none".to_owned(), 0);
-    checkpoint::save(run.path(), &mut state, &model, &optimizer).unwrap();
+    checkpoint::save(
+        run.path(),
+        &mut state,
+        &model,
+        &optimizer,
+        &Team::alone(&model),
+    )
+    .unwrap();
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod lr_find;
 mod mixed;
 mod objectives;
 mod output;
+mod parallel;
 mod report;
 mod resume;
 mod strategies;

@@ -135,6 +135,11 @@ impl<T: Real> Backend for Fused<T> {
     }
 
     fn squares(&self, store: &Flat<T>) -> Result<f64> {
+        let all = 0..store.places.len();
+        all.map(|index| self.squares_of(store, index)).sum()
+    }
+
+    fn squares_of(&self, store: &Flat<T>, index: usize) -> Result<f64> {
         // Doubles within a chunk too: a hundred million squares are added up.
         let of_chunk = |chunk: &[T]| {
             vectorized(
@@ -152,8 +157,19 @@ impl<T: Real> Backend for Fused<T> {
                 },
             )
         };
-        let sums: Vec<f64> = store.numbers.par_chunks(CHUNK).map(of_chunk).collect();
+        let sums: Vec<f64> = store.of(index).par_chunks(CHUNK).map(of_chunk).collect();
         Ok(sums.iter().sum())
+    }
+
+    fn add(&self, sum: &mut Flat<T>, other: &Flat<T>, index: usize) -> Result<()> {
+        let other = other.of(index).par_chunks(CHUNK);
+        let chunks = sum.of_mut(index).par_chunks_mut(CHUNK).zip(other);
+        chunks.for_each(|(sum, other)| {
+            for (sum, &x) in sum.iter_mut().zip(other) {
+                *sum += x;
+            }
+        });
+        Ok(())
     }
 
     fn outgrown(
