@@ -182,7 +182,6 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Args)]
 pub(crate) struct StrategyArgs {
     /// The strategy
-    #[arg(default_value = "trainer/strategies/andromeda.toml")]
     pub(crate) strategy: PathBuf,
     /// Which of its sizes
     #[arg(long)]
