@@ -177,7 +177,7 @@ pub enum Rule {
         beta2: f64,
     },
     /// `m = momentum m + (1 - momentum) g`, then `p = p keep - rate O`, O being `momentum m + (1 - momentum) g` made nearly
-    /// orthogonal by [`NewtonSchulz`].
+    /// orthogonal by a Newton-Schulz iteration.
     Muon {
         /// 1 - lr decay.
         keep: f64,
