@@ -105,6 +105,18 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write the rows of files as JSON lines, as the trainer's evaluation reads them
+    Rows {
+        /// Files and folders: parquet, csv, tsv, json, jsonl, the last four plain, .gz or .zst
+        #[arg(required = true, value_name = "IN")]
+        inputs: Vec<PathBuf>,
+        /// Folder that is made: a file of the same path for each, ending in .jsonl
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Print JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// Show a build's manifest as tables, then some decoded documents
     Inspect {
         /// The build's folder; the newest of the shards' folder when absent

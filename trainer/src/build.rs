@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use andromeda_format::{
-    Account, Build, ChatFormat, FormatError, Loader, LoaderOptions, MixtureSource, Sequence, Split,
+    Account, Build, ChatFormat, FormatError, Loader, LoaderOptions, Manifest, MixtureSource,
+    Sequence, Split,
 };
 use serde::{Deserialize as _, Serialize};
 use sha2::{Digest, Sha256};
@@ -77,6 +78,11 @@ impl OpenBuild {
     /// The build's name.
     pub fn name(&self) -> &str {
         &self.build.manifest().name
+    }
+
+    /// What it says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        self.build.manifest()
     }
 
     /// Root hash over everything the build holds.

@@ -44,6 +44,12 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// A folder of transformers as a run
     Import(ImportArgs),
+    /// The tasks there are, or one of them as its file has it
+    Tasks(TasksArgs),
+    /// What a run's newest checkpoint can do: tasks with known answers
+    Evaluate(EvaluateArgs),
+    /// Score answers of any model to a task, or write what to ask it
+    Score(ScoreArgs),
 }
 
 #[derive(Debug, Args)]
@@ -396,6 +402,63 @@ pub(crate) struct ImportArgs {
     #[arg(long, default_value = "runs")]
     pub(crate) runs: PathBuf,
     /// JSON on stdout instead of talk
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TasksArgs {
+    /// Print the file of this task
+    #[arg(long, value_name = "TASK")]
+    pub(crate) show: Option<String>,
+    /// JSON on stdout instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What tasks are made of.
+#[derive(Debug, Args)]
+pub(crate) struct EvaluationSets {
+    /// Folder of evaluation sets, laid out as on their hub or as they are published; no parquet, which `andromeda rows` turns into JSON lines
+    #[arg(long, value_name = "DIR", default_value = "evaluation-sets")]
+    pub(crate) data: PathBuf,
+    /// Only the first items of each part
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvaluateArgs {
+    /// Name of the run
+    pub(crate) run: String,
+    /// Tasks of `andromeda-train tasks`, or files of some
+    #[arg(long, value_delimiter = ',', required = true, value_name = "TASK,...")]
+    pub(crate) tasks: Vec<String>,
+    #[command(flatten)]
+    pub(crate) sets: EvaluationSets,
+    /// Also print the scores of each part of a task
+    #[arg(long)]
+    pub(crate) parts: bool,
+    #[command(flatten)]
+    pub(crate) folders: Folders,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScoreArgs {
+    /// A task of `andromeda-train tasks`, or a file of one
+    pub(crate) task: String,
+    #[command(flatten)]
+    pub(crate) sets: EvaluationSets,
+    /// The answers, as JSON lines
+    #[arg(long, value_name = "FILE", required_unless_present = "requests")]
+    pub(crate) responses: Option<PathBuf>,
+    /// Write what to ask, as JSON lines, and score nothing
+    #[arg(long, value_name = "FILE", conflicts_with = "responses")]
+    pub(crate) requests: Option<PathBuf>,
+    /// Also print the scores of each part of the task
+    #[arg(long)]
+    pub(crate) parts: bool,
+    /// JSON on stdout instead of a table
     #[arg(long)]
     pub(crate) json: bool,
 }

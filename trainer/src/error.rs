@@ -13,6 +13,14 @@ pub enum Error {
         /// All problems.
         problem: String,
     },
+    /// A task's file cannot be read or contradicts itself.
+    #[error("{path}: {problem}\nhint: `andromeda-train tasks --show piqa` prints a task that is complete", path = path.display())]
+    Task {
+        /// The file, or the task's name.
+        path: PathBuf,
+        /// All problems.
+        problem: String,
+    },
     /// A request that cannot be met.
     #[error("{0}")]
     Usage(String),
@@ -147,7 +155,7 @@ impl Error {
     /// Exit code: 2 usage, 10 retriable, 20 permanent, 30 integrity, 40 busy, 128 + signal.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config { .. } | Self::Usage(_) => 2,
+            Self::Config { .. } | Self::Task { .. } | Self::Usage(_) => 2,
             Self::Io { .. } | Self::Device(_) | Self::Worker { .. } => 10,
             Self::Build { source, .. } if source.is_io() => 10,
             Self::NonFinite { .. }

@@ -26,6 +26,9 @@ fn main() -> ExitCode {
         Command::Chat(arguments) => commands::chat::chat(&arguments),
         Command::Export(arguments) => commands::export::export(&arguments),
         Command::Import(arguments) => commands::import::import(&arguments),
+        Command::Tasks(arguments) => commands::tasks::tasks(&arguments),
+        Command::Evaluate(arguments) => commands::evaluate::evaluate(&arguments),
+        Command::Score(arguments) => commands::score::score(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

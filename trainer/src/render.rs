@@ -8,6 +8,7 @@ use andromeda_trainer::bench::Bench;
 use andromeda_trainer::config::Derived;
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::eval::Evaluation;
+use andromeda_trainer::evaluation::score::{MetricScore, TaskScore};
 use andromeda_trainer::lr_find::{Point, Sweep};
 use andromeda_trainer::memory;
 use andromeda_trainer::objective::Judgement;
@@ -83,6 +84,55 @@ pub(crate) fn plan(
     line(&format!("  {}", peak.basis))?;
     let seconds = derived.total_flops / peak.flops_per_second;
     row("time at the peak", duration(seconds))
+}
+
+/// Writes scores to stdout as a table, then what was skipped.
+pub(crate) fn scores(scores: &[TaskScore], parts: bool) -> Result<()> {
+    let width = scores
+        .iter()
+        .flat_map(|score| score.parts.keys().filter(|_| parts).map(String::len))
+        .fold(14, usize::max);
+    line(&format!(
+        "{:<width$} {:<11} {:<32} {:>9} {:>9} {:>9} {:>7}",
+        "task", "rules", "metric", "value", "+-", "chance", "items"
+    ))?;
+    let number =
+        |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
+    let row = |name: &str, score: &TaskScore, metric: &MetricScore| {
+        line(&format!(
+            "{name:<width$} {:<11} {:<32} {:>9} {:>9} {:>9} {:>7}",
+            score.rules.name(),
+            metric.metric,
+            number(metric.value),
+            number(metric.standard_error),
+            number(metric.chance),
+            metric.items
+        ))
+    };
+    for score in scores {
+        if score.metrics.is_empty() {
+            line(&format!(
+                "{:<width$} {:<11} not scored: its programs were not run",
+                score.task,
+                score.rules.name()
+            ))?;
+        }
+        for metric in &score.metrics {
+            row(&score.task, score, metric)?;
+        }
+        for (part, metrics) in score.parts.iter().filter(|_| parts) {
+            for metric in metrics {
+                row(part, score, metric)?;
+            }
+        }
+        for (reason, items) in &score.skipped {
+            line(&format!(
+                "{:<width$} {items} items skipped: {reason}",
+                score.task
+            ))?;
+        }
+    }
+    Ok(())
 }
 
 /// Says a step of a sweep where somebody watches.

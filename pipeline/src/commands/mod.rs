@@ -14,6 +14,7 @@ mod plan;
 mod profiles;
 mod quality;
 mod report;
+mod rows;
 mod side_by_side;
 mod signals;
 #[cfg(feature = "tables")]
@@ -80,6 +81,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             place,
             json,
         } => tokenize::run(inputs, options, &limits, &place, json),
+        Command::Rows { inputs, out, json } => rows::run(&inputs, &out, json),
         Command::Inspect {
             build,
             place,

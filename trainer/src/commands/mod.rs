@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod chat;
 pub(crate) mod eval;
+pub(crate) mod evaluate;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod lr_find;
@@ -11,7 +12,9 @@ pub(crate) mod report;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod sample;
+pub(crate) mod score;
 pub(crate) mod strategy;
+pub(crate) mod tasks;
 pub(crate) mod trace;
 mod workers;
 

@@ -7,6 +7,7 @@
 
 pub mod cache;
 pub mod config;
+pub mod likelihood;
 pub mod presets;
 
 use std::ops::Range;

@@ -5,6 +5,7 @@ mod average;
 mod begin;
 mod chat;
 mod datasets;
+mod evaluate;
 mod export;
 mod kills;
 mod laid;

@@ -1,0 +1,304 @@
+//! Answers become scores: a function of a task's items and what some model answered, whichever that was.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::answers::{Reading, cut};
+use super::metrics::{
+    Mean, binary_f1, bootstrap, exact_match, likeliest, likeliest_by_bytes,
+    likeliest_by_characters, macro_f1, matthews, pass_at_k, token_f1,
+};
+use super::responses::{Answer, Answers};
+use super::task::{Asked, Expected, Item, Metric, Rules, Task};
+
+/// Samples of pass@k that are reported where there are as many.
+const SAMPLES: [usize; 3] = [1, 10, 100];
+
+/// A task's results.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TaskScore {
+    /// The task.
+    pub task: String,
+    /// Whose prompt and parser it has.
+    pub rules: Rules,
+    /// Items that were scored.
+    pub items: usize,
+    /// Items that were not, by reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped: BTreeMap<String, usize>,
+    /// Over all items.
+    pub metrics: Vec<MetricScore>,
+    /// Over those of each part.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub parts: BTreeMap<String, Vec<MetricScore>>,
+}
+
+/// A metric's value.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MetricScore {
+    /// Its name.
+    pub metric: String,
+    /// Its value; none where it is not defined.
+    pub value: Option<f64>,
+    /// Of a mean over items, the sample deviation over the root of their number; of other metrics, by drawing items again.
+    pub standard_error: Option<f64>,
+    /// What guessing gives; none where guessing gives nothing or it is not known.
+    pub chance: Option<f64>,
+    /// Items it is of.
+    pub items: usize,
+}
+
+/// Which programs ended well: of each item and sample. Empty where none were run.
+pub type Passed = BTreeMap<(usize, usize), bool>;
+
+/// The right choice and the likeliest one.
+type Pair = (usize, usize);
+
+/// An item and its answers.
+type Answered<'a> = (&'a Item, &'a [Answer]);
+
+/// Scores `answers` to `items`, one list an item. `passed` is what became of programs.
+pub fn score(task: &Task, items: &[Item], answers: &Answers, passed: &Passed) -> TaskScore {
+    let mut skipped: BTreeMap<String, usize> = BTreeMap::new();
+    let mut answered: Vec<Answered<'_>> = Vec::with_capacity(items.len());
+    for (item, answers) in items.iter().zip(answers) {
+        let reason = answers.iter().find_map(|answer| match answer {
+            Answer::Skipped(reason) => Some(reason),
+            _ => None,
+        });
+        match reason {
+            Some(reason) => *skipped.entry(reason.clone()).or_default() += 1,
+            None => answered.push((item, answers)),
+        }
+    }
+    let parts: BTreeSet<&str> = answered
+        .iter()
+        .map(|(item, _)| item.part.as_str())
+        .collect();
+    let of_parts = parts.iter().filter(|part| !part.is_empty()).map(|part| {
+        let of_part: Vec<_> = answered
+            .iter()
+            .filter(|(item, _)| item.part == **part)
+            .copied()
+            .collect();
+        ((*part).to_owned(), metrics(task, &of_part, passed))
+    });
+    TaskScore {
+        task: task.name.clone(),
+        rules: task.rules,
+        items: answered.len(),
+        skipped,
+        metrics: metrics(task, &answered, passed),
+        parts: of_parts.collect(),
+    }
+}
+
+fn metrics(task: &Task, answered: &[Answered<'_>], passed: &Passed) -> Vec<MetricScore> {
+    let Some(generate) = &task.generate else {
+        return task
+            .metrics
+            .iter()
+            .map(|&metric| likelihoods(metric, answered))
+            .collect();
+    };
+    if generate.test.is_some() {
+        return programs(answered, passed);
+    }
+    let readings = generate.readings.iter();
+    readings.map(|&reading| read(reading, answered)).collect()
+}
+
+/// Exact match under a reading; of several samples, their mean.
+fn read(reading: Reading, answered: &[Answered<'_>]) -> MetricScore {
+    let right: Vec<f64> = answered
+        .iter()
+        .map(|(item, answers)| {
+            let (Expected::Answer(target), Some(Answer::Completions(samples))) =
+                (&item.expected, answers.first())
+            else {
+                return 0.0;
+            };
+            let one = |sample: &String| {
+                f64::from(u8::from(reading.right(cut_at_stops(item, sample), target)))
+            };
+            samples.iter().map(one).sum::<f64>() / samples.len().max(1) as f64
+        })
+        .collect();
+    mean(&format!("exact-match ({})", reading.name()), &right, None)
+}
+
+/// A completion as far as its task goes.
+pub fn cut_at_stops<'a>(item: &Item, completion: &'a str) -> &'a str {
+    match item.asked.first() {
+        Some(Asked::Generate { stop, .. }) => cut(completion, stop),
+        _ => completion,
+    }
+}
+
+fn programs(answered: &[Answered<'_>], passed: &Passed) -> Vec<MetricScore> {
+    if passed.is_empty() {
+        return Vec::new();
+    }
+    let counts: Vec<(usize, usize)> = answered
+        .iter()
+        .map(|(item, answers)| match answers.first() {
+            Some(Answer::Completions(samples)) => {
+                let well = (0..samples.len())
+                    .filter(|&sample| passed.get(&(item.index, sample)) == Some(&true));
+                (samples.len(), well.count())
+            }
+            _ => (0, 0),
+        })
+        .collect();
+    let of = |k| {
+        counts
+            .iter()
+            .map(move |&(n, well)| pass_at_k(n, well, k))
+            .collect::<Option<Vec<f64>>>()
+    };
+    let values = SAMPLES.iter().filter_map(|&k| Some((k, of(k)?)));
+    values
+        .map(|(k, values)| mean(&format!("pass@{k}"), &values, None))
+        .collect()
+}
+
+fn mean(name: &str, values: &[f64], chance: Option<f64>) -> MetricScore {
+    let mean = Mean::of(values);
+    MetricScore {
+        metric: name.to_owned(),
+        value: (!values.is_empty()).then_some(mean.value),
+        standard_error: mean.standard_error,
+        chance,
+        items: values.len(),
+    }
+}
+
+/// What a model that was asked for log-likelihoods took.
+struct Taken {
+    /// Log-likelihood of each choice.
+    nats: Vec<f64>,
+    /// Whether the tokens of the first one were the likeliest.
+    greedy: bool,
+}
+
+fn taken(answers: &[Answer]) -> Taken {
+    let of = |answer: &Answer| match answer {
+        Answer::LogLikelihood { nats, greedy } => (*nats, *greedy),
+        _ => (f64::NAN, false),
+    };
+    Taken {
+        nats: answers.iter().map(|answer| of(answer).0).collect(),
+        greedy: answers.first().is_some_and(|answer| of(answer).1),
+    }
+}
+
+fn likelihoods(metric: Metric, answered: &[Answered<'_>]) -> MetricScore {
+    let name = metric.name();
+    let each = |value: fn(Metric, &Item, &Taken) -> f64| {
+        let values = answered
+            .iter()
+            .map(|(item, answers)| value(metric, item, &taken(answers)));
+        values.collect::<Vec<f64>>()
+    };
+    let aggregated = |f: &dyn Fn(&[Pair]) -> f64, chance| {
+        let pairs: Vec<Pair> = answered
+            .iter()
+            .filter_map(|(item, answers)| pair(item, answers))
+            .collect();
+        MetricScore {
+            metric: name.to_owned(),
+            value: (!pairs.is_empty()).then(|| f(&pairs)),
+            standard_error: bootstrap(&pairs, |pairs| Some(f(pairs))),
+            chance,
+            items: pairs.len(),
+        }
+    };
+    let of_names = answered
+        .iter()
+        .any(|(item, _)| matches!(item.expected, Expected::Names { .. }));
+    match metric {
+        Metric::F1 if of_names => mean(name, &each(of_the_likeliest_name), None),
+        Metric::F1 => aggregated(
+            &|pairs| with(pairs, |gold, made| binary_f1(gold, made, 1)),
+            None,
+        ),
+        Metric::MacroF1 => {
+            let classes = answered
+                .iter()
+                .map(|(item, _)| item.asked.len())
+                .max()
+                .unwrap_or(0);
+            aggregated(
+                &|pairs| with(pairs, |gold, made| macro_f1(gold, made, classes)),
+                None,
+            )
+        }
+        Metric::Mcc => aggregated(&|pairs| with(pairs, matthews), Some(0.0)),
+        Metric::ExactMatch => mean(name, &each(of_the_likeliest_name), None),
+        Metric::Perplexity => {
+            let nats: Vec<f64> =
+                each(|_, _, taken| -taken.nats.first().copied().unwrap_or(f64::NAN));
+            MetricScore {
+                metric: name.to_owned(),
+                value: (!nats.is_empty()).then(|| Mean::of(&nats).value.exp()),
+                standard_error: bootstrap(&nats, |nats| Some(Mean::of(nats).value.exp())),
+                chance: None,
+                items: nats.len(),
+            }
+        }
+        Metric::Acc | Metric::AccNorm | Metric::AccBytes => {
+            let guesses = answered.iter().map(|(item, _)| match item.expected {
+                Expected::Choice { .. } => 1.0 / item.asked.len() as f64,
+                _ => 0.0,
+            });
+            let chance = Mean::of(&guesses.collect::<Vec<_>>()).value;
+            mean(name, &each(right_choice), (chance > 0.0).then_some(chance))
+        }
+    }
+}
+
+/// 1 where the choice that the metric takes is the right one.
+fn right_choice(metric: Metric, item: &Item, taken: &Taken) -> f64 {
+    let right = match &item.expected {
+        Expected::Choice { label, choices } => {
+            let took = match metric {
+                Metric::AccNorm => likeliest_by_characters(&taken.nats, choices),
+                Metric::AccBytes => likeliest_by_bytes(&taken.nats, choices),
+                _ => likeliest(&taken.nats),
+            };
+            took == Some(*label)
+        }
+        Expected::Completion => taken.greedy,
+        _ => false,
+    };
+    f64::from(u8::from(right))
+}
+
+/// The best agreement of the likeliest name with an answer.
+fn of_the_likeliest_name(metric: Metric, item: &Item, taken: &Taken) -> f64 {
+    let Expected::Names { names, answers } = &item.expected else {
+        return 0.0;
+    };
+    let Some(name) = likeliest(&taken.nats).and_then(|at| names.get(at)) else {
+        return 0.0;
+    };
+    let agreement = answers.iter().map(|answer| match metric {
+        Metric::F1 => token_f1(name, answer),
+        _ => f64::from(u8::from(exact_match(name, answer))),
+    });
+    agreement.fold(0.0, f64::max)
+}
+
+/// Of an item with choices.
+fn pair(item: &Item, answers: &[Answer]) -> Option<Pair> {
+    match item.expected {
+        Expected::Choice { label, .. } => Some((label, likeliest(&taken(answers).nats)?)),
+        _ => None,
+    }
+}
+
+fn with(pairs: &[Pair], f: impl Fn(&[usize], &[usize]) -> f64) -> f64 {
+    let (gold, made): (Vec<usize>, Vec<usize>) = pairs.iter().copied().unzip();
+    f(&gold, &made)
+}
