@@ -1,5 +1,5 @@
 # An index of verbs; each is one plain line. `make help` lists them.
-.PHONY: help shards inspect report card verify train train-report test check bench bench-text bench-dedup bench-quality bench-language bench-tokenize bench-train exact bench-loader wheel hub clean
+.PHONY: help shards tiers inspect report card verify train train-report strategy test check bench bench-text bench-dedup bench-quality bench-language bench-tokenize bench-train exact bench-loader wheel hub clean
 
 CARGO ?= cargo
 PRIORITY ?= sample
@@ -16,6 +16,14 @@ help: ## this list
 
 shards: ## build shards; PRIORITY=sample (default) needs no network: high, medium, low, all; or DATASET=, MANIFEST=
 	$(PIPELINE) build $(WHAT) $(ARGS)
+
+# A build that is there already is found and left as it is; the newest of a name is what the next tier is held against.
+NEWEST = --against $$(ls -dt shards/$(1)-*/ | head -n 1)
+HOW = $(if $(RECIPE),--recipe $(RECIPE)) $(if $(BUDGET),--budget $(BUDGET)) $(ARGS)
+tiers: ## high, medium and low as builds of their own, each without the documents of those before it; RECIPE= BUDGET=
+	$(PIPELINE) build --priority high $(HOW)
+	$(PIPELINE) build --priority medium $(call NEWEST,high) $(HOW)
+	$(PIPELINE) build --priority low $(call NEWEST,high) $(call NEWEST,medium) $(HOW)
 
 inspect: ## the newest build: its manifest as tables, then decoded documents
 	@$(PIPELINE) inspect $(BUILD) $(ARGS)
@@ -35,6 +43,9 @@ train: ## train the tiny preset on the newest build
 
 train-report: ## the run of `make train` as one HTML page, under reports/; RUN="one other" lays runs over each other
 	@$(TRAINER) report $(RUN) $(ARGS)
+
+strategy: ## the three stages on the builds of `make tiers`; SIZE=tiny (default), 100m, 500m, 1b; again, it goes on
+	$(TRAINER) strategy trainer/strategies/andromeda.toml --size $(or $(SIZE),tiny) $(ARGS)
 
 test: ## every test
 	$(CARGO) test --release --workspace --no-fail-fast

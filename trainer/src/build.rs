@@ -34,6 +34,11 @@ pub enum Part {
 }
 
 impl Part {
+    /// As it is shown and stored.
+    pub fn name(self) -> &'static str {
+        self.split().name()
+    }
+
     fn split(self) -> Split {
         match self {
             Self::Training => Split::Train,
@@ -154,9 +159,21 @@ impl OpenBuild {
         Ok(bytes)
     }
 
-    /// The datasets of `data.weights`, which the build must have.
+    /// The datasets of `data.weights`, which the build must have, or those of `data.kinds`.
     fn mixture(&self, options: &DataOptions) -> Result<Vec<MixtureSource>> {
         let datasets = &self.build.manifest().datasets;
+        let source = |(name, weight): (&String, u64)| MixtureSource {
+            build: self.build.clone(),
+            split: Split::Train,
+            dataset: Some(name.clone()),
+            weight,
+        };
+        if !options.kinds.is_empty() {
+            let chosen = self.of_kinds(options)?.into_iter();
+            return Ok(chosen
+                .map(|(name, tokens)| source((name, tokens)))
+                .collect());
+        }
         let mut problems = Vec::new();
         for name in options.weights.keys() {
             if datasets.iter().any(|dataset| dataset.name == *name) {
@@ -175,25 +192,55 @@ impl OpenBuild {
         if !problems.is_empty() {
             return Err(Error::Usage(problems.join("\n")));
         }
-        let source = |(name, weight): (&String, &u64)| MixtureSource {
-            build: self.build.clone(),
-            split: Split::Train,
-            dataset: Some(name.clone()),
-            weight: *weight,
-        };
-        Ok(options.weights.iter().map(source).collect())
+        let weights = options.weights.iter();
+        Ok(weights
+            .map(|(name, &weight)| source((name, weight)))
+            .collect())
+    }
+
+    /// The datasets of `data.kinds` that have a sequence to train on, with their tokens.
+    fn of_kinds(&self, options: &DataOptions) -> Result<Vec<(&String, u64)>> {
+        let datasets = &self.build.manifest().datasets;
+        let kinds: BTreeSet<&str> = datasets.iter().map(|d| d.kind.as_str()).collect();
+        if let Some(unknown) = options
+            .kinds
+            .iter()
+            .find(|kind| !kinds.contains(kind.as_str()))
+        {
+            let kinds: Vec<&str> = kinds.into_iter().collect();
+            return Err(Error::Usage(format!(
+                "data.kinds: {} has no dataset of the kind `{unknown}`; it has {}",
+                self.path.display(),
+                kinds.join(", ")
+            )));
+        }
+        let of_kind = datasets.iter().filter(|d| options.kinds.contains(&d.kind));
+        let with_tokens = of_kind.map(|dataset| {
+            let trained = dataset.splits.get(&Split::Train);
+            (&dataset.name, trained.map_or(0, |split| split.tokens))
+        });
+        // A sequence is of one dataset, and of its tokens and the one after them.
+        let least = options.sequence_tokens as u64;
+        Ok(with_tokens.filter(|(_, tokens)| *tokens > least).collect())
     }
 
     /// Datasets with tokens in the training split that a mixture leaves out.
     pub fn left_out(&self, options: &DataOptions) -> Vec<&str> {
-        if options.weights.is_empty() {
-            return Vec::new();
-        }
+        let chosen: Vec<&String> = match (options.weights.is_empty(), options.kinds.is_empty()) {
+            (true, true) => return Vec::new(),
+            (false, _) => options.weights.keys().collect(),
+            // What is wrong with them is said where they are read.
+            (true, false) => self
+                .of_kinds(options)
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect(),
+        };
         let datasets = self.build.manifest().datasets.iter();
         let left = datasets.filter(|dataset| {
             let trained = dataset.splits.get(&Split::Train);
-            trained.is_some_and(|split| split.tokens > 0)
-                && !options.weights.contains_key(&dataset.name)
+            trained.is_some_and(|split| split.tokens > 0) && !chosen.contains(&&dataset.name)
         });
         left.map(|dataset| dataset.name.as_str()).collect()
     }
@@ -207,7 +254,8 @@ impl OpenBuild {
         let Some(kind) = objective.kind.documents() else {
             return Ok(Reading {
                 training: self.source(Part::Training, data)?,
-                held_out: nothing(data.sequence_tokens),
+                validation: nothing(data.sequence_tokens),
+                test: nothing(data.sequence_tokens),
                 marks: None,
                 omitted: Omitted::default(),
             });
@@ -257,7 +305,8 @@ impl OpenBuild {
         };
         Ok(Reading {
             training: open(Split::Train)?,
-            held_out: open(Split::Val)?,
+            validation: open(Split::Val)?,
+            test: open(Split::Test)?,
             marks,
             omitted,
         })
@@ -279,8 +328,12 @@ impl OpenBuild {
         };
         let what = format!("the {} split of {}", split.name(), self.path.display());
         let loader = match part {
-            Part::Training if !options.weights.is_empty() => {
-                Loader::mixture(&self.mixture(options)?, options.loader_options())
+            Part::Training if !(options.weights.is_empty() && options.kinds.is_empty()) => {
+                let mixture = self.mixture(options)?;
+                if mixture.is_empty() {
+                    return Ok(nothing(sequence_tokens));
+                }
+                Loader::mixture(&mixture, options.loader_options())
             }
             Part::Training => Loader::new(&self.build, split, options.loader_options()),
             // A measure must not change with how a run was trained.
@@ -492,13 +545,21 @@ pub fn newest(shards: &Path) -> Result<PathBuf> {
     })
 }
 
-/// The build called `name` in `shards` whose manifest was written last.
+/// The build called `name` in `shards` whose manifest was written last. What the pipeline calls a build ends with a piece of its
+/// fingerprint, which may be left out: `high` is `high-288bd46e`.
 ///
 /// # Errors
 /// There is none.
 pub fn newest_named(shards: &Path, name: &str) -> Result<PathBuf> {
+    let is_called = |whole: &str| match whole.strip_prefix(name) {
+        Some("") => true,
+        Some(rest) => rest
+            .strip_prefix('-')
+            .is_some_and(|piece| !piece.is_empty() && piece.chars().all(|c| c.is_ascii_hexdigit())),
+        None => false,
+    };
     // Builds that cannot be opened are none of this run's business.
-    let named = |path: &PathBuf| OpenBuild::open(path).is_ok_and(|build| build.name() == name);
+    let named = |path: &PathBuf| OpenBuild::open(path).is_ok_and(|build| is_called(build.name()));
     builds(shards)?.into_iter().find(named).ok_or_else(|| {
         let shards = shards.display();
         Error::Usage(format!(

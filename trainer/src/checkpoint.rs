@@ -130,6 +130,17 @@ impl State {
         self.step.saturating_sub(self.skipped_steps) + before.unwrap_or(0)
     }
 
+    /// Root hashes of the builds that the parameters were trained on, the first ones first and the run's own last.
+    pub fn roots(&self) -> Vec<&str> {
+        let mut roots: Vec<&str> = Vec::new();
+        if let Some(from) = &self.from {
+            roots.extend(from.before.iter().map(String::as_str));
+            roots.push(&from.root);
+        }
+        roots.push(&self.root);
+        roots
+    }
+
     fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::Usage(format!("the state cannot be written: {error}")))?;

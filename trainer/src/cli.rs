@@ -52,7 +52,7 @@ pub(crate) enum Command {
     Score(ScoreArgs),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Folders {
     /// Folder of runs
     #[arg(long, default_value = "runs")]
@@ -166,6 +166,12 @@ pub(crate) struct LrFindArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
+    /// A strategy, all stages of which are run, as `andromeda-train strategy` does
+    #[arg(conflicts_with_all = ["config", "run", "from", "build", "accept_root", "workers", "coordinator"])]
+    pub(crate) strategy: Option<PathBuf>,
+    /// Which of the strategy's sizes
+    #[arg(long, requires = "strategy")]
+    pub(crate) size: Option<String>,
     #[command(flatten)]
     pub(crate) configuration: ConfigArgs,
     /// Name of the run; without it the name of the configuration
@@ -192,7 +198,7 @@ pub(crate) struct StrategyArgs {
     /// Which of its sizes
     #[arg(long)]
     pub(crate) size: Option<String>,
-    /// Lay a value over a stage's configuration, as `pretrain.schedule.steps=100`
+    /// Lay a value over a stage's configuration, as `pretrain.schedule.steps=100`, or over what is asked, as `evaluation.limit=50`
     #[arg(long = "set", value_name = "STAGE.SECTION.KEY=VALUE")]
     pub(crate) overrides: Vec<String>,
     #[command(flatten)]
@@ -436,6 +442,21 @@ pub(crate) struct EvaluateArgs {
     pub(crate) tasks: Vec<String>,
     #[command(flatten)]
     pub(crate) sets: EvaluationSets,
+    /// Completions of each prompt, where a task wants text
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000))]
+    pub(crate) samples: usize,
+    /// Divides the logits; 0 takes the likeliest token always [default: 0 for one completion, 0.8 for several]
+    #[arg(long)]
+    pub(crate) temperature: Option<f64>,
+    /// Only the likeliest tokens whose probabilities first reach this sum are drawn from
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) top_p: f64,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// A run that judges steps (objective.kind = "process"): it chooses among the completions
+    #[arg(long, value_name = "RUN")]
+    pub(crate) judge: Option<String>,
     /// Also print the scores of each part of a task
     #[arg(long)]
     pub(crate) parts: bool,

@@ -348,6 +348,7 @@ mod tests {
         group_chunks: 16,
         stay_in_documents: false,
         weights: BTreeMap::new(),
+        kinds: Vec::new(),
     };
 
     #[test]

@@ -91,15 +91,50 @@ struct RollbackLine {
 /// # Errors
 /// The metrics cannot be read.
 pub fn last_value(folder: &Path, key: &str) -> Result<Option<f64>> {
+    let mut value = None;
+    each_from_the_end(folder, &mut |line| {
+        value = line.get(key).and_then(serde_json::Value::as_f64);
+        value.is_some()
+    })?;
+    Ok(value)
+}
+
+/// The last object that the metrics of the run in `folder` have for `key`; none if there is none.
+///
+/// # Errors
+/// The metrics cannot be read.
+pub fn last_object(
+    folder: &Path,
+    key: &str,
+) -> Result<Option<serde_json::Map<String, serde_json::Value>>> {
+    let mut object = None;
+    each_from_the_end(folder, &mut |mut line| match line.remove(key) {
+        Some(serde_json::Value::Object(found)) => {
+            object = Some(found);
+            true
+        }
+        _ => false,
+    })?;
+    Ok(object)
+}
+
+/// Shows the lines of the metrics to `found`, the last first, until it says that it has what it looks for.
+fn each_from_the_end(
+    folder: &Path,
+    found: &mut dyn FnMut(serde_json::Map<String, serde_json::Value>) -> bool,
+) -> Result<()> {
     let text = match fs_err::read_to_string(folder.join(METRICS)) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         text => text.map_err(Error::io("reading metrics"))?,
     };
-    let value = |line: &str| {
-        let line: serde_json::Value = serde_json::from_str(line).ok()?;
-        line.get(key)?.as_f64()
-    };
-    Ok(text.lines().rev().find_map(value))
+    // A last line that is torn is none.
+    let lines = text.lines().rev();
+    for line in lines.filter_map(|line| serde_json::from_str(line).ok()) {
+        if found(line) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 impl History {

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::build::Part;
 use crate::checkpoint::{Rollback, sync};
 use crate::data::Batch;
 use crate::error::{Error, Result};
@@ -155,18 +156,30 @@ impl Metrics {
         })
     }
 
-    /// Appends the line of what was judged after `step` steps.
+    /// Appends the line of what was judged of a split after `step` steps. What the test split gives stands under `test`, so that
+    /// nothing is chosen by it that asks for a figure by its name.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn judgement(&mut self, step: u64, judgement: &Judgement) -> Result<()> {
+    pub fn judgement(&mut self, step: u64, part: Part, judgement: &Judgement) -> Result<()> {
         #[derive(Serialize)]
         struct Judged<'a> {
             step: u64,
             #[serde(flatten)]
             judgement: &'a Judgement,
         }
-        self.lines.append(&Judged { step, judgement })
+        #[derive(Serialize)]
+        struct OfTest<'a> {
+            step: u64,
+            test: &'a Judgement,
+        }
+        match part {
+            Part::Test => self.lines.append(&OfTest {
+                step,
+                test: judgement,
+            }),
+            _ => self.lines.append(&Judged { step, judgement }),
+        }
     }
 
     /// Appends the samples of a step.

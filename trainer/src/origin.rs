@@ -27,6 +27,9 @@ pub struct Origin {
     pub step: u64,
     /// Root hash of the build that it was trained on.
     pub root: String,
+    /// Those of the builds that its own parameters came from, the first ones first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<String>,
     /// SHA-256 of the file with the parameters.
     pub model_sha256: String,
     /// Updates that the moments had seen, where they were carried over; none where they began with zeros.
@@ -53,10 +56,14 @@ impl Source {
     /// What a run that begins with it says of it.
     pub fn origin(&self) -> Origin {
         let model = self.state.files.get(checkpoint::MODEL);
+        let before = self.state.from.as_ref();
         Origin {
             run: self.run.clone(),
             step: self.state.step,
             root: self.state.root.clone(),
+            before: before
+                .map(|from| [&from.before[..], &[from.root.clone()]].concat())
+                .unwrap_or_default(),
             model_sha256: model.map(|entry| entry.sha256.clone()).unwrap_or_default(),
             updates: self.moments.then(|| self.state.updates()),
         }

@@ -110,6 +110,8 @@ pub enum Event<'a> {
     Judged {
         /// Steps done.
         step: u64,
+        /// The split that they are of.
+        split: &'static str,
         /// How well.
         #[serde(flatten)]
         judgement: &'a Judgement,

@@ -1,5 +1,6 @@
 //! How a run is shown: a bar on a terminal, a line every few seconds elsewhere, or JSON lines on stdout. Data goes to stdout, talk to stderr.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::{Duration, Instant};
 
@@ -218,40 +219,104 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(stderr(), "{text}");
 }
 
-/// Writes the stages that are done as a table: a row a stage, a column a build.
-pub(crate) fn stages(reports: &[StageReport], names: &[&str]) -> Result<()> {
-    let columns: Vec<&str> = names
-        .iter()
-        .copied()
-        .filter(|name| reports.iter().any(|report| report.on(name).is_some()))
-        .collect();
-    let mut head = format!("{:<14}", "after");
-    for name in &columns {
-        head.push_str(&format!("{:>22}", format!("on {name}'s build")));
-    }
-    line("")?;
-    line(&head)?;
-    for report in reports {
-        let mut row = format!("{:<14}", report.stage);
-        for name in &columns {
-            let cell = report.on(name).map_or_else(String::new, |(loss, bits)| {
-                format!("{loss:.4} ({bits:.3} bpb)")
+/// Writes what the stages of a strategy have learnt: a row a measure, a column a stage.
+pub(crate) fn stages(reports: &[StageReport]) -> Result<()> {
+    // In the order in which they first appear; cells by the number of the stage.
+    let mut rows: Vec<(String, Vec<String>)> = Vec::new();
+    for (at, report) in reports.iter().enumerate() {
+        for (name, cell) in cells(report) {
+            let found = rows.iter().position(|(row, _)| *row == name);
+            let row = found.unwrap_or_else(|| {
+                rows.push((name, vec![String::new(); reports.len()]));
+                rows.len() - 1
             });
-            row.push_str(&format!("{cell:>22}"));
+            rows[row].1[at] = cell;
         }
-        for (metric, value) in &report.judged {
-            row.push_str(&format!("   {metric} {value:.3}"));
-        }
-        line(&row)?;
     }
-    line("nats a token (bits a byte) of validation splits")
+    let names = rows.iter().map(|(name, _)| name.chars().count());
+    let width = names.fold("after".len(), usize::max);
+    let wide = |cells: &mut dyn Iterator<Item = &str>| {
+        cells.map(|cell| format!("{cell:>18}")).collect::<String>()
+    };
+    let stages = wide(&mut reports.iter().map(|report| report.stage.as_str()));
+    line("")?;
+    line(&format!("{:<width$}{stages}", "after"))?;
+    for (name, cells) in &rows {
+        let cells = wide(&mut cells.iter().map(String::as_str));
+        line(format!("{name:<width$}{cells}").trim_end())?;
+    }
+    // Builds of later stages may say more of a task than those of earlier ones.
+    let mut known: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for of in reports.last().iter().flat_map(|report| &report.tasks) {
+        let shown = of.contamination.shown();
+        known.entry(shown).or_default().insert(&of.score.task);
+    }
+    let mut said = BTreeSet::new();
+    for of in reports.iter().flat_map(|report| &report.tasks) {
+        let task = &of.score.task;
+        for (reason, items) in &of.score.skipped {
+            said.insert(format!("{task}: {items} items skipped: {reason}"));
+        }
+        if of.truncated > 0 {
+            said.insert(format!(
+                "{task}: {} of {} requests are longer than the model's context and lost their beginning",
+                of.truncated, of.requests
+            ));
+        }
+    }
+    for (shown, tasks) in known {
+        let tasks: Vec<&str> = tasks.into_iter().collect();
+        line(&format!("{}: {shown}", tasks.join(", ")))?;
+    }
+    said.iter().try_for_each(|text| line(text))
+}
+
+/// What a stage has in the table: names of measures and their values.
+fn cells(report: &StageReport) -> Vec<(String, String)> {
+    let mut cells = Vec::new();
+    for measure in &report.measures {
+        let on = &measure.on;
+        cells.push((
+            format!("{on}'s build: nats a token"),
+            format!("{:.4}", measure.validation_loss),
+        ));
+        cells.push((
+            format!("{on}'s build: bits a byte"),
+            format!("{:.4}", measure.bits_per_byte),
+        ));
+        cells.extend(measure.answers_loss.map(|loss| {
+            let name = format!("{on}'s build: nats a token of answers");
+            (name, format!("{loss:.4}"))
+        }));
+    }
+    let with = |value: f64, error: Option<f64>| match error {
+        Some(error) => format!("{value:.4} +- {error:.4}"),
+        None => format!("{value:.4}"),
+    };
+    for judged in &report.judged {
+        let name = format!("{} ({}), chance 0.5", judged.metric, judged.split);
+        cells.push((name, with(judged.value, judged.error)));
+    }
+    for of in &report.tasks {
+        for metric in &of.score.metrics {
+            let rules = of.score.rules.name();
+            let mut name = format!("{} {} ({rules})", of.score.task, metric.metric);
+            if let Some(chance) = metric.chance {
+                name.push_str(&format!(", chance {chance:.4}"));
+            }
+            let value = metric.value;
+            let value = value.map(|value| with(value, metric.standard_error));
+            cells.push((name, value.unwrap_or_else(|| "-".to_owned())));
+        }
+    }
+    cells
 }
 
 /// A judgement as a part of a line.
 fn judged(judgement: &Judgement) -> String {
     match judgement {
         Judgement::Preference(figures) => format!(
-            "{} held-out pairs: {:.1} % +- {:.1} told apart, loss {:.4}, margin {:.4}",
+            "{} pairs: {:.1} % +- {:.1} told apart, loss {:.4}, margin {:.4}",
             figures.pairs,
             100.0 * figures.preference_accuracy,
             100.0 * figures.preference_accuracy_error,
@@ -268,10 +333,7 @@ fn judged(judgement: &Judgement) -> String {
                 ),
                 _ => "all right or all wrong, so that there is no ranking".to_owned(),
             };
-            format!(
-                "{steps} held-out steps: {ranking}, loss {:.4}",
-                figures.process_loss
-            )
+            format!("{steps} steps: {ranking}, loss {:.4}", figures.process_loss)
         }
     }
 }
@@ -436,8 +498,12 @@ impl Progress for Talk {
                     self.say(&format!("{what}: {done} of {of}"));
                 }
             }
-            Event::Judged { step, judgement } => {
-                self.say(&format!("step {step}: {}", judged(judgement)));
+            Event::Judged {
+                step,
+                split,
+                judgement,
+            } => {
+                self.say(&format!("step {step}, {split}: {}", judged(judgement)));
             }
             Event::Saved { checkpoint, .. } => self.say(&format!("saved {}", checkpoint.display())),
             Event::Finished { step, tokens, .. } => {

@@ -2,7 +2,8 @@
 //!
 //! A stage's configuration is laid together from four tables, later ones over earlier ones: the strategy's `[config]`, the chosen
 //! size's `[sizes.SIZE]`, the stage's own `[stage.config]`, and what the stage says of that size, `[stage.sizes.SIZE]`. What comes of
-//! it is a configuration like any other ([`WrittenConfig`]), so a stage can be run, resumed and looked at by itself.
+//! it is a configuration like any other ([`WrittenConfig`]), so a stage can be run, resumed and looked at by itself. After each stage
+//! the tasks of `[evaluation]`, over which `[sizes.SIZE.evaluation]` lies, are put to what was learnt so far.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +29,8 @@ pub enum Carry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Gate {
-    /// A key of `metrics.jsonl`: `validation_loss`, `bits_per_byte`, `preference_accuracy`, `ranking`, ...
+    /// A key of `metrics.jsonl`: `validation_loss`, `bits_per_byte`, `preference_accuracy`, `ranking`, ...; or a task and its
+    /// metric, as `piqa/acc`.
     pub metric: String,
     /// It must be below this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,6 +59,31 @@ impl Gate {
     }
 }
 
+/// What is asked after each stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct EvaluationOptions {
+    /// Tasks, or files of some; none by default.
+    pub tasks: Vec<String>,
+    /// Folder of evaluation sets.
+    pub data: PathBuf,
+    /// Only the first items of each part of a task.
+    pub limit: Option<usize>,
+}
+
+impl Default for EvaluationOptions {
+    fn default() -> Self {
+        Self {
+            tasks: Vec::new(),
+            data: PathBuf::from("evaluation-sets"),
+            limit: None,
+        }
+    }
+}
+
+/// Key of what is no configuration of a run, and no name for a stage.
+const EVALUATION: &str = "evaluation";
+
 /// A stage as written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -80,6 +107,8 @@ struct WrittenStage {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct WrittenStrategy {
     name: String,
+    #[serde(default)]
+    evaluation: toml::Table,
     #[serde(default)]
     config: toml::Table,
     #[serde(default)]
@@ -112,10 +141,12 @@ pub struct Strategy {
     pub name: String,
     /// Its stages, in order.
     pub stages: Vec<Stage>,
+    /// What is asked after each of them.
+    pub evaluation: EvaluationOptions,
 }
 
 impl Strategy {
-    /// Reads the strategy at `path` in `size`; `overrides` (`STAGE.section.key=value`) are laid over all.
+    /// Reads the strategy at `path` in `size`; `overrides` (`STAGE.section.key=value`, `evaluation.key=value`) are laid over all.
     ///
     /// # Errors
     /// The file cannot be read; all its problems at once.
@@ -128,9 +159,14 @@ impl Strategy {
     }
 
     fn parse(text: &str, size: Option<&str>, overrides: &[String]) -> Result<Self, Vec<String>> {
-        let written: WrittenStrategy =
+        let mut written: WrittenStrategy =
             toml::from_str(text).map_err(|error| vec![error.to_string()])?;
         let mut problems = Vec::new();
+        // What a size asks is not part of its runs' configuration.
+        let mut asked = BTreeMap::new();
+        for (of, table) in &mut written.sizes {
+            asked.extend(table.remove(EVALUATION).map(|value| (of.clone(), value)));
+        }
         let sizes: BTreeSet<&String> = written
             .sizes
             .keys()
@@ -161,7 +197,8 @@ impl Strategy {
         for (at, stage) in written.stages.iter().enumerate() {
             let before = &written.stages[..at];
             let label = &stage.name;
-            if !is_plain(label) || before.iter().any(|other| other.name == *label) {
+            let taken = label == EVALUATION || before.iter().any(|other| other.name == *label);
+            if !is_plain(label) || taken {
                 problems.push(format!(
                     "{label:?} is no name for a stage, or that of two: letters, digits and '-'"
                 ));
@@ -209,16 +246,30 @@ impl Strategy {
                 Err(error) => problems.push(format!("stage {label}: {}", error.message())),
             }
         }
+        let mut table = written.evaluation;
+        match size.and_then(|size| asked.remove(size)) {
+            None => {}
+            Some(toml::Value::Table(of_size)) => lay(&mut table, of_size),
+            Some(_) => problems.push(format!("sizes.{EVALUATION}: expected a table")),
+        }
+        lay(&mut table, overriding.take(EVALUATION));
+        let evaluation = table.try_into::<EvaluationOptions>();
+        if let Err(error) = &evaluation {
+            problems.push(format!("{EVALUATION}: {}", error.message()));
+        }
         if !is_plain(&name) {
             problems.push(format!(
                 "{name:?} is no name for a strategy: letters, digits and '-'"
             ));
         }
         overriding.rest(&mut problems);
-        if problems.is_empty() {
-            Ok(Self { name, stages })
-        } else {
-            Err(problems)
+        match evaluation {
+            Ok(evaluation) if problems.is_empty() => Ok(Self {
+                name,
+                stages,
+                evaluation,
+            }),
+            _ => Err(problems),
         }
     }
 }
@@ -250,12 +301,15 @@ impl Overrides {
         for assignment in overrides {
             let parts = assignment.split_once('=').and_then(|(key, value)| {
                 let (stage, key) = key.split_once('.')?;
+                if stage == EVALUATION {
+                    return Some((stage, None, key, value));
+                }
                 let (section, key) = key.split_once('.')?;
-                Some((stage, section, key, value))
+                Some((stage, Some(section), key, value))
             });
             let Some((stage, section, key, value)) = parts else {
                 problems.push(format!(
-                    "--set {assignment}: expected STAGE.section.key=value"
+                    "--set {assignment}: expected STAGE.section.key=value or {EVALUATION}.key=value"
                 ));
                 continue;
             };
@@ -263,9 +317,12 @@ impl Overrides {
                 .ok()
                 .and_then(|mut table| table.remove("value"))
                 .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-            let inner = toml::Table::from_iter([(key.to_owned(), value)]);
-            let outer = toml::Table::from_iter([(section.to_owned(), toml::Value::Table(inner))]);
-            lay(stages.entry(stage.to_owned()).or_default(), outer);
+            let mut table = toml::Table::from_iter([(key.to_owned(), value)]);
+            if let Some(section) = section {
+                let inner = toml::Value::Table(table);
+                table = toml::Table::from_iter([(section.to_owned(), inner)]);
+            }
+            lay(stages.entry(stage.to_owned()).or_default(), table);
         }
         Self(stages)
     }
@@ -286,11 +343,14 @@ mod tests {
 
     const TEXT: &str = r#"
         name = "two"
+        evaluation = { tasks = ["piqa"], limit = 500 }
         [config]
         schedule.steps = 100
         optimizer.beta1 = 0.8
         [sizes.tiny.model]
         preset = "palm-tiny"
+        [sizes.tiny.evaluation]
+        limit = 20
         [sizes.big.model]
         preset = "palm-1b"
         [[stage]]
@@ -311,8 +371,15 @@ mod tests {
 
     #[test]
     fn later_tables_lie_over_earlier_ones() {
-        let overrides = ["second.data.sequence-tokens=32".to_owned()];
+        let overrides = ["second.data.sequence-tokens=32", "evaluation.data=sets"];
+        let overrides = overrides.map(str::to_owned);
         let strategy = Strategy::parse(TEXT, Some("tiny"), &overrides).unwrap();
+        let asked = &strategy.evaluation;
+        assert_eq!(
+            (&asked.tasks[..], asked.limit),
+            (&["piqa".to_owned()][..], Some(20))
+        );
+        assert_eq!(asked.data, Path::new("sets"));
         assert_eq!(strategy.name, "two-tiny");
         let [first, second, third] = &strategy.stages[..] else {
             panic!("three stages")
@@ -330,6 +397,8 @@ mod tests {
             assert!((stage.config.optimizer.beta1 - 0.8).abs() < 1e-12);
         }
         let big = Strategy::parse(TEXT, Some("big"), &[]).unwrap();
+        assert_eq!(big.evaluation.limit, Some(500));
+        assert_eq!(big.evaluation.data, Path::new("evaluation-sets"));
         assert_eq!(
             big.stages[0].config.model.preset.as_deref(),
             Some("palm-1b")
@@ -358,6 +427,12 @@ mod tests {
         ] {
             assert!(told.contains(word), "{word}: {told}");
         }
+        let stage = TEXT.replace("name = \"third\"", "name = \"evaluation\"");
+        let problems = Strategy::parse(&stage, Some("tiny"), &[]).unwrap_err();
+        assert!(problems[0].contains("\"evaluation\""), "{problems:?}");
+        let lettered = TEXT.replace("limit = 20", "limits = 20");
+        let problems = Strategy::parse(&lettered, Some("tiny"), &[]).unwrap_err();
+        assert!(problems[0].contains("limits"), "{problems:?}");
         let problems = Strategy::parse(TEXT, None, &[]).unwrap_err();
         assert!(problems[0].contains("--size"), "{problems:?}");
         let problems = Strategy::parse("name = \"x\"\nstages = []", None, &[]).unwrap_err();

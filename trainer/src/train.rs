@@ -5,6 +5,7 @@ mod non_finite;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::build::Part;
 use crate::checkpoint::{self, State};
 use crate::config::{Derived, NonFinite, RunConfig};
 use crate::data::{Batches, MicroBatch, Source};
@@ -230,12 +231,19 @@ pub fn train<B: Backend>(
         let judged = metrics.as_mut().filter(|_| due);
         if let Some(metrics) = judged {
             let most = config.run.evaluation_sequences;
-            if let Some(judgement) = objective.judge(&model, &mut reading.held_out, most)? {
-                metrics.judgement(state.step, &judgement)?;
-                progress.report(&Event::Judged {
-                    step: state.step,
-                    judgement: &judgement,
-                });
+            let mut sources = vec![(Part::Validation, &mut reading.validation, most)];
+            if last {
+                sources.push((Part::Test, &mut reading.test, u64::MAX));
+            }
+            for (part, source, most) in sources {
+                if let Some(judgement) = objective.judge(&model, source, most)? {
+                    metrics.judgement(state.step, part, &judgement)?;
+                    progress.report(&Event::Judged {
+                        step: state.step,
+                        split: part.name(),
+                        judgement: &judgement,
+                    });
+                }
             }
         }
 
@@ -475,7 +483,8 @@ mod tests {
             root,
             reading: Reading {
                 training: Markov::source(1, 200_001, length),
-                held_out: Markov::source(2, 1, length),
+                validation: Markov::source(2, 1, length),
+                test: Markov::source(2, 1, length),
                 marks: None,
                 omitted: Omitted::default(),
             },

@@ -4,9 +4,11 @@ use std::io::{IsTerminal, Write};
 
 use andromeda_trainer::build::{self, OpenBuild};
 use andromeda_trainer::error::{Error, Result};
+use andromeda_trainer::evaluation::best_of::Judge;
 use andromeda_trainer::evaluation::evaluate::{self, Evaluating, Evaluation};
-use andromeda_trainer::evaluation::respond::Answered;
+use andromeda_trainer::evaluation::respond::{Answered, Drawing};
 use andromeda_trainer::evaluation::score::TaskScore;
+use andromeda_trainer::sample::SampleOptions;
 use serde::Serialize;
 
 use super::{Signals, existing, newest};
@@ -23,27 +25,37 @@ struct Report<'a> {
 pub(crate) fn evaluate(arguments: &EvaluateArgs) -> Result<()> {
     let folder = existing(&arguments.folders.runs, &arguments.run)?;
     let (checkpoint, state) = newest(&folder)?;
-    let opened = build::with_root(&arguments.folders.shards, &state.root)
-        .ok()
-        .and_then(|path| OpenBuild::open(&path).ok());
-    let signals = Signals::catch()?;
-    let evaluating = Evaluating {
+    let open = |root: &str| {
+        let path = build::with_root(&arguments.folders.shards, root).ok()?;
+        OpenBuild::open(&path).ok()
+    };
+    let opened: Vec<Option<OpenBuild>> = state.roots().into_iter().map(open).collect();
+    let builds: Vec<Option<&OpenBuild>> = opened.iter().map(Option::as_ref).collect();
+    let drawing = drawing(arguments)?;
+    let judge = match &arguments.judge {
+        None => None,
+        Some(name) => {
+            let folder = existing(&arguments.folders.runs, name)?;
+            let (checkpoint, state) = newest(&folder)?;
+            Some((folder, checkpoint, state))
+        }
+    };
+    let judge = judge.as_ref().map(|(run, checkpoint, state)| Judge {
+        run,
+        checkpoint,
+        state,
+    });
+    let evaluation = watched(Evaluating {
         run: &folder,
         checkpoint: &checkpoint,
         state: &state,
-        build: opened.as_ref(),
+        builds: &builds,
         tasks: &arguments.tasks,
         data: &arguments.sets.data,
         limit: arguments.sets.limit,
-    };
-    let mut told = |task: &str, answered: Answered| match signals.received() {
-        Some(signal) => Err(Error::Interrupted(signal)),
-        None => {
-            show(task, answered);
-            Ok(())
-        }
-    };
-    let evaluation = evaluate::evaluate(evaluating, &mut told)?;
+        drawing: &drawing,
+        judge,
+    })?;
     if arguments.folders.json {
         return render::json(&Report {
             run: &arguments.run,
@@ -51,6 +63,12 @@ pub(crate) fn evaluate(arguments: &EvaluateArgs) -> Result<()> {
         });
     }
     render::line(&format!("{} step {}", arguments.run, evaluation.step))?;
+    if let Some(judge) = &evaluation.judge {
+        render::line(&format!(
+            "completions chosen by {} step {}",
+            judge.run, judge.step
+        ))?;
+    }
     let tasks = &evaluation.tasks;
     let scores: Vec<TaskScore> = tasks.iter().map(|of| of.score.clone()).collect();
     render::scores(&scores, arguments.parts)?;
@@ -70,6 +88,49 @@ pub(crate) fn evaluate(arguments: &EvaluateArgs) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How completions are made.
+fn drawing(arguments: &EvaluateArgs) -> Result<Drawing> {
+    let several = arguments.samples > 1;
+    let options = SampleOptions {
+        temperature: arguments
+            .temperature
+            .unwrap_or(if several { 0.8 } else { 0.0 }),
+        top_k: 0,
+        top_p: arguments.top_p,
+        seed: arguments.seed,
+        ..SampleOptions::default()
+    };
+    let mut problems = options.problems();
+    if several && options.temperature == 0.0 {
+        problems.push(
+            "--samples above 1 needs a --temperature above 0: else all are the same".to_owned(),
+        );
+    }
+    if !several && arguments.judge.is_some() {
+        problems.push("--judge chooses among several: give --samples".to_owned());
+    }
+    if !problems.is_empty() {
+        return Err(Error::Usage(problems.join("\n")));
+    }
+    Ok(Drawing {
+        samples: arguments.samples,
+        options,
+    })
+}
+
+/// Evaluates until a signal comes, and shows how far it is.
+pub(super) fn watched(evaluating: Evaluating<'_>) -> Result<Evaluation> {
+    let signals = Signals::catch()?;
+    let mut told = |task: &str, answered: Answered| match signals.received() {
+        Some(signal) => Err(Error::Interrupted(signal)),
+        None => {
+            show(task, answered);
+            Ok(())
+        }
+    };
+    evaluate::evaluate(evaluating, &mut told)
 }
 
 /// On a terminal, how far a task is.

@@ -17,11 +17,19 @@ use andromeda_trainer::sample::Text;
 use andromeda_trainer::train::{Job, train};
 
 use super::workers::Place;
-use super::{Signals, at_step, existing, folder_of};
-use crate::cli::{RunArgs, WorkersArgs};
+use super::{Signals, at_step, existing, folder_of, strategy};
+use crate::cli::{RunArgs, StrategyArgs, WorkersArgs};
 use crate::render;
 
 pub(crate) fn run(arguments: &RunArgs) -> Result<()> {
+    if let Some(path) = &arguments.strategy {
+        return strategy::strategy(&StrategyArgs {
+            strategy: path.clone(),
+            size: arguments.size.clone(),
+            overrides: arguments.configuration.overrides.clone(),
+            folders: arguments.folders.clone(),
+        });
+    }
     let written = WrittenConfig::read(
         &arguments.configuration.config,
         &arguments.configuration.overrides,

@@ -1,5 +1,5 @@
 //! `andromeda-train strategy`: the stages of a strategy, one run each, begun or gone on with; after each stage a table of what is
-//! learnt so far, and the gates.
+//! learnt so far, with the strategy's tasks, and the gates.
 
 use std::path::{Path, PathBuf};
 
@@ -10,20 +10,28 @@ use andromeda_trainer::data::Source;
 use andromeda_trainer::device::{OnBackend, on_device};
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::eval::evaluate;
-use andromeda_trainer::history::last_value;
+use andromeda_trainer::evaluation::evaluate::{self as tasks, Evaluated, Evaluating};
+use andromeda_trainer::evaluation::respond::Drawing;
+use andromeda_trainer::history::{last_object, last_value};
 use andromeda_trainer::model::ModelConfig;
 use andromeda_trainer::ops::Backend;
 use andromeda_trainer::origin::{self, Beginning};
 use andromeda_trainer::run::Run;
-use andromeda_trainer::strategy::{Carry, Stage, Strategy};
+use andromeda_trainer::strategy::{Carry, EvaluationOptions, Stage, Strategy};
 use serde::Serialize;
 
+use super::evaluate::watched;
 use super::{folder_of, load_model, newest, run};
 use crate::cli::{StrategyArgs, WorkersArgs};
 use crate::render;
 
-/// What the stages' own evaluations may have measured besides losses.
-const JUDGED: [&str; 2] = ["preference_accuracy", "ranking"];
+/// What the stages' own evaluations may have measured besides losses, and the standard errors.
+const JUDGED: [(&str, &str); 2] = [
+    ("preference_accuracy", "preference_accuracy_error"),
+    ("ranking", "ranking_error"),
+];
+/// Kind of the datasets whose loss is of answers alone.
+const DIALOGUES: &str = "chat";
 
 /// A stage and what it will be trained on, everything checked.
 struct Planned<'a> {
@@ -38,11 +46,26 @@ struct Planned<'a> {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Measure {
     /// The stage whose build it is.
-    on: String,
+    pub(crate) on: String,
     /// Nats per trained token.
-    validation_loss: f64,
+    pub(crate) validation_loss: f64,
     /// Bits per byte of text.
-    bits_per_byte: f64,
+    pub(crate) bits_per_byte: f64,
+    /// Nats per trained token of its dialogues, which are the tokens of answers and their ends; none where it has none.
+    pub(crate) answers_loss: Option<f64>,
+}
+
+/// What a stage's own objective judged at its end.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Judged {
+    /// What: the part of the pairs told apart, the ranking of steps. 0.5 is chance.
+    pub(crate) metric: String,
+    /// Of this split.
+    pub(crate) split: &'static str,
+    /// Its value.
+    pub(crate) value: f64,
+    /// Its standard error.
+    pub(crate) error: Option<f64>,
 }
 
 /// What stands in the table after a stage.
@@ -58,15 +81,19 @@ pub(crate) struct StageReport {
     root: String,
     /// Of every build of the strategy.
     pub(crate) measures: Vec<Measure>,
-    /// What its last evaluation judged: the part of the pairs told apart, the ranking of steps.
-    pub(crate) judged: Vec<(String, f64)>,
+    /// What its objective judged.
+    pub(crate) judged: Vec<Judged>,
+    /// What it made of the tasks.
+    pub(crate) tasks: Vec<Evaluated>,
 }
 
 impl StageReport {
-    /// What was measured on the build of `stage`: loss, bits per byte.
-    pub(crate) fn on(&self, stage: &str) -> Option<(f64, f64)> {
-        let measure = self.measures.iter().find(|measure| measure.on == stage)?;
-        Some((measure.validation_loss, measure.bits_per_byte))
+    /// The value of `TASK/METRIC`.
+    fn of_task(&self, name: &str) -> Option<f64> {
+        let (task, metric) = name.split_once('/')?;
+        let of_task = self.tasks.iter().find(|of| of.score.task == task)?;
+        let metrics = &of_task.score.metrics;
+        metrics.iter().find(|of| of.metric == metric)?.value
     }
 }
 
@@ -77,6 +104,8 @@ pub(crate) fn strategy(arguments: &StrategyArgs) -> Result<()> {
         &arguments.overrides,
     )?;
     let planned = plan(arguments, &strategy)?;
+    let asked = &strategy.evaluation;
+    check(asked)?;
     let mut reports: Vec<StageReport> = Vec::with_capacity(planned.len());
     for (at, stage) in planned.iter().enumerate() {
         begin(stage, &planned)?;
@@ -90,14 +119,13 @@ pub(crate) fn strategy(arguments: &StrategyArgs) -> Result<()> {
             json,
             &WorkersArgs::alone(),
         )?;
-        reports.push(measure(stage, &planned)?);
+        reports.push(measure(stage, &planned, asked)?);
         if json {
             render::json(&reports[at])?;
         } else {
-            let names: Vec<&str> = planned.iter().map(|p| p.stage.name.as_str()).collect();
-            render::stages(&reports, &names)?;
+            render::stages(&reports)?;
         }
-        pass(stage)?;
+        pass(stage, &reports[at])?;
     }
     Ok(())
 }
@@ -146,6 +174,16 @@ fn plan<'a>(arguments: &StrategyArgs, strategy: &'a Strategy) -> Result<Vec<Plan
         });
     }
     Ok(planned)
+}
+
+/// That there are the tasks, and their evaluation sets.
+fn check(asked: &EvaluationOptions) -> Result<()> {
+    match tasks::asked(&asked.tasks, &asked.data, asked.limit) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::Usage(format!(
+            "{error}\nhint: what a strategy asks is in its table [evaluation]; without any: --set evaluation.tasks=[]"
+        ))),
+    }
 }
 
 /// The build of a stage: the one that its run was begun on, else the folder it names, else the newest build of that name.
@@ -198,18 +236,33 @@ impl OnBackend for Measuring<'_> {
             }
             let (most, data) = (stage.config.run.evaluation_sequences, &stage.config.data);
             let evaluation = evaluate(&model, &mut source, most, data)?;
+            let datasets = &stage.opened.manifest().datasets;
+            let dialogues = evaluation.datasets.iter().filter(|of| {
+                let dataset = datasets.iter().find(|dataset| dataset.name == of.dataset);
+                dataset.is_some_and(|dataset| dataset.kind == DIALOGUES)
+            });
+            let (mut nats, mut tokens) = (0.0, 0);
+            for of in dialogues {
+                nats += of.validation_loss * of.trained_tokens as f64;
+                tokens += of.trained_tokens;
+            }
             measures.push(Measure {
                 on: stage.stage.name.clone(),
                 validation_loss: evaluation.validation_loss,
                 bits_per_byte: evaluation.bits_per_byte,
+                answers_loss: (tokens > 0).then(|| nats / tokens as f64),
             });
         }
         Ok(measures)
     }
 }
 
-/// Measures a finished stage on the builds of all.
-fn measure(stage: &Planned<'_>, planned: &[Planned<'_>]) -> Result<StageReport> {
+/// Measures a finished stage on the builds of all, and on the tasks.
+fn measure(
+    stage: &Planned<'_>,
+    planned: &[Planned<'_>],
+    asked: &EvaluationOptions,
+) -> Result<StageReport> {
     let (checkpoint, state) = newest(&stage.folder)?;
     let mut sources = Vec::with_capacity(planned.len());
     let mut roots = Vec::new();
@@ -228,27 +281,72 @@ fn measure(stage: &Planned<'_>, planned: &[Planned<'_>]) -> Result<StageReport> 
         sources,
     };
     let measures = on_device(&state.config.compute, measuring)?;
-    let mut judged = Vec::new();
-    for metric in JUDGED {
-        if let Some(value) = last_value(&stage.folder, metric)? {
-            judged.push((metric.to_owned(), value));
-        }
-    }
+    let tasks = if asked.tasks.is_empty() {
+        Vec::new()
+    } else {
+        let with_root = |root| {
+            let found = planned.iter().find(|other| other.opened.root() == root);
+            found.map(|other| &other.opened)
+        };
+        let builds: Vec<Option<&OpenBuild>> = state.roots().into_iter().map(with_root).collect();
+        let evaluating = Evaluating {
+            run: &stage.folder,
+            checkpoint: &checkpoint,
+            state: &state,
+            builds: &builds,
+            tasks: &asked.tasks,
+            data: &asked.data,
+            limit: asked.limit,
+            drawing: &Drawing::default(),
+            judge: None,
+        };
+        watched(evaluating)?.tasks
+    };
     Ok(StageReport {
         stage: stage.stage.name.clone(),
         run: stage.stage.run.clone(),
         step: state.step,
         root: state.root.clone(),
         measures,
-        judged,
+        judged: judged(&stage.folder)?,
+        tasks,
     })
 }
 
+/// What the objective of the run in `folder` judged last of the validation split, and of the test split.
+fn judged(folder: &Path) -> Result<Vec<Judged>> {
+    let mut judged = Vec::new();
+    let test = last_object(folder, "test")?.unwrap_or_default();
+    let of_test = |key: &str| test.get(key).and_then(serde_json::Value::as_f64);
+    for (metric, error) in JUDGED {
+        let found = [
+            (
+                Part::Validation,
+                last_value(folder, metric)?,
+                last_value(folder, error)?,
+            ),
+            (Part::Test, of_test(metric), of_test(error)),
+        ];
+        for (part, value, error) in found {
+            judged.extend(value.map(|value| Judged {
+                metric: metric.to_owned(),
+                split: part.name(),
+                value,
+                error,
+            }));
+        }
+    }
+    Ok(judged)
+}
+
 /// Whether a stage reached what it must.
-fn pass(stage: &Planned<'_>) -> Result<()> {
+fn pass(stage: &Planned<'_>, report: &StageReport) -> Result<()> {
     let mut refusals = Vec::new();
     for gate in &stage.stage.gates {
-        let value = last_value(&stage.folder, &gate.metric)?;
+        let value = match report.of_task(&gate.metric) {
+            None => last_value(&stage.folder, &gate.metric)?,
+            value => value,
+        };
         refusals.extend(gate.refuses(value));
     }
     if refusals.is_empty() {

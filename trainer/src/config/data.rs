@@ -58,6 +58,10 @@ pub struct DataOptions {
     /// decodes the split once for every dataset named.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub weights: BTreeMap<String, u64>,
+    /// Kinds of datasets (`text`, `chat`, `preference`, `process`) whose datasets alone are trained on, each with its share of their
+    /// tokens; without any, all are. What `weights` says of reading holds here too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<String>,
 }
 
 /// Runs without it are written as before there was a warmup of batches.
@@ -85,6 +89,7 @@ impl Default for DataOptions {
             group_chunks,
             stay_in_documents: false,
             weights: BTreeMap::new(),
+            kinds: Vec::new(),
         }
     }
 }
@@ -213,6 +218,12 @@ impl DataOptions {
             );
         }
         let mut sum = 0_u64;
+        if !(self.weights.is_empty() || self.kinds.is_empty()) {
+            problems.push(
+                "data.kinds has no meaning beside data.weights, which names the datasets: leave out one of them"
+                    .to_owned(),
+            );
+        }
         for (name, &weight) in &self.weights {
             if weight == 0 {
                 problems.push(format!(
@@ -342,6 +353,7 @@ mod tests {
             ("group-chunks = 1048577", "data.group-chunks"),
             ("shuffle = \"full\"\ngroup-chunks = 3", "data.group-chunks"),
             ("weights = { prose = 0, code = 1 }", "data.weights.prose"),
+            ("weights = { prose = 1 }\nkinds = [\"chat\"]", "data.kinds"),
             (
                 "weights = { prose = 1099511627776, code = 1 }",
                 "data.weights",

@@ -132,9 +132,9 @@ impl WrittenConfig {
                     .to_owned(),
             );
         }
-        if !self.data.weights.is_empty() {
+        if !(self.data.weights.is_empty() && self.data.kinds.is_empty()) {
             problems.push(
-                "data.weights has no meaning where objective.kind is not \"next-token\": all documents of its kind are read"
+                "data.weights and data.kinds have no meaning where objective.kind is not \"next-token\": all documents of its kind are read"
                     .to_owned(),
             );
         }

@@ -3,41 +3,51 @@
 use andromeda_format::Manifest;
 use serde::Serialize;
 
-/// What a build has to do with a benchmark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// What builds have to do with a benchmark: the worse is above the better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Contamination {
-    /// Its rows are training data: a score says nothing.
-    TrainedOn,
-    /// Rows of its training split are training data, in the form of its prompts or another, and its items were not looked for.
-    TrainingSplit,
     /// Its items were looked for in all other data, and taken out.
     Removed,
     /// Nothing was looked for: what is on the web may hold it.
     NotLookedFor,
-    /// The build is not at hand.
+    /// A build is not at hand.
     Unknown,
+    /// Rows of its training split are training data, in the form of its prompts or another, and its items were not looked for.
+    TrainingSplit,
+    /// Its rows are training data: a score says nothing.
+    TrainedOn,
 }
 
 impl Contamination {
-    /// What `manifest` knows of `benchmark`.
-    pub fn of(manifest: Option<&Manifest>, benchmark: &str) -> Self {
-        let Some(manifest) = manifest else {
-            return Self::Unknown;
+    /// What the builds that a model was trained on know of `benchmark`, a dataset or one of its configs (`glue/sst2`); nothing stands
+    /// for a build that is not at hand.
+    pub fn of<'a>(
+        manifests: impl IntoIterator<Item = Option<&'a Manifest>>,
+        benchmark: &str,
+    ) -> Self {
+        let of_each = manifests.into_iter().map(|manifest| match manifest {
+            Some(manifest) => Self::of_build(manifest, benchmark),
+            None => Self::Unknown,
+        });
+        of_each.max().unwrap_or(Self::Unknown)
+    }
+
+    fn of_build(manifest: &Manifest, benchmark: &str) -> Self {
+        // Who names a dataset means all of its configs.
+        let holds = |name: &str| match benchmark.strip_prefix(name) {
+            Some(rest) => rest.is_empty() || rest.starts_with('/'),
+            None => false,
         };
-        if manifest.contaminates.iter().any(|name| name == benchmark) {
+        if manifest.contaminates.iter().any(|name| holds(name)) {
             Self::TrainedOn
         } else if manifest
             .decontaminated
             .iter()
-            .any(|entry| entry.name == benchmark)
+            .any(|entry| holds(&entry.name))
         {
             Self::Removed
-        } else if manifest
-            .datasets
-            .iter()
-            .any(|dataset| dataset.name == benchmark)
-        {
+        } else if manifest.datasets.iter().any(|dataset| holds(&dataset.name)) {
             Self::TrainingSplit
         } else {
             Self::NotLookedFor

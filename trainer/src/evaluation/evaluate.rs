@@ -4,11 +4,12 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::best_of::{Judge, JudgedBy, Judgements, best_of};
 use super::contamination::Contamination;
 use super::kept::Kept;
-use super::respond::{Answered, Counts, Responder, tokenizer};
+use super::respond::{Answered, Counts, Drawing, Responder, tokenizer};
 use super::responses::Answers;
-use super::score::{Passed, TaskScore, score};
+use super::score::{MetricScore, Passed, TaskScore, score};
 use super::task::{Item, Task, items, task};
 use crate::build::OpenBuild;
 use crate::checkpoint::{self, State};
@@ -30,14 +31,18 @@ pub struct Evaluating<'a> {
     pub checkpoint: &'a Path,
     /// Its state.
     pub state: &'a State,
-    /// The build that it was trained on, where it is at hand.
-    pub build: Option<&'a OpenBuild>,
+    /// The builds of [`State::roots`], where they are at hand.
+    pub builds: &'a [Option<&'a OpenBuild>],
     /// Names of tasks, or paths of files of some.
     pub tasks: &'a [String],
     /// Folder of evaluation sets.
     pub data: &'a Path,
     /// Only the first items of each part.
     pub limit: Option<usize>,
+    /// How text is made, where a task wants text.
+    pub drawing: &'a Drawing,
+    /// Who chooses among several completions.
+    pub judge: Option<Judge<'a>>,
 }
 
 /// What a checkpoint can do.
@@ -51,6 +56,9 @@ pub struct Evaluation {
     pub root: String,
     /// Tokens that the model looks back at.
     pub context_tokens: usize,
+    /// Who chose among completions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge: Option<JudgedBy>,
     /// Of each task, in the order they were asked for.
     pub tasks: Vec<Evaluated>,
 }
@@ -79,34 +87,84 @@ pub fn evaluate(
     evaluating: Evaluating<'_>,
     told: &mut dyn FnMut(&str, Answered) -> Result<()>,
 ) -> Result<Evaluation> {
-    let Evaluating { state, build, .. } = evaluating;
-    let mut asked = Vec::new();
-    for name in evaluating.tasks {
-        let task = task(name)?;
-        let items = items(&task, evaluating.data, evaluating.limit)?;
-        asked.push((task, items));
+    let Evaluating { state, builds, .. } = evaluating;
+    let asked = asked(evaluating.tasks, evaluating.data, evaluating.limit)?;
+    check_tokenizer(evaluating.run, builds.last().copied().flatten())?;
+    if let Some(judge) = &evaluating.judge {
+        judge.check()?;
     }
-    check_tokenizer(evaluating.run, build)?;
     let asking = Asking {
         evaluating,
         asked: &asked,
-        told,
+        told: &mut *told,
     };
     let answered = on_device(&state.config.compute, asking)?;
-    let tasks = asked.iter().zip(&answered);
-    let tasks = tasks.map(|((task, items), (answers, counts))| Evaluated {
-        score: score(task, items, answers, &Passed::new()),
+    let chosen = choose(&evaluating, &asked, &answered, told)?;
+    let tasks = asked.iter().zip(&answered).zip(chosen);
+    let tasks = tasks.map(|(((task, items), (answers, counts)), chosen)| Evaluated {
+        score: {
+            let mut score = score(task, items, answers, &Passed::new());
+            score.metrics.extend(chosen);
+            score
+        },
         requests: counts.requests,
         truncated: counts.truncated,
-        contamination: Contamination::of(build.map(OpenBuild::manifest), &task.benchmark),
+        contamination: Contamination::of(
+            builds.iter().map(|build| build.map(OpenBuild::manifest)),
+            &task.benchmark,
+        ),
     });
     Ok(Evaluation {
         step: state.step,
         checkpoint: state.digest.clone(),
         root: state.root.clone(),
         context_tokens: state.config.data.sequence_tokens,
+        judge: evaluating.judge.as_ref().map(Judge::name),
         tasks: tasks.collect(),
     })
+}
+
+/// Where there is a judge, what its choices among the completions of each task come to.
+fn choose(
+    evaluating: &Evaluating<'_>,
+    asked: &[(Task, Vec<Item>)],
+    answered: &[(Answers, Counts)],
+    told: &mut dyn FnMut(&str, Answered) -> Result<()>,
+) -> Result<Vec<Vec<MetricScore>>> {
+    let Some(judge) = &evaluating.judge else {
+        return Ok(vec![Vec::new(); asked.len()]);
+    };
+    let all = asked.iter().zip(answered);
+    let all: Vec<(&Task, &[Item], &Answers)> = all
+        .map(|((task, items), (answers, _))| (task, items.as_slice(), answers))
+        .collect();
+    let judgements = judge.judge(&all, told)?;
+    let of_tasks = all.iter().zip(&judgements);
+    let of_task =
+        |((task, items, answers), judgements): (&(&Task, &[Item], &Answers), &Judgements)| {
+            if judgements.iter().all(Vec::is_empty) {
+                return Vec::new();
+            }
+            best_of(task, items, answers, judgements)
+        };
+    Ok(of_tasks.map(of_task).collect())
+}
+
+/// The tasks called so, each with its items out of the evaluation sets in `data`, of each part the first `limit`.
+///
+/// # Errors
+/// A task is unknown, or its evaluation set missing or not what it should be.
+pub fn asked(
+    tasks: &[String],
+    data: &Path,
+    limit: Option<usize>,
+) -> Result<Vec<(Task, Vec<Item>)>> {
+    let one = |name: &String| {
+        let task = task(name)?;
+        let items = items(&task, data, limit)?;
+        Ok((task, items))
+    };
+    tasks.iter().map(one).collect()
 }
 
 /// Other words for the model's tokens would give scores that look like any.
@@ -143,6 +201,7 @@ impl OnBackend for Asking<'_, '_> {
             tokenizer: &tokenizer,
             end_of_text: state.end_of_text,
             context_tokens: state.config.data.sequence_tokens,
+            drawing: self.evaluating.drawing,
             kept: &mut kept,
         };
         let mut all = Vec::new();

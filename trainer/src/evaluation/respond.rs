@@ -20,8 +20,10 @@ use super::responses::{Answer, Answers};
 use super::task::{Asked, Item};
 use crate::error::{Error, Result};
 use crate::model::likelihood::Predicted;
-use crate::model::{Model, Sequences};
+use crate::model::{Cache, Model, Sequences};
 use crate::ops::Backend;
+use crate::random::Stream;
+use crate::sample::{SampleOptions, choose};
 
 /// Tokens that go through the model at once, about.
 const BATCH_TOKENS: usize = 4096;
@@ -46,6 +48,31 @@ pub struct Answered {
     pub requests: usize,
 }
 
+/// How text is made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Drawing {
+    /// Completions of each request, at least one.
+    pub samples: usize,
+    /// Temperature, top-k, top-p and seed; the rest is of no account. What is drawn for a request depends on these and the request
+    /// alone.
+    pub options: SampleOptions,
+}
+
+impl Default for Drawing {
+    /// One completion, of the likeliest tokens.
+    fn default() -> Self {
+        let options = SampleOptions {
+            temperature: 0.0,
+            top_k: 0,
+            ..SampleOptions::default()
+        };
+        Self {
+            samples: 1,
+            options,
+        }
+    }
+}
+
 /// A model that answers.
 pub struct Responder<'a, B: Backend> {
     /// The model.
@@ -56,6 +83,8 @@ pub struct Responder<'a, B: Backend> {
     pub end_of_text: u32,
     /// Tokens that the model looks back at, the one it predicts not counted.
     pub context_tokens: usize,
+    /// How text is made.
+    pub drawing: &'a Drawing,
     /// Answers from before.
     pub kept: &'a mut Kept,
 }
@@ -120,8 +149,8 @@ impl<B: Backend> Responder<'_, B> {
             })?;
         }
         for (place, context, stop, tokens) in generations {
-            let text = self.generate(context, stop, tokens, &mut counts)?;
-            answers.insert(place, Answer::Completions(vec![text]));
+            let texts = self.generate(context, stop, tokens, &mut counts)?;
+            answers.insert(place, Answer::Completions(texts));
             told(Answered {
                 done: answers.len(),
                 requests: counts.requests,
@@ -255,14 +284,15 @@ impl<B: Backend> Responder<'_, B> {
         Ok(answers.collect())
     }
 
-    /// The likeliest tokens after `context`, up to a text of `stop`. Half of the model's context at most is kept for them.
+    /// What is drawn after `context`, up to a text of `stop`, as often as it is asked for. Half of the model's context at most is kept
+    /// for it.
     fn generate(
         &mut self,
         context: &str,
         stop: &[String],
         tokens: usize,
         counts: &mut Counts,
-    ) -> Result<String> {
+    ) -> Result<Vec<String>> {
         let mut ids = self.tokens(context)?;
         if ids.is_empty() {
             ids.push(self.end_of_text);
@@ -280,25 +310,61 @@ impl<B: Backend> Responder<'_, B> {
             hash.update(stop);
         }
         ids.iter().for_each(|id| hash.update(id.to_le_bytes()));
+        let Drawing { samples, options } = self.drawing;
+        if options.temperature > 0.0 {
+            for number in [options.temperature, options.top_p] {
+                hash.update(number.to_le_bytes());
+            }
+            for number in [options.top_k as u64, options.seed, *samples as u64] {
+                hash.update(number.to_le_bytes());
+            }
+        }
         let key = hex(&hash.finalize());
         if let Some([Answer::Completions(texts)]) = self.kept.get(&key).map(Vec::as_slice)
-            && let Some(text) = texts.first()
+            && texts.len() == *samples
         {
             counts.found += 1;
-            return Ok(text.clone());
+            return Ok(texts.clone());
         }
-        let known = self.tokenizer.get_vocab_size(true);
-        let start = ids.len();
         let mut cache = self.model.cache(self.context_tokens)?;
+        let mut texts = Vec::with_capacity(*samples);
+        for sample in 0..*samples {
+            // All but the last token of the prompt is known from the sample before.
+            cache.shorten(ids.len() - 1);
+            let stream = Stream::new(options.seed, &format!("{key} {sample}"));
+            texts.push(self.draw(&mut cache, &ids, stop, tokens, &stream)?);
+        }
+        // All of a request or none: a sample after others differs from one alone by rounding.
+        self.kept.put(&key, &[Answer::Completions(texts.clone())])?;
+        Ok(texts)
+    }
+
+    /// A completion of `prompt`.
+    fn draw(
+        &self,
+        cache: &mut Cache<B>,
+        prompt: &[u32],
+        stop: &[String],
+        tokens: usize,
+        stream: &Stream,
+    ) -> Result<String> {
+        let known = self.tokenizer.get_vocab_size(true);
+        let mut ids = prompt.to_vec();
         let mut text = String::new();
-        for _ in 0..tokens {
-            let logits = self.model.next_logits(&mut cache, &ids)?;
-            let next = likeliest_token(&logits[..known.clamp(1, logits.len())]);
+        for counter in 0..tokens as u64 {
+            let logits = self.model.next_logits(cache, &ids)?;
+            let logits = &logits[..known.clamp(1, logits.len())];
+            let options = &self.drawing.options;
+            let next = if options.temperature == 0.0 {
+                likeliest_token(logits)
+            } else {
+                choose(logits, options, stream.uniform(counter))
+            };
             if next == self.end_of_text {
                 break;
             }
             ids.push(next);
-            let decoded = self.tokenizer.decode(&ids[start..], true);
+            let decoded = self.tokenizer.decode(&ids[prompt.len()..], true);
             text = decoded.map_err(|error| {
                 Error::Usage(format!("what was made cannot be decoded: {error}"))
             })?;
@@ -306,10 +372,7 @@ impl<B: Backend> Responder<'_, B> {
                 break;
             }
         }
-        let text = cut(&text, stop).to_owned();
-        self.kept
-            .put(&key, &[Answer::Completions(vec![text.clone()])])?;
-        Ok(text)
+        Ok(cut(&text, stop).to_owned())
     }
 }
 
@@ -387,6 +450,7 @@ mod tests {
             index,
             asked,
             expected: Expected::Completion,
+            problem: None,
         }
     }
 
@@ -418,6 +482,7 @@ mod tests {
                 tokenizer: &tokenizer,
                 end_of_text: 63,
                 context_tokens: 8,
+                drawing: &Drawing::default(),
                 kept: &mut kept,
             };
             // The tokens of context and continuation, by hand.
@@ -471,6 +536,7 @@ mod tests {
             tokenizer: &tokenizer,
             end_of_text: 63,
             context_tokens: 16,
+            drawing: &Drawing::default(),
             kept: &mut kept,
         };
         let mut made = |stop: &[&str]| {

@@ -56,7 +56,7 @@ pub type Passed = BTreeMap<(usize, usize), bool>;
 type Pair = (usize, usize);
 
 /// An item and its answers.
-type Answered<'a> = (&'a Item, &'a [Answer]);
+pub(super) type Answered<'a> = (&'a Item, &'a [Answer]);
 
 /// Scores `answers` to `items`, one list an item. `passed` is what became of programs.
 pub fn score(task: &Task, items: &[Item], answers: &Answers, passed: &Passed) -> TaskScore {
@@ -110,7 +110,7 @@ fn metrics(task: &Task, answered: &[Answered<'_>], passed: &Passed) -> Vec<Metri
 }
 
 /// Exact match under a reading; of several samples, their mean.
-fn read(reading: Reading, answered: &[Answered<'_>]) -> MetricScore {
+pub(super) fn read(reading: Reading, answered: &[Answered<'_>]) -> MetricScore {
     let right: Vec<f64> = answered
         .iter()
         .map(|(item, answers)| {

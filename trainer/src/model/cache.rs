@@ -42,6 +42,20 @@ impl<B: Backend> Cache<B> {
     pub const fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
+
+    /// Keeps those of the first `tokens` tokens: what goes on from them otherwise need not put them through the model again.
+    pub fn shorten(&mut self, tokens: usize) {
+        let known = self.ids.len();
+        if tokens >= known {
+            return;
+        }
+        for layer in &mut self.layers {
+            for rows in [&mut layer.keys, &mut layer.values] {
+                rows.truncate(rows.len() / known * tokens);
+            }
+        }
+        self.ids.truncate(tokens);
+    }
 }
 
 impl<B: Backend> Model<B> {
@@ -263,6 +277,19 @@ mod tests {
                 assert!(apart < TOLERANCE, "{apart} apart at {end} of {config:?}");
                 assert_eq!(cache.len(), end);
             }
+            // Back to the first twelve, and on from them by other tokens.
+            cache.shorten(12);
+            assert_eq!(cache.len(), 12);
+            let mut ids = IDS[..20].to_vec();
+            ids[12..].reverse();
+            let logits = model.next_logits(&mut cache, &ids).unwrap();
+            let apart = difference(&logits, &full(&model, &ids));
+            assert!(
+                apart < TOLERANCE,
+                "{apart} apart after shortening, {config:?}"
+            );
+            cache.shorten(0);
+            assert!(cache.is_empty());
         }
     }
 

@@ -123,11 +123,13 @@ pub enum Objective {
 pub struct Reading {
     /// What is trained on.
     pub training: Source,
-    /// What is judged and not trained on; nothing for the next token.
-    pub held_out: Source,
+    /// What is judged in the loop and not trained on; nothing for the next token.
+    pub validation: Source,
+    /// What is judged once, at the end; nothing for the next token.
+    pub test: Source,
     /// What stands for right and wrong, where steps are judged.
     pub marks: Option<Marks>,
-    /// What was left out of both.
+    /// What was left out of them.
     pub omitted: Omitted,
 }
 
@@ -147,7 +149,11 @@ impl Objective {
             (Kind::NextToken, _) => Self::NextToken,
             (Kind::Preference, _) => {
                 let options = config.objective.clone();
-                let sources = [&mut reading.training, &mut reading.held_out];
+                let sources = [
+                    &mut reading.training,
+                    &mut reading.validation,
+                    &mut reading.test,
+                ];
                 Self::Preference(Preference::prepare(at, options, model, sources, progress)?)
             }
             (Kind::Process, Some(marks)) => Self::Process(marks),

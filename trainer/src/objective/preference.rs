@@ -380,10 +380,12 @@ impl Preference {
         at: &At<'_>,
         options: ObjectiveOptions,
         model: &Model<B>,
-        sources: [&mut Source; 2],
+        sources: [&mut Source; 3],
         progress: &mut dyn Progress,
     ) -> Result<Self> {
-        let sizes = [&sources[0], &sources[1]].map(|source| source.sequences.sequences());
+        let sizes = sources
+            .each_ref()
+            .map(|source| source.sequences.sequences());
         let weights = if at.step == 0 {
             Some(digest(model)?)
         } else {

@@ -182,28 +182,80 @@ impl Stream for Steps {
             .and_then(|at| self.usable.get(at))
             .map_or(usize::MAX, |&number| number as usize);
         self.documents.read(number, &mut self.document)?;
-        let document = &self.document;
-        let places = document.ids.len();
-        *row = Row {
-            ids: std::iter::once(self.end_of_text)
-                .chain(document.ids.iter().copied())
-                .collect(),
-            trained: vec![false; places],
-            targets: Some(document.ids.clone()),
-            documents: vec![document.row],
-            datasets: vec![document.dataset],
-            ..Row::default()
-        };
-        let Marks { good, bad } = self.lines.marks;
-        for (at, right) in self.lines.steps(document) {
-            // The inputs begin with an end of text: token `at` stands at place `at + 1`.
-            if let (Some(trained), Some(targets)) = (row.trained.get_mut(at + 1), &mut row.targets)
-            {
-                *trained = true;
-                targets[at + 1] = if right { good } else { bad };
-            }
-        }
+        *row = row_of(&self.document, &self.lines, self.end_of_text);
         Ok(())
+    }
+}
+
+/// A solution as a sequence.
+fn row_of(document: &Document, lines: &Lines, end_of_text: u32) -> Row {
+    let mut row = Row {
+        ids: std::iter::once(end_of_text)
+            .chain(document.ids.iter().copied())
+            .collect(),
+        trained: vec![false; document.ids.len()],
+        targets: Some(document.ids.clone()),
+        documents: vec![document.row],
+        datasets: vec![document.dataset],
+        ..Row::default()
+    };
+    let Marks { good, bad } = lines.marks;
+    for (at, right) in lines.steps(document) {
+        // The inputs begin with an end of text: token `at` stands at place `at + 1`.
+        if let (Some(trained), Some(targets)) = (row.trained.get_mut(at + 1), &mut row.targets) {
+            *trained = true;
+            targets[at + 1] = if right { good } else { bad };
+        }
+    }
+    row
+}
+
+/// Which of several solutions is right, as judged step by step.
+pub struct StepJudge<'a, B: Backend> {
+    model: &'a Model<B>,
+    lines: Lines,
+    end_of_text: u32,
+    direction: Vec<f64>,
+}
+
+impl<'a, B: Backend> StepJudge<'a, B> {
+    /// A model that was trained to judge steps, with the marks of its training.
+    ///
+    /// # Errors
+    /// The device failed, or the model does not know the marks.
+    pub fn new(model: &'a Model<B>, lines: Lines, end_of_text: u32) -> Result<Self> {
+        let direction = direction(model, lines.marks)?;
+        Ok(Self {
+            model,
+            lines,
+            end_of_text,
+            direction,
+        })
+    }
+
+    /// The logarithm of the probability that every step of `solution`, tokens that follow those of `prompt`, is right: that of the
+    /// product of the steps' probabilities, by which Lightman et al. choose among solutions (section 2.6). None for a solution in
+    /// which there is no step.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn judge(&self, prompt: &[u32], solution: &[u32]) -> Result<Option<f64>> {
+        let mut document = Document::default();
+        for (ids, trained) in [
+            (prompt, false),
+            (solution, true),
+            (&[self.end_of_text][..], true),
+        ] {
+            document.ids.extend_from_slice(ids);
+            document.trained.resize(document.ids.len(), trained);
+        }
+        let row = row_of(&document, &self.lines, self.end_of_text);
+        if !row.trained.contains(&true) {
+            return Ok(None);
+        }
+        let steps = judged(self.model, &self.direction, self.lines.marks, &row)?;
+        let nats = |(odds, _): (f64, bool)| (-odds).max(0.0) + (-odds.abs()).exp().ln_1p();
+        Ok(Some(-steps.into_iter().map(nats).sum::<f64>()))
     }
 }
 

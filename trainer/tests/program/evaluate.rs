@@ -1,10 +1,13 @@
 //! `tasks`, `score` and `evaluate` as a person meets them.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use andromeda_format::Split;
 use serde_json::{Value, json};
 
-use crate::support::World;
+use crate::objectives::{solutions, with_marks};
+use crate::support::{World, make_build_of};
 
 /// A task of which a model of the source can know the answer: after token i comes i + 1, i + 2 or i + 4.
 const TASK: &str = r#"
@@ -36,17 +39,8 @@ readings = ["mmlu-hub"]
 target = "{label}"
 "#;
 
-fn trained() -> World {
-    let world = World::new();
-    world.succeed(&[
-        "run",
-        "--config",
-        "test.toml",
-        "--run",
-        "one",
-        "--set",
-        "schedule.steps=40",
-    ]);
+/// A task in the world's folder, `successor.toml`, with 30 rows below `sets`.
+pub(crate) fn write_the_task(world: &World) {
     let mut rows = String::new();
     for i in 0..30 {
         let word = |at: usize| format!("w{}", at % 32 + 1);
@@ -64,6 +58,20 @@ fn trained() -> World {
     std::fs::create_dir(&data).unwrap();
     std::fs::write(data.join("successor.jsonl"), rows).unwrap();
     std::fs::write(world.folder.path().join("successor.toml"), TASK).unwrap();
+}
+
+fn trained() -> World {
+    let world = World::new();
+    world.succeed(&[
+        "run",
+        "--config",
+        "test.toml",
+        "--run",
+        "one",
+        "--set",
+        "schedule.steps=40",
+    ]);
+    write_the_task(&world);
     std::fs::write(world.folder.path().join("count.toml"), GENERATE).unwrap();
     world
 }
@@ -190,6 +198,132 @@ fn what_cannot_be_evaluated_is_said_before_anything_is_loaded() {
     std::fs::write(&tokenizer, other).unwrap();
     let error = call("successor.toml", 20);
     assert!(error.contains("not the tokenizer of the build"), "{error}");
+}
+
+/// A run `judge` that was trained to judge steps, beside the run `one`.
+fn add_a_judge(world: &World) {
+    let folder = world.folder.path();
+    let splits = [
+        (Split::Train, solutions(1, 100)),
+        (Split::Val, solutions(2, 30)),
+    ];
+    make_build_of(
+        &folder.join("shards/steps"),
+        "process",
+        &with_marks(),
+        &splits,
+    );
+    let config = "[model]\nwidth = 64\nlayers = 2\nheads = 2\nhead-size = 32\n\
+        [data]\nsequence-tokens = 64\nsequences-per-micro-batch = 1\nmicro-batches-per-step = 8\n\
+        [objective]\nkind = \"process\"\n[schedule]\nsteps = 10\nwarmup-steps = 2\npeak-learning-rate = 2e-3\n";
+    std::fs::write(folder.join("judge.toml"), config).unwrap();
+    let build = ["--build", "shards/steps"];
+    world.succeed(&[&["run", "--config", "judge.toml"][..], &build].concat());
+}
+
+#[test]
+fn of_several_completions_a_judge_of_steps_chooses() {
+    let world = trained();
+    add_a_judge(&world);
+    let task = GENERATE
+        .replace(
+            "stop = [\"w9\"]",
+            "stop = [\"w9\"]\nproblem = \"{context}\"",
+        )
+        .replace("mmlu-hub", "mmlu-cot-hub");
+    std::fs::write(world.folder.path().join("count.toml"), task).unwrap();
+    let judged = ["--samples", "4", "--judge", "judge"];
+    let report = evaluated(&world, &judged);
+    assert_eq!(
+        (&report["judge"]["run"], &report["judge"]["step"]),
+        (&"judge".into(), &10.into())
+    );
+    let metrics = report["tasks"][1]["metrics"].as_array().unwrap();
+    let names: Vec<&str> = metrics
+        .iter()
+        .map(|metric| metric["metric"].as_str().unwrap())
+        .collect();
+    let exact = "exact-match (mmlu-cot-hub)";
+    assert_eq!(
+        names,
+        [
+            exact,
+            &format!("{exact}, best of 4"),
+            &format!("{exact}, majority of 4")
+        ]
+    );
+    assert!(
+        metrics.iter().all(|metric| metric["items"] == 30),
+        "{report}"
+    );
+    // What needs no text is asked as ever.
+    assert_eq!(report["tasks"][0]["metrics"].as_array().unwrap().len(), 3);
+
+    // Four different completions, the same after a kill, others with another seed.
+    let file = kept(&world);
+    let whole = std::fs::read_to_string(&file).unwrap();
+    let drawn = |text: &str| -> Vec<Value> {
+        let lines = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let texts = lines.map(|line| line["answers"][0]["completions"].clone());
+        texts.filter(|texts| !texts.is_null()).collect()
+    };
+    let before = drawn(&whole);
+    let different = |texts: &Value| {
+        let texts: BTreeSet<&str> = texts
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        texts.len() > 2
+    };
+    assert_eq!(
+        (
+            before.len(),
+            before.iter().filter(|texts| different(texts)).count() > 15
+        ),
+        (30, true),
+        "{before:?}"
+    );
+    std::fs::write(&file, &whole[..whole.len() * 3 / 4]).unwrap();
+    assert_eq!(evaluated(&world, &judged), report);
+    let mut again = drawn(
+        &std::fs::read_to_string(&file)
+            .unwrap()
+            .lines()
+            .filter(|line| serde_json::from_str::<Value>(line).is_ok())
+            .collect::<Vec<_>>()
+            .join("\n"),
+    );
+    again.sort_by_key(ToString::to_string);
+    let mut sorted = before.clone();
+    sorted.sort_by_key(ToString::to_string);
+    assert_eq!(again, sorted);
+    evaluated(&world, &["--samples", "4", "--seed", "5"]);
+    let lines = std::fs::read_to_string(&file).unwrap();
+    let with_another: Vec<Value> = drawn(
+        &lines
+            .lines()
+            .filter(|line| serde_json::from_str::<Value>(line).is_ok())
+            .collect::<Vec<_>>()
+            .join("\n"),
+    );
+    assert!(with_another.len() == 60 && with_another[30..] != before[..]);
+
+    let call = |more: &[&str]| {
+        let start = ["evaluate", "one", "--tasks", "count.toml", "--data", "sets"];
+        world.fail(&[&start[..], more].concat(), 2)
+    };
+    assert!(call(&["--judge", "judge"]).contains("--samples"));
+    assert!(call(&["--samples", "2", "--temperature", "0"]).contains("--temperature"));
+    let message = call(&["--samples", "2", "--judge", "one"]);
+    assert!(
+        message.contains("not trained to judge steps") && message.contains("process"),
+        "{message}"
+    );
+    assert!(call(&["--samples", "2", "--judge", "none"]).contains("none"));
 }
 
 #[test]

@@ -84,6 +84,37 @@ fn a_mixture_gives_each_dataset_its_share_of_any_beginning() {
 }
 
 #[test]
+fn datasets_of_a_kind_have_their_shares_by_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    make_mixture(folder.path(), 1, &TURNS);
+    let opened = OpenBuild::open(folder.path()).unwrap();
+    let data = |text: &str| toml::from_str::<DataOptions>(text).unwrap();
+    let mut kinds = data("sequence-tokens = 64\nkinds = [\"text\"]");
+    let weights = format!("weights = {{ prose = {}, code = {} }}", 81 * 500, 39 * 500);
+    let weights = data(&format!("sequence-tokens = 64\n{weights}"));
+    let rows = |data: &DataOptions| -> Vec<Vec<u32>> {
+        let mut source = opened.source(Part::Training, data).unwrap();
+        let mut row = Row::default();
+        let read = |position| {
+            source.sequences.read(position, &mut row).unwrap();
+            row.ids.clone()
+        };
+        (0..500).map(read).collect()
+    };
+    let by_kind = rows(&kinds);
+    assert_eq!(by_kind, rows(&weights));
+    // Each sequence is of one dataset; without the option they are of both.
+    assert_ne!(by_kind, rows(&data("sequence-tokens = 64")));
+    assert_eq!(opened.left_out(&kinds), [""; 0]);
+    kinds.kinds = vec!["chat".to_owned()];
+    let error = opened.source(Part::Training, &kinds).map(drop).unwrap_err();
+    let message = error.to_string();
+    for word in ["data.kinds", "`chat`", "it has text"] {
+        assert!(message.contains(word), "{word}: {message}");
+    }
+}
+
+#[test]
 fn a_mixed_run_says_its_epochs_resumes_exactly_and_not_under_other_weights() {
     let world = World::new();
     let build = world.folder.path().join("shards/mixed");

@@ -3,6 +3,10 @@
 use std::ops::Range;
 
 use andromeda_format::Split;
+use andromeda_trainer::checkpoint;
+use andromeda_trainer::model::Model;
+use andromeda_trainer::objective::process::{Lines, StepJudge};
+use andromeda_trainer::ops::Fused;
 use andromeda_trainer::random::Stream;
 use serde_json::Value;
 
@@ -13,7 +17,7 @@ const PLUS: u32 = 37;
 const MINUS: u32 = 38;
 
 /// The tokenizer of the other tests with a line end and the two marks.
-fn with_marks() -> Vec<u8> {
+pub(crate) fn with_marks() -> Vec<u8> {
     let mut tokenizer: Value = serde_json::from_slice(&tokenizer()).unwrap();
     let vocabulary = tokenizer["model"]["vocab"].as_object_mut().unwrap();
     for (id, text) in [(LINE_END, "\n"), (PLUS, "+"), (MINUS, "-")] {
@@ -62,7 +66,7 @@ pub(crate) fn pairs(seed: u64, count: usize) -> Vec<Made> {
 }
 
 /// Steps rise but for the first wrong one, with which every other solution ends.
-fn solutions(seed: u64, count: usize) -> Vec<Made> {
+pub(crate) fn solutions(seed: u64, count: usize) -> Vec<Made> {
     let (stream, mut at) = (Stream::new(seed, "solutions"), 0);
     let one = |number: usize| {
         let mut ids = random(&stream, &mut at, 4);
@@ -207,6 +211,59 @@ fn held_out_steps_are_judged_above_chance() {
         message.contains("objective.good") && message.contains("2 tokens"),
         "{message}"
     );
+}
+
+/// As [`solutions`], but that wrong steps are of other tokens than right ones.
+fn telling(seed: u64, count: usize) -> Vec<Made> {
+    let all = solutions(seed, count).into_iter();
+    let told = all.map(|mut made| {
+        let end = made.ids.len() - 1;
+        let wrong = made
+            .masked
+            .last()
+            .filter(|span| span.end > end)
+            .map_or(end, |span| span.start);
+        for (at, id) in made.ids.iter_mut().enumerate().take(end) {
+            if *id < LINE_END {
+                *id = (*id - 1) % 16 + if at < wrong { 1 } else { 17 };
+            }
+        }
+        made
+    });
+    told.collect()
+}
+
+#[test]
+fn of_two_solutions_a_judge_of_steps_prefers_that_without_a_wrong_one() {
+    let world = world("process", &with_marks(), telling);
+    world.succeed(&RUN);
+    let folder = world.run("whole");
+    let checkpoint = folder.join("step-00000040");
+    let state = checkpoint::verify(&checkpoint).unwrap();
+    let mut model = Model::zeros(state.config.model, Fused::<f32>::default()).unwrap();
+    checkpoint::load_model(&checkpoint, &state, &mut model).unwrap();
+    let lines = Lines::open(&folder.join("tokenizer.json"), &state.config.objective);
+    let judge = StepJudge::new(&model, lines.unwrap(), 0).unwrap();
+    let (stream, mut at) = (Stream::new(9, "judged"), 0);
+    let mut better = 0;
+    for _ in 0..60 {
+        let mut low = |count| -> Vec<u32> {
+            let ids = random(&stream, &mut at, count).into_iter();
+            ids.map(|id| (id - 1) % 16 + 1).collect()
+        };
+        let problem = low(4);
+        let begun = [low(5), vec![LINE_END]].concat();
+        let last = low(5);
+        let right = [begun.clone(), last.clone()].concat();
+        let wrong = [begun, last.iter().map(|id| id + 16).collect()].concat();
+        let judged = [&right, &wrong].map(|all| judge.judge(&problem, all).unwrap().unwrap());
+        assert!(judged.iter().all(|&nats| nats < 0.0), "{judged:?}");
+        better += usize::from(judged[0] > judged[1]);
+    }
+    // Four standard deviations above half.
+    assert!(better > 45, "{better} of 60");
+    assert_eq!(judge.judge(&[5, 6], &[]).unwrap(), None);
+    assert_eq!(judge.judge(&[5, 6], &[LINE_END]).unwrap(), None);
 }
 
 #[test]

@@ -3,15 +3,21 @@
 use andromeda_format::Split;
 use serde_json::Value;
 
+use crate::evaluate::write_the_task;
 use crate::objectives::pairs;
 use crate::support::{World, bytes_of, make_build_of, tokenizer};
 
 const STRATEGY: &str = r#"
     name = "two"
+    [evaluation]
+    tasks = ["successor.toml"]
+    data = "sets"
     [config]
     data.sequence-tokens = 64
     run = { save-every-steps = 20, evaluate-every-steps = 20, evaluation-sequences = 60 }
     sample.tokens = 4
+    [sizes.tiny.evaluation]
+    limit = 20
     [sizes.tiny.model]
     width = 64
     layers = 2
@@ -20,7 +26,7 @@ const STRATEGY: &str = r#"
     [[stage]]
     name = "pretrain"
     build = "markov-1"
-    gates = [{ metric = "validation_loss", below = 3.4 }]
+    gates = [{ metric = "validation_loss", below = 3.4 }, { metric = "successor/acc", above = 0.5 }]
     [stage.config]
     data.sequences-per-micro-batch = 4
     schedule = { steps = 40, warmup-steps = 5, peak-learning-rate = 3e-3 }
@@ -37,7 +43,11 @@ const STRATEGY: &str = r#"
 fn world() -> World {
     let world = World::new();
     let folder = world.folder.path();
-    let splits = [(Split::Train, pairs(1, 200)), (Split::Val, pairs(2, 60))];
+    let splits = [
+        (Split::Train, pairs(1, 200)),
+        (Split::Val, pairs(2, 60)),
+        (Split::Test, pairs(3, 70)),
+    ];
     make_build_of(
         &folder.join("shards/pairs"),
         "preference",
@@ -45,6 +55,7 @@ fn world() -> World {
         &splits,
     );
     std::fs::write(folder.join("two.toml"), STRATEGY).unwrap();
+    write_the_task(&world);
     world
 }
 
@@ -68,15 +79,51 @@ fn stages_take_over_from_each_other_and_are_done_once() {
         .map(|report| report["stage"].as_str().unwrap())
         .collect();
     assert_eq!(stages, ["pretrain", "prefer"]);
-    // Each is measured on both builds.
+    // Each is measured on both builds, and asked the task.
     for report in &first {
         assert_eq!(report["measures"].as_array().unwrap().len(), 2, "{report}");
+        let task = &report["tasks"][0];
+        assert_eq!(
+            (&task["task"], &task["items"]),
+            (&"successor".into(), &20.into())
+        );
+        assert!(
+            task["metrics"][0]["value"].as_f64().unwrap() > 0.5,
+            "{report}"
+        );
     }
-    assert_eq!(first[1]["judged"][0][0], "preference_accuracy");
-    assert!(
-        first[1]["judged"][0][1].as_f64().unwrap() > 0.5,
-        "{}",
-        first[1]
+    // The first stage's build has the benchmark's rows, and the second stage goes on from what it learnt.
+    for report in &first {
+        assert_eq!(report["tasks"][0]["contamination"], "training-split");
+    }
+    assert_eq!(first[0]["judged"], Value::Array(Vec::new()));
+    // All pairs of the test split are judged, at the end.
+    let lines = world.metrics("two-tiny-prefer").into_iter();
+    let lines = lines.map(|line| serde_json::from_str::<Value>(&line).unwrap());
+    let tests: Vec<Value> = lines.filter(|line| !line["test"].is_null()).collect();
+    let [test] = tests.as_slice() else {
+        panic!("{tests:?}")
+    };
+    assert_eq!(
+        (&test["step"], &test["test"]["pairs"]),
+        (&40.into(), &70.into())
+    );
+    for (judged, split) in first[1]["judged"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(["val", "test"])
+    {
+        assert_eq!(
+            (&judged["metric"], &judged["split"]),
+            (&"preference_accuracy".into(), &split.into())
+        );
+        let [value, error] = ["value", "error"].map(|key| judged[key].as_f64().unwrap());
+        assert!(value - 3.0 * error > 0.5, "{judged}");
+    }
+    assert_eq!(
+        first[1]["judged"][1]["value"],
+        test["test"]["preference_accuracy"]
     );
 
     // The second begins with the parameters of the first.
@@ -97,9 +144,17 @@ fn stages_take_over_from_each_other_and_are_done_once() {
     assert_eq!(reports(&world), first);
     assert!(bytes_of(&checkpoint)["model.safetensors"] == before["model.safetensors"]);
     let table = world.succeed(&RUN);
-    for word in ["after", "pretrain", "prefer", "bpb", "preference_accuracy"] {
+    for word in [
+        "after",
+        "pretrain's build: bits a byte",
+        "preference_accuracy (test), chance 0.5",
+        "successor acc (harness), chance 0.5000",
+        "successor: ",
+    ] {
         assert!(table.contains(word), "{word}: {table}");
     }
+    // The other spelling.
+    assert_eq!(world.succeed(&["run", "two.toml", "--size", "tiny"]), table);
 }
 
 #[test]
@@ -114,6 +169,12 @@ fn a_gate_stops_and_a_bad_plan_begins_nothing() {
     );
     let message = fail(&["--set", "prefer.objective.beta=-1"], 2);
     assert!(message.contains("objective.beta"), "{message}");
+    let message = fail(&["--set", "evaluation.tasks=[\"piqu\"]"], 2);
+    assert!(message.contains("piqa"), "{message}");
+    let message = fail(&["--set", "evaluation.data=\"nowhere\""], 2);
+    for word in ["nowhere", "successor", "evaluation.tasks=[]"] {
+        assert!(message.contains(word), "{word}: {message}");
+    }
     let message = fail(&["--set", "later.run.seed=1"], 2);
     assert!(message.contains("later"), "{message}");
     nothing_began();
@@ -128,9 +189,19 @@ fn a_gate_stops_and_a_bad_plan_begins_nothing() {
     );
     nothing_began();
 
-    write(STRATEGY.replace("below = 3.4", "below = 0.1"));
+    write(STRATEGY.replace("below = 3.4", "below = 0.1").replace(
+        "above = 0.5 }]\n    [stage.config]\n    data.s",
+        "above = 1.1 }]\n    [stage.config]\n    data.s",
+    ));
     let message = fail(&[], 20);
-    for word in ["pretrain", "validation_loss", "not below 0.1", "hint"] {
+    for word in [
+        "pretrain",
+        "validation_loss",
+        "not below 0.1",
+        "successor/acc",
+        "not above 1.1",
+        "hint",
+    ] {
         assert!(message.contains(word), "{word}: {message}");
     }
     assert!(

@@ -71,6 +71,8 @@ pub struct Item {
     pub asked: Vec<Asked>,
     /// What is right.
     pub expected: Expected,
+    /// The problem alone, where solutions of it can be judged.
+    pub problem: Option<String>,
 }
 
 /// The items of `task`, of each part the first `limit`, from files below `data`.
@@ -228,11 +230,13 @@ fn item(task: &Task, row: Row, part: &str, before: &str) -> Result<Item, String>
     } else {
         return Err("the task asks nothing".to_owned());
     };
+    let problem = task.generate.as_ref().and_then(|of| of.problem.as_ref());
     Ok(Item {
         part: part.to_owned(),
         index: 0,
         asked,
         expected,
+        problem: problem.map(|problem| problem.fill(&row)).transpose()?,
     })
 }
 

@@ -215,6 +215,8 @@ pub struct Generate {
     pub target: Option<Template>,
     /// Or a program: the prompt, the completion and this are run, and must end well.
     pub test: Option<Template>,
+    /// The problem alone, for a judge of its solutions; without it they cannot be judged.
+    pub problem: Option<Template>,
 }
 
 impl Task {
