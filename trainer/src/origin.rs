@@ -62,7 +62,7 @@ impl Source {
             step: self.state.step,
             root: self.state.root.clone(),
             before: before
-                .map(|from| [&from.before[..], &[from.root.clone()]].concat())
+                .map(|from| [&from.before[..], std::slice::from_ref(&from.root)].concat())
                 .unwrap_or_default(),
             model_sha256: model.map(|entry| entry.sha256.clone()).unwrap_or_default(),
             updates: self.moments.then(|| self.state.updates()),

@@ -1,6 +1,7 @@
 //! A backend of the tests on which chosen steps find a gradient that is no number.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 
 use crate::error::Result;
 use crate::ops::{
@@ -82,6 +83,8 @@ impl Backend for Planted<'_> {
         fn table(table: &RotaryTable) -> Table;
         fn numbers(buffer: &Buffer) -> Vec<f64>;
         fn copy(buffer: &Buffer) -> Buffer;
+        fn join(parts: &[(&Buffer, Range<usize>)], width: usize) -> Buffer;
+        fn add_rows(sum: &mut Buffer, other: &Buffer, width: usize, rows: usize) -> ();
         fn zeros(rows: usize, width: usize) -> Buffer;
         fn rows(buffer: &Buffer, width: usize, start: usize, end: usize) -> Buffer;
         fn embed(store: &Store, embedding: usize, ids: &[u32]) -> Buffer;

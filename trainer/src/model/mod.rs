@@ -7,6 +7,7 @@
 
 pub mod cache;
 pub mod config;
+pub mod fork;
 pub mod likelihood;
 pub mod presets;
 
@@ -17,6 +18,8 @@ use crate::ops::{Attention, Backend, LossOptions, Losses, RotaryTable, Targets, 
 use crate::random::Stream;
 
 pub use cache::Cache;
+use fork::Fork;
+
 pub use config::{Block, Initial, LayerIndices, ModelConfig, ParameterShape, Positions, Role};
 pub use presets::{Family, PRESETS, Preset};
 
@@ -74,6 +77,12 @@ enum Held<B: Backend> {
     Attended { o: B::Buffer, sums: B::Buffer },
 }
 
+/// What went into each block and what it keeps, and what came out of the last.
+struct Passed<B: Backend> {
+    inputs: Vec<(B::Buffer, Held<B>)>,
+    x: B::Buffer,
+}
+
 /// What attention is given, and the norm of what went into the block.
 struct Projected<B: Backend> {
     h: B::Buffer,
@@ -93,6 +102,8 @@ struct Continued<B: Backend> {
 struct Pass<'a, B: Backend> {
     length: &'a Length<B>,
     attention: Attention,
+    /// Where the rows are two continuations of one beginning.
+    fork: Option<&'a Fork>,
 }
 
 /// What is wanted of a block.
@@ -164,8 +175,12 @@ impl<B: Backend> Model<B> {
         self.stretch(0, positions, positions)
     }
 
-    /// What the `positions` tokens from position `first` on need in sequences of `whole`.
-    fn stretch(&self, first: usize, positions: usize, whole: usize) -> Result<Length<B>> {
+    /// What rows at these positions need in sequences of `whole`.
+    fn at_positions(
+        &self,
+        at: impl IntoIterator<Item = usize> + Clone,
+        whole: usize,
+    ) -> Result<Length<B>> {
         let config = &self.config;
         let (slopes, tables) = match config.positions {
             Positions::Alibi => (Some(Attention::alibi(config.heads)), None),
@@ -175,7 +190,7 @@ impl<B: Backend> Model<B> {
                     _ => [XPos::Off; 2],
                 };
                 let table = |xpos| {
-                    let table = RotaryTable::new(first, positions, whole, config.head_size, xpos);
+                    let table = RotaryTable::at(at.clone(), whole, config.head_size, xpos);
                     self.backend.table(&table)
                 };
                 (None, Some((table(of_queries)?, table(of_keys)?)))
@@ -183,13 +198,18 @@ impl<B: Backend> Model<B> {
         };
         Ok(Length {
             attention: Attention {
-                positions,
+                positions: at.into_iter().count(),
                 heads: config.attention_heads(),
                 slopes,
                 starts: None,
             },
             tables,
         })
+    }
+
+    /// What the `positions` tokens from position `first` on need in sequences of `whole`.
+    fn stretch(&self, first: usize, positions: usize, whole: usize) -> Result<Length<B>> {
+        self.at_positions(first..first + positions, whole)
     }
 
     /// The block `layer` of `x` (B T, d): what comes out and what it keeps.
@@ -201,7 +221,10 @@ impl<B: Backend> Model<B> {
     ) -> Result<(Option<B::Buffer>, Kept<B>)> {
         let at = self.config.indices(layer);
         let Projected { h, q, k, v } = self.project(&at, x, pass.length)?;
-        let (o, sums) = self.backend.attend(&q, &k, &v, &pass.attention)?;
+        let (o, sums) = match pass.fork {
+            None => self.backend.attend(&q, &k, &v, &pass.attention)?,
+            Some(fork) => fork.attend(&self.backend, [&q, &k, &v], &pass.attention)?,
+        };
         let Continued { y, up, middle } = self.go_on(&at, x, h, &o, Wanted::Output)?;
         let kept = Kept {
             q,
@@ -338,8 +361,13 @@ impl<B: Backend> Model<B> {
         // The attention part.
         backend.linear_weight(&dx, &o, gradients, at.attention_out)?;
         let dout = backend.linear_input(&dx, parameters, at.attention_out)?;
-        let (mut dq, mut dk, dv) =
-            backend.attend_backward(&q, &k, &v, &o, &sums, &dout, &pass.attention)?;
+        let (mut dq, mut dk, dv) = match pass.fork {
+            None => backend.attend_backward(&q, &k, &v, &o, &sums, &dout, &pass.attention)?,
+            Some(fork) => {
+                let given = [&q, &k, &v, &o, &sums, &dout];
+                fork.attend_backward(backend, given, &pass.attention)?
+            }
+        };
         drop((q, k, v, o, sums, dout));
         if let Some((of_queries, of_keys)) = &pass.length.tables {
             backend.rotate(&mut dq, of_queries, config.heads, true)?;
@@ -367,7 +395,11 @@ impl<B: Backend> Model<B> {
             starts: sequences.starts.map(<[u32]>::to_vec),
             ..length.attention.clone()
         };
-        Pass { length, attention }
+        Pass {
+            length,
+            attention,
+            fork: None,
+        }
     }
 
     /// The last hidden states (B T, d), normalized.
@@ -480,10 +512,22 @@ impl<B: Backend> Model<B> {
         let (backend, parameters, config) = (&self.backend, &self.parameters, &self.config);
         let pass = Self::pass(length, &sequences);
         let head = ModelConfig::EMBEDDING;
-        let mut x = backend.embed(parameters, head, sequences.ids)?;
+        let passed = self.pass_through(sequences.ids, &pass, keep)?;
+        let hidden = backend.norm(config.norm, &passed.x, parameters, config.last_norm())?;
+        let (losses, dhidden) =
+            backend.loss(&hidden, parameters, head, targets, options, Some(gradients))?;
+        drop(hidden);
+        self.pass_back(sequences.ids, passed, dhidden, &pass, gradients)?;
+        Ok(losses)
+    }
+
+    /// All blocks, with what their backward needs.
+    fn pass_through(&self, ids: &[u32], pass: &Pass<'_, B>, keep: Keep) -> Result<Passed<B>> {
+        let (backend, config) = (&self.backend, &self.config);
+        let mut x = backend.embed(&self.parameters, ModelConfig::EMBEDDING, ids)?;
         let mut inputs: Vec<(B::Buffer, Held<B>)> = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
-            let (y, kept) = self.block(layer, &x, &pass)?;
+            let (y, kept) = self.block(layer, &x, pass)?;
             let y = y.map_or_else(|| backend.copy(&x), Ok)?;
             // The last block's backward comes next, so it keeps all in any case.
             let held = if keep == Keep::All || layer + 1 == config.layers {
@@ -495,18 +539,27 @@ impl<B: Backend> Model<B> {
             inputs.push((x, held));
             x = y;
         }
-        let last = config.last_norm();
-        let hidden = backend.norm(config.norm, &x, parameters, last)?;
-        let (losses, dhidden) =
-            backend.loss(&hidden, parameters, head, targets, options, Some(gradients))?;
-        drop(hidden);
-        let mut dx = backend.zeros(sequences.ids.len(), config.width)?;
+        Ok(Passed { inputs, x })
+    }
+
+    /// Backward of [`Model::pass_through`] and the last norm, from the gradient of what that gave, if there is one.
+    fn pass_back(
+        &self,
+        ids: &[u32],
+        passed: Passed<B>,
+        dhidden: Option<B::Buffer>,
+        pass: &Pass<'_, B>,
+        gradients: &mut B::Store,
+    ) -> Result<()> {
+        let (backend, config) = (&self.backend, &self.config);
+        let Passed { mut inputs, x } = passed;
+        let mut dx = backend.zeros(ids.len(), config.width)?;
         if let Some(dhidden) = dhidden {
             backend.norm_backward(
                 config.norm,
                 &x,
-                parameters,
-                last,
+                &self.parameters,
+                config.last_norm(),
                 &dhidden,
                 &mut dx,
                 gradients,
@@ -517,12 +570,11 @@ impl<B: Backend> Model<B> {
             let Some((x, held)) = inputs.pop() else { break };
             let kept = match held {
                 Held::All(kept) => kept,
-                Held::Attended { o, sums } => self.block_again(layer, &x, (o, sums), &pass)?,
+                Held::Attended { o, sums } => self.block_again(layer, &x, (o, sums), pass)?,
             };
-            dx = self.block_backward(layer, &x, kept, dx, &pass, gradients)?;
+            dx = self.block_backward(layer, &x, kept, dx, pass, gradients)?;
         }
-        backend.embed_backward(sequences.ids, &dx, gradients, head)?;
-        Ok(losses)
+        backend.embed_backward(ids, &dx, gradients, ModelConfig::EMBEDDING)
     }
 }
 

@@ -4,8 +4,8 @@
 //!
 //! With n nats of an answer under the model and r those under the reference, of the chosen answer w and the rejected one l, the
 //! margin is `h = (n_l - n_w) - (r_l - r_w)`. DPO: `-(1 - e) ln s(b h) - e ln s(-b h)`, s the logistic function. IPO:
-//! `(h - 1 / (2 b))^2`, h of nats a token. The gradient reaches the model through the two sums of nats, so each answer is a pass of
-//! its own with the loss scaled by the derivative. The reference is the model at the beginning of the run; its nats are computed once
+//! `(h - 1 / (2 b))^2`, h of nats a token. The gradient reaches the model through the two sums of nats, so each answer's loss is
+//! scaled by the derivative; both go through the model in one pass, the prompt that they share once. The reference is the model at the beginning of the run; its nats are computed once
 //! and kept in the run's folder.
 
 use std::collections::BTreeMap;
@@ -19,8 +19,9 @@ use super::{ObjectiveOptions, Step};
 use crate::data::{MicroBatch, Row, Sequences as Stream, Source};
 use crate::documents::{Document, Documents};
 use crate::error::{Error, Result};
-use crate::model::{Model, Sequences};
-use crate::ops::{Backend, LossOptions, Targets};
+use crate::model::Model;
+use crate::model::fork::Continuations;
+use crate::ops::Backend;
 use crate::order::Shuffled;
 use crate::progress::{Event, Progress};
 
@@ -172,65 +173,55 @@ impl Stream for Pairs {
     }
 }
 
-/// One answer as a sequence of its own.
-struct Answer {
-    ids: Vec<u32>,
-    next: Vec<u32>,
-    trained: Vec<bool>,
-    /// Its tokens.
-    tokens: usize,
+/// The two answers of a micro-batch that is one pair, chosen and rejected, after the prompt that they share.
+struct Answers {
+    /// The prompt but for its last token, from which both answers are asked for.
+    prompt: Vec<u32>,
+    inputs: [Vec<u32>; 2],
+    next: [Vec<u32>; 2],
 }
 
-impl Answer {
-    /// The answer at `next[from..to]` of `micro` after its first `prompt` targets.
-    fn new(micro: &MicroBatch, prompt: usize, from: usize, to: usize) -> Self {
-        let answer = &micro.next[from..to];
-        let mut ids = micro.ids[..=prompt].to_vec();
-        ids.extend_from_slice(&answer[..answer.len() - 1]);
-        let mut next = micro.next[..prompt].to_vec();
-        next.extend_from_slice(answer);
-        let trained = (0..next.len()).map(|at| at >= prompt).collect();
-        Self {
-            ids,
+impl Answers {
+    fn of(micro: &MicroBatch) -> Result<Self> {
+        let broken = || {
+            Error::Usage("a micro-batch that is no pair; this is a fault of the program".to_owned())
+        };
+        let first = micro.trained.iter().position(|&t| t).ok_or_else(broken)?;
+        let chosen = micro.trained[first..].iter().take_while(|&&t| t).count();
+        let (middle, end) = (first + chosen, micro.next.len());
+        if middle == end {
+            return Err(broken());
+        }
+        let next = [first..middle, middle..end].map(|answer| micro.next[answer].to_vec());
+        let inputs = next.each_ref().map(|answer| {
+            let before = std::iter::once(micro.ids[first]);
+            before
+                .chain(answer[..answer.len() - 1].iter().copied())
+                .collect()
+        });
+        Ok(Self {
+            prompt: micro.ids[..first].to_vec(),
+            inputs,
             next,
-            trained,
-            tokens: answer.len(),
+        })
+    }
+
+    fn continuations(&self) -> Continuations<'_> {
+        Continuations {
+            beginning: &self.prompt,
+            inputs: self.inputs.each_ref().map(Vec::as_slice),
+            next: self.next.each_ref().map(Vec::as_slice),
         }
     }
 
-    fn sequences(&self) -> Sequences<'_> {
-        Sequences {
-            ids: &self.ids,
-            starts: None,
-        }
+    /// Tokens of each.
+    fn tokens(&self) -> [usize; 2] {
+        self.next.each_ref().map(Vec::len)
     }
 
-    fn targets(&self) -> Targets<'_> {
-        Targets {
-            ids: &self.next,
-            trained: &self.trained,
-        }
+    fn nats<B: Backend>(&self, model: &Model<B>) -> Result<Nats> {
+        Ok(Nats::of(model.continuation_nats(&self.continuations())?))
     }
-
-    fn nats<B: Backend>(&self, model: &Model<B>) -> Result<f64> {
-        let length = model.length(self.ids.len())?;
-        Ok(model
-            .losses(self.sequences(), self.targets(), &length)?
-            .nats)
-    }
-}
-
-/// The two answers of a micro-batch that is one pair: chosen, rejected.
-fn answers(micro: &MicroBatch) -> Result<[Answer; 2]> {
-    let broken =
-        || Error::Usage("a micro-batch that is no pair; this is a fault of the program".to_owned());
-    let first = micro.trained.iter().position(|&t| t).ok_or_else(broken)?;
-    let chosen = micro.trained[first..].iter().take_while(|&&t| t).count();
-    let (middle, end) = (first + chosen, micro.next.len());
-    if middle == end {
-        return Err(broken());
-    }
-    Ok([(first, middle), (middle, end)].map(|(from, to)| Answer::new(micro, first, from, to)))
 }
 
 /// Nats of both answers of a pair.
@@ -238,6 +229,12 @@ fn answers(micro: &MicroBatch) -> Result<[Answer; 2]> {
 struct Nats {
     chosen: f64,
     rejected: f64,
+}
+
+impl Nats {
+    const fn of([chosen, rejected]: [f64; 2]) -> Self {
+        Self { chosen, rejected }
+    }
 }
 
 /// What a pair's margin comes to.
@@ -414,11 +411,7 @@ impl Preference {
                 source.sequences.read_in_order(index, &mut row)?;
                 let mut micro = MicroBatch::default();
                 micro.push(&row)?;
-                let [chosen, rejected] = answers(&micro)?;
-                let nats = Nats {
-                    chosen: chosen.nats(model)?,
-                    rejected: rejected.nats(model)?,
-                };
+                let nats = Answers::of(&micro)?.nats(model)?;
                 reference.insert(row.documents.first().copied().unwrap_or_default(), nats);
                 progress.report(&Event::Prepared {
                     what: "pairs under the reference",
@@ -449,25 +442,20 @@ impl Preference {
         margins: &mut Margins,
     ) -> Result<f64> {
         let reference = self.reference(&micro.documents)?;
-        let answers = answers(micro)?;
-        let own = Nats {
-            chosen: answers[0].nats(model)?,
-            rejected: answers[1].nats(model)?,
+        let answers = Answers::of(micro)?;
+        let count = pass.count.max(1) as f64;
+        let mut of_nats = |nats: [f64; 2]| {
+            let own = Nats::of(nats);
+            margin(&self.options, own, reference, answers.tokens())
+                .slopes
+                .map(|slope| slope / count)
         };
-        let tokens = [answers[0].tokens, answers[1].tokens];
-        let margin = margin(&self.options, own, reference, tokens);
-        for (answer, slope) in answers.iter().zip(margin.slopes) {
-            let length = model.length(answer.ids.len())?;
-            let options = LossOptions::scaled(slope / pass.count.max(1) as f64);
-            model.add_gradients(
-                answer.sequences(),
-                answer.targets(),
-                &length,
-                options,
-                pass.config.compute.keep(),
-                gradients,
-            )?;
-        }
+        let keep = pass.config.compute.keep();
+        let continuations = answers.continuations();
+        let nats =
+            model.add_continuation_gradients(&continuations, &mut of_nats, keep, gradients)?;
+        let own = Nats::of(nats);
+        let margin = margin(&self.options, own, reference, answers.tokens());
         margins.add(margin.margin, own, reference);
         Ok(margin.loss)
     }
@@ -484,14 +472,10 @@ impl Preference {
             held_out.sequences.read_in_order(index, &mut row)?;
             let mut micro = MicroBatch::default();
             micro.push(&row)?;
-            let [chosen, rejected] = answers(&micro)?;
-            let own = Nats {
-                chosen: chosen.nats(model)?,
-                rejected: rejected.nats(model)?,
-            };
+            let answers = Answers::of(&micro)?;
+            let own = answers.nats(model)?;
             let reference = self.reference(&row.documents)?;
-            let tokens = [chosen.tokens, rejected.tokens];
-            let margin = margin(&self.options, own, reference, tokens);
+            let margin = margin(&self.options, own, reference, answers.tokens());
             loss += margin.loss;
             margins.add(margin.margin, own, reference);
         }
@@ -663,21 +647,16 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_is_two_sequences_with_one_prompt() {
-        let [chosen, rejected] = answers(&pair()).unwrap();
-        assert_eq!(
-            (&chosen.ids[..], &chosen.next[..]),
-            (&[0, 5, 6, 1, 2][..], &[5, 6, 1, 2, 0][..])
-        );
-        assert_eq!(
-            (&rejected.ids[..], &rejected.next[..]),
-            (&[0, 5, 6, 3][..], &[5, 6, 3, 0][..])
-        );
-        assert_eq!(chosen.trained, [false, false, true, true, true]);
-        assert_eq!(rejected.trained, [false, false, true, true]);
+    fn a_pair_is_two_continuations_of_one_prompt() {
+        let answers = Answers::of(&pair()).unwrap();
+        let of = answers.continuations();
+        assert_eq!(of.beginning, [0, 5]);
+        assert_eq!((of.inputs[0], of.next[0]), (&[6, 1, 2][..], &[1, 2, 0][..]));
+        assert_eq!((of.inputs[1], of.next[1]), (&[6, 3][..], &[3, 0][..]));
+        assert_eq!(answers.tokens(), [3, 2]);
         let mut nothing_rejected = pair();
         nothing_rejected.trained.fill(true);
-        assert!(answers(&nothing_rejected).is_err());
+        assert!(Answers::of(&nothing_rejected).is_err());
     }
 
     /// The gradient against central differences of the loss in double precision, for every parameter of a tiny model.
@@ -712,11 +691,7 @@ mod tests {
                 .unwrap();
             assert_eq!(margins.pairs, 1);
             let value = |model: &Model<Fused<f64>>| {
-                let [chosen, rejected] = answers(&micro).unwrap();
-                let own = Nats {
-                    chosen: chosen.nats(model).unwrap(),
-                    rejected: rejected.nats(model).unwrap(),
-                };
+                let own = Answers::of(&micro).unwrap().nats(model).unwrap();
                 margin(&preference.options, own, reference, [3, 2]).loss / 2.0
             };
             assert!((value(&model) - total / 2.0).abs() < 1e-12);

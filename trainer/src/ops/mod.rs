@@ -423,6 +423,23 @@ pub trait Backend {
         end: usize,
     ) -> Result<Self::Buffer>;
 
+    /// Rows of buffers of `width`, one range after the other below each other; empty ranges are passed over.
+    ///
+    /// # Errors
+    /// A buffer has not so many rows, or the device failed.
+    fn join(&self, parts: &[(&Self::Buffer, Range<usize>)], width: usize) -> Result<Self::Buffer>;
+    /// Adds the first `rows` rows of `other` to those of `sum`, both of `width`.
+    ///
+    /// # Errors
+    /// One of them has not so many rows, or the device failed.
+    fn add_rows(
+        &self,
+        sum: &mut Self::Buffer,
+        other: &Self::Buffer,
+        width: usize,
+        rows: usize,
+    ) -> Result<()>;
+
     /// The rows of the embedding that `ids` name.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! The operations as candle composes them, on any device of candle's. Every gradient is written out, as candle's graph would keep
 //! all intermediates. Slower than what is made for a device, and what that is held against.
 
+use std::ops::Range;
+
 use candle_core::{D, DType, Device, Tensor};
 
 use super::fused::chunk_rows;
@@ -388,6 +390,27 @@ impl Backend for Portable {
 
     fn rows(&self, buffer: &Tensor, _: usize, start: usize, end: usize) -> Result<Tensor> {
         Ok(buffer.narrow(0, start, end - start)?.contiguous()?)
+    }
+
+    fn join(&self, parts: &[(&Tensor, Range<usize>)], _: usize) -> Result<Tensor> {
+        let parts = parts.iter().filter(|(_, rows)| !rows.is_empty());
+        let parts: Vec<Tensor> = parts
+            .map(|(buffer, rows)| buffer.narrow(0, rows.start, rows.len()))
+            .collect::<candle_core::Result<_>>()?;
+        Ok(Tensor::cat(&parts, 0)?)
+    }
+
+    fn add_rows(&self, sum: &mut Tensor, other: &Tensor, _: usize, rows: usize) -> Result<()> {
+        if rows == 0 {
+            return Ok(());
+        }
+        let all = sum.dim(0)?;
+        let mut parts = vec![(sum.narrow(0, 0, rows)? + other.narrow(0, 0, rows)?)?];
+        if rows < all {
+            parts.push(sum.narrow(0, rows, all - rows)?);
+        }
+        *sum = Tensor::cat(&parts, 0)?;
+        Ok(())
     }
 
     fn embed(&self, store: &Vec<Tensor>, embedding: usize, ids: &[u32]) -> Result<Tensor> {

@@ -41,8 +41,19 @@ impl RotaryTable {
         head_size: usize,
         xpos: XPos,
     ) -> Self {
+        Self::at(first..first + positions, length, head_size, xpos)
+    }
+
+    /// As [`Self::new`], of any positions, a row each.
+    pub fn at(
+        positions: impl IntoIterator<Item = usize>,
+        length: usize,
+        head_size: usize,
+        xpos: XPos,
+    ) -> Self {
         let (half, n) = (head_size / 2, head_size as f64);
-        let entries = (first..first + positions).flat_map(|t| {
+        let positions: Vec<usize> = positions.into_iter().collect();
+        let entries = positions.iter().flat_map(|&t| {
             (0..half).map(move |j| {
                 let angle = t as f64 * THETA.powf(-2.0 * j as f64 / n);
                 let base = (2.0 * j as f64 + 0.4 * n) / (1.4 * n);
@@ -59,7 +70,7 @@ impl RotaryTable {
         Self {
             cos,
             sin,
-            positions,
+            positions: positions.len(),
             half,
         }
     }

@@ -1,6 +1,7 @@
 //! A backend that takes the time of each operation, so that the parts of a step can be told.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -140,6 +141,8 @@ impl<B: Backend> Backend for Timed<B> {
         Copies: fn copy(buffer: &B::Buffer) -> B::Buffer;
         Copies: fn zeros(rows: usize, width: usize) -> B::Buffer;
         Copies: fn rows(buffer: &B::Buffer, width: usize, start: usize, end: usize) -> B::Buffer;
+        Copies: fn join(parts: &[(&B::Buffer, Range<usize>)], width: usize) -> B::Buffer;
+        Copies: fn add_rows(sum: &mut B::Buffer, other: &B::Buffer, width: usize, rows: usize) -> ();
         Embedding: fn embed(store: &B::Store, embedding: usize, ids: &[u32]) -> B::Buffer;
         Embedding: fn embed_backward(ids: &[u32], dx: &B::Buffer, gradients: &mut B::Store, embedding: usize) -> ();
         Norm: fn norm(norm: Norm, x: &B::Buffer, store: &B::Store, gain: usize) -> B::Buffer;

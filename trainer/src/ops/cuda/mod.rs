@@ -498,6 +498,49 @@ impl Backend for Cuda {
         self.stream.clone_dtod(&rows).map_err(failed)
     }
 
+    fn join(
+        &self,
+        parts: &[(&CudaSlice<f32>, Range<usize>)],
+        width: usize,
+    ) -> Result<CudaSlice<f32>> {
+        let rows: usize = parts.iter().map(|(_, rows)| rows.len()).sum();
+        let mut joined = self.take(rows * width)?;
+        let mut at = 0;
+        for (buffer, rows) in parts.iter().filter(|(_, rows)| !rows.is_empty()) {
+            let from = buffer.try_slice(rows.start * width..rows.end * width);
+            let to = joined.try_slice_mut(at..at + rows.len() * width);
+            let (Some(from), Some(mut to)) = (from, to) else {
+                return Err(misfit("joining rows"));
+            };
+            self.stream.memcpy_dtod(&from, &mut to).map_err(failed)?;
+            at += rows.len() * width;
+        }
+        Ok(joined)
+    }
+
+    fn add_rows(
+        &self,
+        sum: &mut CudaSlice<f32>,
+        other: &CudaSlice<f32>,
+        width: usize,
+        rows: usize,
+    ) -> Result<()> {
+        let count = rows * width;
+        if count > sum.len().min(other.len()) {
+            return Err(misfit("adding rows"));
+        }
+        if count == 0 {
+            return Ok(());
+        }
+        let arguments = [
+            self.at(sum),
+            self.at(other),
+            Argument::Int(1),
+            Argument::Int(int(count)?),
+        ];
+        self.launch_each("add_parts", count, &arguments)
+    }
+
     fn embed(&self, store: &Flat, embedding: usize, ids: &[u32]) -> Result<CudaSlice<f32>> {
         let (table, place) = self.weight(store, embedding);
         check_ids(ids, place.rows)?;

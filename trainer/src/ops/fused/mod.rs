@@ -361,6 +361,37 @@ impl<T: Real> Backend for Fused<T> {
         Ok(copy)
     }
 
+    fn join(&self, parts: &[(&Slab<T>, Range<usize>)], width: usize) -> Result<Slab<T>> {
+        let rows: usize = parts.iter().map(|(_, rows)| rows.len()).sum();
+        let mut joined = self.pool.take(rows * width);
+        let mut rest = &mut joined[..];
+        for (buffer, rows) in parts {
+            let numbers = buffer.get(rows.start * width..rows.end * width);
+            let numbers = numbers.ok_or_else(|| misfit("joining rows"))?;
+            let (here, after) = rest.split_at_mut(numbers.len());
+            here.copy_from_slice(numbers);
+            rest = after;
+        }
+        Ok(joined)
+    }
+
+    fn add_rows(
+        &self,
+        sum: &mut Slab<T>,
+        other: &Slab<T>,
+        width: usize,
+        rows: usize,
+    ) -> Result<()> {
+        let (sum, other) = (sum.get_mut(..rows * width), other.get(..rows * width));
+        let (Some(sum), Some(other)) = (sum, other) else {
+            return Err(misfit("adding rows"));
+        };
+        for (sum, &other) in sum.iter_mut().zip(other) {
+            *sum += other;
+        }
+        Ok(())
+    }
+
     fn embed(&self, store: &Flat<T>, embedding: usize, ids: &[u32]) -> Result<Slab<T>> {
         let (vocabulary, width) = store.weight(embedding).shape();
         check_ids(ids, vocabulary)?;
