@@ -1,5 +1,5 @@
 # An index of verbs; each is one plain line. `make help` lists them.
-.PHONY: help shards tiers inspect report card verify train train-report strategy test check bench bench-text bench-dedup bench-quality bench-language bench-tokenize bench-train exact bench-loader wheel hub clean
+.PHONY: help shards tiers inspect report card verify train train-report strategy evaluation-sets test check bench bench-text bench-dedup bench-quality bench-language bench-tokenize bench-train exact bench-loader wheel hub clean
 
 CARGO ?= cargo
 PRIORITY ?= sample
@@ -9,6 +9,8 @@ WHAT = $(if $(MANIFEST),--manifest $(MANIFEST),$(if $(DATASET),--dataset $(DATAS
 PIPELINE = $(CARGO) run --release --quiet --bin andromeda --
 # A run belongs to the build it was trained on, so it is named after it.
 RUN ?= tiny-$(notdir $(patsubst %/manifest.json,%,$(firstword $(shell ls -t shards/*/manifest.json 2>/dev/null))))
+# What the tasks of the trainer ask, as far as the catalogue has it: all of it.
+SETS ?= arc,bbh,glue,gsm8k,hellaswag,humaneval,lambada,math,mmlu,piqa,super-glue
 TRAINER = $(CARGO) run --release --quiet --bin andromeda-train --
 
 help: ## this list
@@ -46,6 +48,9 @@ train-report: ## the run of `make train` as one HTML page, under reports/; RUN="
 
 strategy: ## the three stages on the builds of `make tiers`; SIZE=tiny (default), 100m, 500m, 1b; again, it goes on
 	$(TRAINER) strategy trainer/strategies/andromeda.toml --size $(or $(SIZE),tiny) $(ARGS)
+
+evaluation-sets: ## rows of evaluation sets where the trainer looks for them, downloaded once; SETS=piqa,glue,... (default: all that a task asks)
+	$(PIPELINE) rows --of $(SETS) --out evaluation-sets $(ARGS)
 
 test: ## every test
 	$(CARGO) test --release --workspace --no-fail-fast

@@ -268,6 +268,10 @@ pub struct HubSource {
     /// Glob patterns of held-out files, for evaluation and decontamination: they are never training data.
     #[serde(default)]
     pub evaluation_files: Vec<String>,
+    /// Glob patterns of files whose rows stand before an evaluation's questions, as examples. They come with the evaluation
+    /// files where these are had by name; no build reads them for it, and they may be training data.
+    #[serde(default)]
+    pub shot_files: Vec<String>,
     /// Glob patterns of files to leave out all the same.
     #[serde(default)]
     pub exclude: Vec<String>,

@@ -105,15 +105,27 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Write the rows of files as JSON lines, as the trainer's evaluation reads them
+    /// Write the rows of files, or of evaluation sets by name, as JSON lines, as the trainer's evaluation reads them
     Rows {
         /// Files and folders: parquet, csv, tsv, json, jsonl, the last four plain, .gz or .zst
-        #[arg(required = true, value_name = "IN")]
+        #[arg(
+            value_name = "IN",
+            required_unless_present = "of",
+            conflicts_with = "of"
+        )]
         inputs: Vec<PathBuf>,
-        /// Folder that is made: a file of the same path for each, ending in .jsonl
+        /// Evaluation sets of the catalogue by name, such as piqa,glue: downloaded where they are not in the caches; those whose
+        /// rows are there are checked
+        #[arg(long, value_name = "NAME", value_delimiter = ',')]
+        of: Vec<String>,
+        /// Folder that is made: a file of the same path for each, ending in .jsonl; with --of below owner/name, in a folder that may
+        /// hold other sets
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
-        /// Print JSON on stdout
+        /// Where things are.
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON lines on stdout; with --of, progress too
         #[arg(long)]
         json: bool,
     },

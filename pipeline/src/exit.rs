@@ -1,6 +1,7 @@
 //! Exit codes, and which error ends with which.
 
 use crate::execute::BuildError;
+use crate::execute::sets::SetsError;
 use crate::export::ExportError;
 use crate::import::ImportError;
 use crate::plan::PlanError;
@@ -26,6 +27,9 @@ pub fn code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
         if let Some(Interrupted(code)) = cause.downcast_ref() {
             return *code;
+        }
+        if let Some(error) = cause.downcast_ref::<SetsError>() {
+            return error.exit_code();
         }
         if let Some(error) = cause.downcast_ref::<BuildError>() {
             return of_build(error);
@@ -120,7 +124,7 @@ fn of_store(error: &crate::execute::store::StoreError) -> u8 {
     }
 }
 
-fn of_build(error: &BuildError) -> u8 {
+pub(crate) fn of_build(error: &BuildError) -> u8 {
     match error {
         BuildError::Store(error) => of_store(error),
         BuildError::Fetch { error, .. } => of_fetch(error),

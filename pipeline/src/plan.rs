@@ -13,6 +13,7 @@ mod files;
 pub(crate) mod hub_files;
 mod lists;
 mod look;
+mod sets;
 mod units;
 
 use std::collections::BTreeSet;
@@ -43,6 +44,8 @@ pub use estimate::{Contents, Estimate, StageTime};
 pub use files::{FilesOptions, ToTokens, of_files, to_tokens};
 pub use lists::List;
 pub use look::first_rows;
+pub(crate) use sets::rows_path;
+pub use sets::{EvaluationSet, SetsOptions, evaluation_sets};
 
 /// Raised whenever the same plan would give other bytes than before: part of every key and fingerprint.
 pub const BYTES_VERSION: u32 = 3;

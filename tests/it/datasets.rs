@@ -28,7 +28,7 @@ use super::{andromeda, ended, only_build};
 /// What a row gives.
 type Documents = Vec<Result<Content, &'static str>>;
 
-fn repository() -> PathBuf {
+pub(super) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
@@ -38,7 +38,7 @@ fn catalogue() -> Catalogue {
 }
 
 /// The samples, where they are.
-fn samples() -> Option<PathBuf> {
+pub(super) fn samples() -> Option<PathBuf> {
     let root = repository().join("../shared/data/hub");
     if root.is_dir() {
         return Some(root);
@@ -328,7 +328,7 @@ const LEFT_ALONE: &[(&str, &str)] = &[
     ),
     (
         "openai/gsm8k/main/train-",
-        "a benchmark's training rows are left alone too",
+        "a benchmark's training rows are examples and no documents",
     ),
     ("cais/mmlu/", "of a benchmark the test split alone is taken"),
 ];
@@ -484,7 +484,7 @@ fn endings(random: &mut Random) -> Vec<u8> {
     out
 }
 
-fn copy_tree(from: &Path, to: &Path) {
+pub(super) fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -26,6 +26,7 @@ mod parts;
 mod remote_builds;
 mod report;
 mod resume;
+mod sets;
 mod signals;
 #[cfg(feature = "object-store")]
 mod store;

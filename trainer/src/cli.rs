@@ -425,7 +425,7 @@ pub(crate) struct TasksArgs {
 /// What tasks are made of.
 #[derive(Debug, Args)]
 pub(crate) struct EvaluationSets {
-    /// Folder of evaluation sets, laid out as on their hub or as they are published; no parquet, which `andromeda rows` turns into JSON lines
+    /// Folder of evaluation sets, laid out as on their hub or as they are published; no parquet: `andromeda rows --of NAME` brings JSON lines
     #[arg(long, value_name = "DIR", default_value = "evaluation-sets")]
     pub(crate) data: PathBuf,
     /// Only the first items of each part

@@ -3,14 +3,17 @@
 //! from the folder that `ANDROMEDA_EVALUATION_SETS` names.
 #![expect(clippy::unwrap_used, reason = "what fails in a test shall panic")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use andromeda_trainer::evaluation::answers::Reading;
+use andromeda_trainer::evaluation::metrics::expected_value;
 use andromeda_trainer::evaluation::responses::{Answer, Answers, read_answers, write_requests};
 use andromeda_trainer::evaluation::score::{Passed, TaskScore, score};
-use andromeda_trainer::evaluation::task::{Asked, Expected, Item, built_in, items, task};
+use andromeda_trainer::evaluation::task::{
+    Asked, Expected, Item, Task, built_in, file, find, items, names, task,
+};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -386,11 +389,38 @@ fn unknown_tasks_and_missing_sets_are_said_clearly() {
     let piqa = task("piqa").unwrap();
     let error = items(&piqa, &sets(), None).unwrap_err();
     let text = error.to_string();
+    let shown = sets().display().to_string();
     assert!(
-        text.contains("andromeda rows HUB/ybisk/piqa --out"),
+        text.contains(&format!("its rows are not in {shown}; looked for"))
+            && text.contains(&format!("`andromeda rows --of piqa --out {shown}`")),
         "{text}"
     );
     assert_eq!(error.exit_code(), 2);
+    let stsb = items(&task("stsb").unwrap(), &sets(), None).unwrap_err();
+    assert!(stsb.to_string().contains("rows --of glue --out"), "{stsb}");
+    let nowhere = items(&piqa, Path::new("nowhere"), None)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        nowhere.contains("not in nowhere, which is no folder"),
+        "{nowhere}"
+    );
+    // Questions without the solved ones that stand before them.
+    let folder = tempfile::tempdir().unwrap();
+    let main = folder.path().join("openai/gsm8k/main");
+    std::fs::create_dir_all(&main).unwrap();
+    std::fs::write(
+        main.join("test-0.jsonl"),
+        "{\"question\": \"x\", \"answer\": \"#### 1\"}\n",
+    )
+    .unwrap();
+    let error = items(&task("gsm8k").unwrap(), folder.path(), None)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("the rows of its shots are not in") && error.contains("rows --of gsm8k"),
+        "{error}"
+    );
     let error = items(&task("gsm8k-hub").unwrap(), &sets(), None)
         .unwrap_err()
         .to_string();
@@ -420,6 +450,318 @@ fn unknown_tasks_and_missing_sets_are_said_clearly() {
     ] {
         std::fs::write(path.join("validation-0.jsonl"), row).unwrap();
         let error = items(&piqa, folder.path(), None).unwrap_err().to_string();
+        assert!(error.contains(problem), "{error}");
+    }
+}
+
+/// Where `andromeda rows --of` writes the rows of the sets of the catalogue: as the repositories name their files, and as the hub's own
+/// conversion does (`tests/it/sets.rs` has the same of those that the samples have).
+const WRITTEN: [(&str, &str, &str); 34] = [
+    ("arc-challenge", "allenai/ai2_arc/ARC-Challenge/test", ""),
+    ("arc-easy", "allenai/ai2_arc/ARC-Easy/test", ""),
+    ("bbh", "lukaemon/bbh/snarks/test", ""),
+    ("bbh-hub", "lukaemon/bbh/snarks/test", ""),
+    ("boolq", "aps/super_glue/boolq/validation", ""),
+    ("cb", "aps/super_glue/cb/validation", ""),
+    ("cola", "nyu-mll/glue/cola/validation", ""),
+    ("copa", "aps/super_glue/copa/validation", ""),
+    ("gsm8k", "openai/gsm8k/main/test", "openai/gsm8k/main/train"),
+    ("gsm8k-cot", "openai/gsm8k/main/test", ""),
+    ("gsm8k-hub", "openai/gsm8k/main/test", ""),
+    ("hellaswag", "Rowan/hellaswag/data/validation", ""),
+    (
+        "humaneval",
+        "openai/openai_humaneval/openai_humaneval/test",
+        "",
+    ),
+    ("lambada", "EleutherAI/lambada_openai/default/test", ""),
+    ("math", "EleutherAI/hendrycks_math/algebra/test", ""),
+    ("math-hub", "EleutherAI/hendrycks_math/algebra/test", ""),
+    ("mmlu", "cais/mmlu/anatomy/test", "cais/mmlu/anatomy/dev"),
+    ("mmlu-cot-hub", "cais/mmlu/anatomy/test", ""),
+    (
+        "mmlu-hub",
+        "cais/mmlu/anatomy/test",
+        "cais/mmlu/anatomy/dev",
+    ),
+    ("mnli", "nyu-mll/glue/mnli/validation_matched", ""),
+    (
+        "mnli-mismatch",
+        "nyu-mll/glue/mnli/validation_mismatched",
+        "",
+    ),
+    ("mrpc", "nyu-mll/glue/mrpc/validation", ""),
+    ("multirc", "aps/super_glue/multirc/validation", ""),
+    ("piqa", "ybisk/piqa/plain_text/validation", ""),
+    ("qnli", "nyu-mll/glue/qnli/validation", ""),
+    ("qqp", "nyu-mll/glue/qqp/validation", ""),
+    ("record", "aps/super_glue/record/validation", ""),
+    ("rte", "nyu-mll/glue/rte/validation", ""),
+    ("sglue-rte", "aps/super_glue/rte/validation", ""),
+    ("sst2", "nyu-mll/glue/sst2/validation", ""),
+    ("stsb", "nyu-mll/glue/stsb/validation", ""),
+    ("wic", "aps/super_glue/wic/validation", ""),
+    ("wnli", "nyu-mll/glue/wnli/validation", ""),
+    ("wsc", "aps/super_glue/wsc/validation", ""),
+];
+
+#[test]
+fn rows_are_found_where_the_pipeline_writes_them() {
+    assert!(WRITTEN.iter().map(|(name, ..)| *name).eq(names()));
+    for converted in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |split: &str| match converted {
+            false => format!("{split}-00000-of-00001.jsonl"),
+            true => format!(
+                "{}/0000.jsonl",
+                split.replace("hellaswag/data", "hellaswag/default")
+            ),
+        };
+        for split in WRITTEN.iter().flat_map(|(_, rows, shots)| [rows, shots]) {
+            let file = folder.path().join(path(split));
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, "").unwrap();
+        }
+        for (name, rows, shots) in WRITTEN {
+            let task = built_in(name).unwrap().unwrap();
+            let found = |patterns: &[String]| -> Vec<PathBuf> {
+                let found = find(folder.path(), patterns).unwrap();
+                let named = patterns.iter().any(|pattern| pattern.contains("{part}"));
+                assert!(
+                    found.iter().all(|found| found.part.is_empty() != named),
+                    "{name}: {found:?}"
+                );
+                found.into_iter().map(|found| found.path).collect()
+            };
+            assert_eq!(
+                found(&task.files),
+                [folder.path().join(path(rows))],
+                "{name}"
+            );
+            let of_shots = task.shots.map(|shots| shots.files).unwrap_or_default();
+            if !of_shots.is_empty() {
+                assert_eq!(
+                    found(&of_shots),
+                    [folder.path().join(path(shots))],
+                    "{name}"
+                );
+            }
+            assert_eq!(of_shots.is_empty(), shots.is_empty(), "{name}");
+        }
+    }
+    // The names that other repositories have.
+    let folder = tempfile::tempdir().unwrap();
+    for (name, path) in [
+        (
+            "lambada",
+            "EleutherAI/lambada_openai/data/lambada_test_en.jsonl",
+        ),
+        (
+            "wsc",
+            "aps/super_glue/wsc.fixed/validation-00000-of-00001.jsonl",
+        ),
+    ] {
+        let file = folder.path().join(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, "").unwrap();
+        let task = built_in(name).unwrap().unwrap();
+        let found = find(folder.path(), &task.files).unwrap();
+        assert_eq!(found.len(), 1, "{name}");
+        assert_eq!(found[0].path, file, "{name}");
+    }
+}
+
+/// The repository's root.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+#[test]
+fn every_set_that_a_task_wants_is_in_the_catalogue_and_made_by_the_makefile() {
+    let mut wanted: BTreeSet<String> = BTreeSet::new();
+    for name in names() {
+        let benchmark = built_in(name).unwrap().unwrap().benchmark;
+        let (set, config) = benchmark.split_once('/').unwrap_or((&benchmark, ""));
+        let manifest = root().join(format!("manifests/datasets/{set}.toml"));
+        let manifest = std::fs::read_to_string(manifest).unwrap();
+        let has = |name: &str| {
+            manifest
+                .lines()
+                .any(|line| line == format!("name = \"{name}\""))
+        };
+        assert!(
+            has(set) && (config.is_empty() || has(config)),
+            "{benchmark}"
+        );
+        wanted.insert(set.to_owned());
+    }
+    let makefile = std::fs::read_to_string(root().join("Makefile")).unwrap();
+    let sets = makefile
+        .lines()
+        .find_map(|line| line.strip_prefix("SETS ?= "))
+        .unwrap();
+    assert_eq!(
+        sets.split(',').map(str::to_owned).collect::<BTreeSet<_>>(),
+        wanted
+    );
+}
+
+#[derive(Deserialize)]
+struct ScaleOracle {
+    numbers: Vec<String>,
+    cases: Vec<ScaleCase>,
+}
+
+#[derive(Deserialize)]
+struct ScaleCase {
+    labels: Vec<f64>,
+    nats: Vec<Vec<f64>>,
+    expected: Vec<f64>,
+    pearson: f64,
+    spearman: f64,
+}
+
+fn stsb_rows(labels: &[f64]) -> String {
+    let row = |label: &f64| serde_json::json!({"sentence1": "A dog ran.", "sentence2": "A cat sat.", "label": label, "idx": 7});
+    labels
+        .iter()
+        .map(|label| format!("{}\n", row(label)))
+        .collect()
+}
+
+/// Items of the task stsb with these labels.
+fn stsb(labels: &[f64]) -> Vec<Item> {
+    let folder = tempfile::tempdir().unwrap();
+    let of = folder.path().join("nyu-mll/glue/stsb");
+    std::fs::create_dir_all(&of).unwrap();
+    std::fs::write(of.join("validation-0.jsonl"), stsb_rows(labels)).unwrap();
+    items_in("stsb", folder.path())
+}
+
+#[test]
+fn stsb_correlates_the_mean_of_its_numbers_with_the_labels_as_scipy_does() {
+    let oracle: ScaleOracle = serde_json::from_str(include_str!("../oracle/scale.json")).unwrap();
+    let task = built_in("stsb").unwrap().unwrap();
+    assert_eq!(task.scale.as_ref().unwrap().numbers, oracle.numbers);
+    let values = task.scale.as_ref().unwrap().values().unwrap();
+    for case in &oracle.cases {
+        for (nats, expected) in case.nats.iter().zip(&case.expected) {
+            let ours = expected_value(nats, &values).unwrap();
+            assert!((ours - expected).abs() < 1e-12, "{ours} {expected}");
+        }
+        let items = stsb(&case.labels);
+        let answer = |&nats: &f64| Answer::LogLikelihood {
+            nats,
+            greedy: false,
+        };
+        let answers: Answers = case
+            .nats
+            .iter()
+            .map(|nats| nats.iter().map(answer).collect())
+            .collect();
+        let scored = score(&task, &items, &answers, &Passed::new());
+        assert_eq!(scored.items, case.labels.len());
+        for (metric, expected) in [("pearson", case.pearson), ("spearman", case.spearman)] {
+            let ours = value(&scored, metric);
+            assert!(
+                (ours - expected).abs() < 1e-12,
+                "{metric}: {ours} {expected}"
+            );
+        }
+        let error = scored.metrics[0].standard_error;
+        if case.labels.len() > 2 {
+            // That of the normal distribution, (1 - r^2) / sqrt(n - 1), which the rows are not drawn from.
+            let rough = (1.0 - case.pearson.powi(2)) / (case.labels.len() as f64 - 1.0).sqrt();
+            let ratio = error.unwrap() / rough;
+            assert!((0.3..3.0).contains(&ratio), "{error:?} {rough}");
+        }
+        assert_eq!(scored.metrics[0].chance, Some(0.0));
+    }
+    // An item without an answer is counted apart; of a model that says always the same there is no correlation.
+    let items = stsb(&[1.0, 2.0, 5.0]);
+    let same = Answer::LogLikelihood {
+        nats: -1.0,
+        greedy: false,
+    };
+    let mut answers: Answers = vec![vec![same; 51]; 3];
+    answers[2][50] = Answer::Skipped("too long".to_owned());
+    let scored = score(&task, &items, &answers, &Passed::new());
+    assert_eq!((scored.items, scored.skipped["too long"]), (2, 1));
+    assert_eq!(
+        (scored.metrics[0].items, scored.metrics[0].value),
+        (2, None)
+    );
+}
+
+#[test]
+fn stsb_asks_as_the_catalogue_writes_its_training_rows() {
+    let manifest: toml::Table = toml::from_str(
+        &std::fs::read_to_string(root().join("manifests/datasets/glue.toml")).unwrap(),
+    )
+    .unwrap();
+    let configs = manifest["config"].as_array().unwrap();
+    let stsb_config = configs
+        .iter()
+        .find(|config| config["name"].as_str() == Some("stsb"))
+        .unwrap();
+    let template = stsb_config["render"]["template"].as_str().unwrap();
+    let prompt = template.strip_suffix(" {label:round-1}").unwrap();
+    let task = built_in("stsb").unwrap().unwrap();
+    assert_eq!(task.prompt.written(), prompt);
+    let items = stsb(&[3.799_999_952_316_284]);
+    let expected = "Sentence 1: A dog ran.\nSentence 2: A cat sat.\nQuestion: How much do both sentences mean the same thing, from 0.0 to 5.0?\nAnswer:";
+    assert_eq!(items[0].asked.len(), 51);
+    for (at, continuation) in [(0, " 0.0"), (38, " 3.8"), (50, " 5.0")] {
+        let asked = Asked::LogLikelihood {
+            context: expected.to_owned(),
+            continuation: continuation.to_owned(),
+        };
+        assert_eq!(items[0].asked[at], asked);
+    }
+    assert!(
+        matches!(&items[0].expected, Expected::Number { label, values } if *label == 3.799_999_952_316_284 && values.len() == 51)
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let of = folder.path().join("nyu-mll/glue/stsb");
+    std::fs::create_dir_all(&of).unwrap();
+    for (label, problem) in [
+        ("-1", "row 1: its label is not published"),
+        (
+            "5.5",
+            "row 1: its label is 5.5, and the scale is from 0 to 5",
+        ),
+        ("\"much\"", "row 1: its label is \"much\", not a number"),
+    ] {
+        let row = format!("{{\"sentence1\": \"a\", \"sentence2\": \"b\", \"label\": {label}}}\n");
+        std::fs::write(of.join("validation-0.jsonl"), row).unwrap();
+        let error = andromeda_trainer::evaluation::task::items(&task, folder.path(), None)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(problem), "{error}");
+    }
+    let written = file("stsb").unwrap();
+    for (from, to, problem) in [
+        (
+            "\"0.0\", \"0.1\"",
+            "\"0.0\", \"little\"",
+            "something that is no number",
+        ),
+        (
+            "\"pearson\"",
+            "\"acc\"",
+            "pearson and spearman are for a scale",
+        ),
+        (
+            "[scale]\n",
+            "[completion]\ntarget = \"x\"\n[scale]\n",
+            "one of choices, scale, completion and generate",
+        ),
+    ] {
+        let changed = written.replacen(from, to, 1);
+        assert_ne!(changed, written, "{from}");
+        let error = Task::parse(&changed, Path::new("own.toml"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(problem), "{error}");
     }
 }

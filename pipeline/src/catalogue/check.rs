@@ -175,6 +175,7 @@ impl Checks<'_> {
                 &["source", "hub", "evaluation-files"],
                 &hub.evaluation_files,
             );
+            self.patterns(&["source", "hub", "shot-files"], &hub.shot_files);
         }
         let web = manifest.source.web.as_ref();
         let url_list = manifest.source.url_list.as_ref();

@@ -200,7 +200,7 @@ fn part_json(part: &Part) -> Value {
     json!({
         "name": manifest.name, "kind": manifest.kind.name(), "profile": manifest.profile, "licence": manifest.licence,
         "licence_note": manifest.licence_note, "rows": manifest.rows, "size_bytes": manifest.size_bytes,
-        "budget_bytes": budget_json(manifest.budget_bytes.as_ref()), "files": files(part), "held_out": part.held_out,
+        "budget_bytes": budget_json(manifest.budget_bytes.as_ref()), "files": files(part), "held_out": part.held_out, "shots": shots(&part.dataset),
         "read": manifest.read, "render": manifest.render, "examples": examples,
     })
 }
@@ -221,6 +221,12 @@ fn files(part: &Part) -> Vec<String> {
         (Some(web), _) => web.files.iter().map(|file| file.path.clone()).collect(),
         (None, patterns) => patterns.cloned().unwrap_or_default(),
     }
+}
+
+/// The patterns of the examples that stand before an evaluation's questions.
+fn shots(dataset: &Dataset) -> &[String] {
+    let hub = dataset.manifest.source.hub.as_ref();
+    hub.map_or(&[], |hub| &hub.shot_files)
 }
 
 fn shown(dataset: &Dataset, parts: &[Part]) -> String {
@@ -285,6 +291,9 @@ fn shown(dataset: &Dataset, parts: &[Part]) -> String {
         line("files", files(part).join(", "));
         if !part.held_out.is_empty() {
             line("held out", part.held_out.join(", "));
+        }
+        if !shots(dataset).is_empty() {
+            line("shots", shots(dataset).join(", "));
         }
         // Options without a TOML form do not exist: they were read from TOML.
         let render = toml::to_string(&of.render).unwrap_or_default();

@@ -15,6 +15,7 @@ mod profiles;
 mod quality;
 mod report;
 mod rows;
+mod sets;
 mod side_by_side;
 mod signals;
 #[cfg(feature = "tables")]
@@ -81,7 +82,16 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             place,
             json,
         } => tokenize::run(inputs, options, &limits, &place, json),
-        Command::Rows { inputs, out, json } => rows::run(&inputs, &out, json),
+        Command::Rows {
+            inputs,
+            of,
+            out,
+            place,
+            json,
+        } => match of.as_slice() {
+            [] => rows::run(&inputs, &out, json),
+            names => sets::run(names, &out, &place, json),
+        },
         Command::Inspect {
             build,
             place,

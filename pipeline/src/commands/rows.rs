@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{print, print_json};
 use crate::exit::Usage;
 use crate::publish::NewFolder;
-use crate::read::{self, FileFormat, ReadOptions};
+use crate::read::{self, ReadOptions, lines_path};
 use crate::source;
 
 pub(super) fn run(inputs: &[PathBuf], out: &Path, as_json: bool) -> anyhow::Result<()> {
@@ -52,7 +52,7 @@ fn find(inputs: &[PathBuf]) -> anyhow::Result<BTreeMap<String, PathBuf>> {
         };
         let before = found.len();
         for (path, local) in files {
-            let Some(name) = lines_name(&path) else {
+            let Some(name) = lines_path(&path) else {
                 continue;
             };
             if let Some(other) = found.insert(name.clone(), local.clone()) {
@@ -75,43 +75,9 @@ fn find(inputs: &[PathBuf]) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     Ok(found)
 }
 
-/// `x.parquet` and `x.csv.gz` as `x.jsonl`; nothing for what has no rows.
-fn lines_name(path: &str) -> Option<String> {
-    let (format, compression) = FileFormat::from_path(Path::new(path))?;
-    if matches!(format, FileFormat::Text | FileFormat::Tar) {
-        return None;
-    }
-    let mut stem = Path::new(path).with_extension("");
-    if compression != read::Compression::None {
-        stem = stem.with_extension("");
-    }
-    Some(format!("{}.jsonl", stem.to_str()?))
-}
-
 fn copy(input: &Path, target: &Path) -> anyhow::Result<u64> {
     let mut to = BufWriter::new(fs_err::File::create_new(target)?);
-    let mut source = read::open(input, &ReadOptions::default())?;
-    let mut rows = 0;
-    while let Some(block) = source.next_block()? {
-        // A set with a row less is another set: a fault ends it.
-        let mut written = Ok(());
-        block.decode(&mut |number, row| {
-            if written.is_err() {
-                return;
-            }
-            written = match row {
-                Ok(row) => serde_json::to_writer(&mut to, &row)
-                    .map_err(anyhow::Error::from)
-                    .and_then(|()| Ok(to.write_all(b"\n")?)),
-                Err(fault) => Err(anyhow::anyhow!(
-                    "row {number} cannot be read: {}",
-                    fault.reason()
-                )),
-            };
-            rows += 1;
-        })?;
-        written?;
-    }
+    let rows = read::write_lines(input, &ReadOptions::default(), &mut to)?;
     to.flush()?;
     to.get_ref().sync_all()?;
     Ok(rows)

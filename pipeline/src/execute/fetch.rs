@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use super::BuildError;
 use super::extract::Places;
-use super::{BuildError, BuildOptions};
 use crate::fetch::{FetchError, FetchEvent, Hub, HubOptions, Parts, Pin, Store, Web, free_bytes};
 use crate::lock::Lock;
-use crate::plan::{Plan, PlannedDataset, Unit};
+use crate::plan::{PlannedDataset, Unit};
 use crate::progress::{Event, Progress, Stage};
 use crate::read::{
     Compression, FileFormat, PARQUET_TAIL_BYTES, ReadOptions, Share, parquet_extents,
@@ -58,14 +58,23 @@ struct Clients {
     stores: BTreeMap<String, Store>,
 }
 
-/// Local places of all files of the plan, of which remote ones are downloaded or found in their caches.
+/// Where downloads lie, and where their hashes are pinned.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kept<'a> {
+    /// The work folder.
+    pub(super) work: &'a Path,
+    /// The lock file.
+    pub(super) lock: &'a Path,
+}
+
+/// Local places of all files of `datasets`, of which remote ones are downloaded or found in their caches.
 pub(super) fn fetch(
-    plan: &Plan,
-    options: &BuildOptions,
+    datasets: &[&PlannedDataset],
+    kept: Kept<'_>,
     progress: &dyn Progress,
     stop: &AtomicBool,
 ) -> Result<Places, BuildError> {
-    let (wanted, number) = wanted(plan);
+    let (wanted, number) = wanted(datasets);
     let total: u64 = wanted.iter().map(Wanted::bytes).sum();
     if total > 0 {
         progress.event(&Event::Stage {
@@ -73,18 +82,18 @@ pub(super) fn fetch(
             total,
         });
     }
-    let clients = connect(&wanted, options)?;
+    let downloads = source::downloads(kept.work);
+    let clients = connect(&wanted, &downloads)?;
     must_fit(&wanted, &clients)?;
-    let downloads = source::downloads(&options.work);
     let (local, learned) = bring(&wanted, &clients, &downloads, progress, stop);
     // What was learned is kept even where something else failed.
-    keep(learned, options)?;
+    keep(learned, kept)?;
     let local = local?;
     let place = |unit: &Unit, file: &PlannedFile| match &file.location {
         Location::Local { path, .. } => path.clone(),
         remote => local[number[&(key(remote), unit.share)]].clone(),
     };
-    let places = plan.all_datasets().map(|dataset| {
+    let places = datasets.iter().map(|dataset| {
         let units = dataset.units.iter();
         units
             .map(|unit| unit.files.iter().map(|file| place(unit, file)).collect())
@@ -93,12 +102,14 @@ pub(super) fn fetch(
     Ok(places.collect())
 }
 
-/// The remote files of a plan, each content at its address once, and their numbers by address and share.
+/// The remote files of datasets, each content at its address once, and their numbers by address and share.
 #[expect(clippy::type_complexity, reason = "said in words above")]
-fn wanted(plan: &Plan) -> (Vec<Wanted<'_>>, BTreeMap<(String, Option<Share>), usize>) {
+fn wanted<'a>(
+    datasets: &[&'a PlannedDataset],
+) -> (Vec<Wanted<'a>>, BTreeMap<(String, Option<Share>), usize>) {
     let mut wanted = Vec::new();
     let mut number = BTreeMap::new();
-    for dataset in plan.all_datasets() {
+    for &dataset in datasets {
         for unit in &dataset.units {
             for file in unit.files.iter().filter(|file| file.location.is_remote()) {
                 let name = (key(&file.location), unit.share);
@@ -142,7 +153,7 @@ fn key(location: &Location) -> String {
     }
 }
 
-fn connect(wanted: &[Wanted<'_>], options: &BuildOptions) -> Result<Clients, BuildError> {
+fn connect(wanted: &[Wanted<'_>], downloads: &Path) -> Result<Clients, BuildError> {
     let first = |of: fn(&Location) -> bool| wanted.iter().find(|wanted| of(&wanted.file.location));
     let failed = |wanted: &Wanted<'_>, error| BuildError::Fetch {
         dataset: wanted.dataset.to_owned(),
@@ -168,8 +179,7 @@ fn connect(wanted: &[Wanted<'_>], options: &BuildOptions) -> Result<Clients, Bui
     let of_web =
         |location: &Location| matches!(location, Location::Web { .. } | Location::Store { .. });
     if let Some(wanted) = first(of_web) {
-        let folder = source::downloads(&options.work);
-        clients.web = Some(Web::from_env(&folder).map_err(|error| failed(wanted, error))?);
+        clients.web = Some(Web::from_env(downloads).map_err(|error| failed(wanted, error))?);
     }
     Ok(clients)
 }
@@ -438,12 +448,12 @@ fn learned(url: String, pin: &Pin, sha256: String) -> Option<Learned> {
 }
 
 /// Pins hashes that were learned.
-fn keep(learned: Vec<Learned>, options: &BuildOptions) -> Result<(), BuildError> {
+fn keep(learned: Vec<Learned>, kept: Kept<'_>) -> Result<(), BuildError> {
     if learned.is_empty() {
         return Ok(());
     }
-    let mut lock =
-        Lock::open(&options.lock, &options.work.join("listings")).map_err(std::io::Error::other)?;
+    let listings = kept.work.join("listings");
+    let mut lock = Lock::open(kept.lock, &listings).map_err(std::io::Error::other)?;
     for Learned { url, pin } in learned {
         lock.pin_web(&url, &pin);
     }

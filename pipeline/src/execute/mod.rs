@@ -28,6 +28,7 @@ mod rejects;
 mod reread;
 mod resolve;
 mod segments;
+pub mod sets;
 mod shingles;
 mod signals;
 mod spill;
@@ -250,6 +251,21 @@ fn there(options: &BuildOptions, title: &Title) -> Result<Option<Built>, BuildEr
     }
 }
 
+/// Where all files of a plan are on this machine.
+fn bring(
+    plan: &Plan,
+    options: &BuildOptions,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<extract::Places, BuildError> {
+    let datasets: Vec<_> = plan.all_datasets().collect();
+    let kept = fetch::Kept {
+        work: &options.work,
+        lock: &options.lock,
+    };
+    fetch::fetch(&datasets, kept, progress, stop)
+}
+
 fn run(
     plan: &Plan,
     options: &BuildOptions,
@@ -259,7 +275,7 @@ fn run(
     stop: &AtomicBool,
 ) -> Result<Built, BuildError> {
     let tokenizer = plan.load_tokenizer()?;
-    let places = fetch::fetch(plan, options, progress, stop)?;
+    let places = bring(plan, options, progress, stop)?;
     plan.look(&places)?;
     let extracted = extract::extract(plan, &places, store, progress, stop)?;
     if stop.load(Ordering::Relaxed) {
@@ -394,7 +410,7 @@ pub fn texts(
         .build()
         .map_err(|error| BuildError::Threads(error.to_string()))?;
     pool.install(|| {
-        let places = fetch::fetch(plan, options, progress, stop)?;
+        let places = bring(plan, options, progress, stop)?;
         plan.look(&places)?;
         let extracted = extract::extract(plan, &places, &store, progress, stop)?;
         if stop.load(Ordering::Relaxed) {

@@ -80,7 +80,11 @@ pub(super) fn resolve(
         let before = found.len();
         for part in chosen.iter().flat_map(|chosen| &chosen.parts) {
             let whole = chosen.iter().map(|chosen| &chosen.dataset).next();
-            found.extend(of_part(part, whole.unwrap_or(&part.dataset), context)?);
+            let dataset = of_part(part, whole.unwrap_or(&part.dataset), context)?;
+            found.extend(dataset.map(|dataset| Benchmark {
+                dataset,
+                rendered: true,
+            }));
         }
         if found.len() == before {
             problems.push(
@@ -141,18 +145,20 @@ fn of_file(
 }
 
 /// The evaluation files of a part of `dataset`; `None` if it has none.
-fn of_part(
+pub(super) fn of_part(
     part: &Part,
     dataset: &Dataset,
     context: &mut Context<'_>,
-) -> Result<Option<Benchmark>, PlanError> {
+) -> Result<Option<PlannedDataset>, PlanError> {
     let manifest = &part.dataset.manifest;
     let mut listed = part.dataset.clone();
-    if let Some(hub) = listed.manifest.source.hub.as_mut()
-        && !manifest.evaluation
-    {
-        // What is training data of it is another matter.
-        hub.files = vec!["**".to_owned()];
+    if let Some(hub) = listed.manifest.source.hub.as_mut() {
+        if !manifest.evaluation {
+            // What is training data of it is another matter.
+            hub.files = vec!["**".to_owned()];
+        } else if hub.files.is_empty() {
+            hub.files = held_out(part, dataset);
+        }
     }
     let listing = source::list(&listed, context).map_err(PlanError::Source)?;
     let held_out = globs(part, &held_out(part, dataset))?;
@@ -168,21 +174,31 @@ fn of_part(
     if files.is_empty() {
         return Ok(None);
     }
+    planned(part, listing.source, listing.revision, files).map(Some)
+}
+
+/// `files` of a part, as they are read; `source` and `revision` are those of their listing.
+///
+/// # Errors
+/// A file's name says no format, and the manifest says none either.
+pub(super) fn planned(
+    part: &Part,
+    source: String,
+    revision: String,
+    files: Vec<PlannedFile>,
+) -> Result<PlannedDataset, PlanError> {
+    let manifest = &part.dataset.manifest;
     let named = Named {
         name: manifest.name.clone(),
         file: part.dataset.file.clone(),
         licence: manifest.licence.clone(),
-        source: listing.source,
-        revision: listing.revision,
+        source,
+        revision,
         read: manifest.read.clone(),
         render: manifest.render.clone(),
     };
-    match named.planned(files) {
-        Some(dataset) => Ok(Some(Benchmark {
-            dataset,
-            rendered: true,
-        })),
-        None => Err(Problems(vec![
+    named.planned(files).ok_or_else(|| {
+        Problems(vec![
             Problem::of_file(
                 &part.dataset.file,
                 "the format of its evaluation files is not known by their names",
@@ -190,8 +206,8 @@ fn of_part(
             )
             .hint("write [read] format = \"jsonl\" (or json, parquet, csv, tsv, text, tar)"),
         ])
-        .into()),
-    }
+        .into()
+    })
 }
 
 /// The patterns of a part's evaluation files: a config's own, and of the dataset's those below a folder of the config.

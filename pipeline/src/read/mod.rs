@@ -16,6 +16,7 @@ mod error;
 mod json;
 mod json_string;
 mod jsonl;
+mod lines;
 mod options;
 mod parquet;
 mod plain_json;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 
 pub use copy::copy_parquet;
 pub use error::{ReadError, RowFault};
+pub use lines::{LinesError, lines_path, write_lines};
 pub use options::{Compression, FileFormat, ReadOptions};
 pub use sample::{PARQUET_TAIL_BYTES, Share, parquet_extents, parquet_footer_bytes, sampled};
 

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::answers::{Reading, cut};
 use super::metrics::{
-    Mean, binary_f1, bootstrap, exact_match, likeliest, likeliest_by_bytes,
-    likeliest_by_characters, macro_f1, matthews, pass_at_k, token_f1,
+    Mean, binary_f1, bootstrap, exact_match, expected_value, likeliest, likeliest_by_bytes,
+    likeliest_by_characters, macro_f1, matthews, pass_at_k, pearson, spearman, token_f1,
 };
 use super::responses::{Answer, Answers};
 use super::task::{Asked, Expected, Item, Metric, Rules, Task};
@@ -234,6 +234,8 @@ fn likelihoods(metric: Metric, answered: &[Answered<'_>]) -> MetricScore {
                 None,
             )
         }
+        Metric::Pearson => correlated(name, answered, pearson),
+        Metric::Spearman => correlated(name, answered, spearman),
         Metric::Mcc => aggregated(&|pairs| with(pairs, matthews), Some(0.0)),
         Metric::ExactMatch => mean(name, &each(of_the_likeliest_name), None),
         Metric::Perplexity => {
@@ -255,6 +257,34 @@ fn likelihoods(metric: Metric, answered: &[Answered<'_>]) -> MetricScore {
             let chance = Mean::of(&guesses.collect::<Vec<_>>()).value;
             mean(name, &each(right_choice), (chance > 0.0).then_some(chance))
         }
+    }
+}
+
+/// How the right numbers and the expected ones go together; `of` takes both sides apart.
+fn correlated(
+    name: &str,
+    answered: &[Answered<'_>],
+    of: fn(&[f64], &[f64]) -> Option<f64>,
+) -> MetricScore {
+    let numbers: Vec<(f64, f64)> = answered
+        .iter()
+        .filter_map(|(item, answers)| match &item.expected {
+            Expected::Number { label, values } => {
+                Some((*label, expected_value(&taken(answers).nats, values)?))
+            }
+            _ => None,
+        })
+        .collect();
+    let value = |numbers: &[(f64, f64)]| {
+        let (right, made): (Vec<f64>, Vec<f64>) = numbers.iter().copied().unzip();
+        of(&right, &made)
+    };
+    MetricScore {
+        metric: name.to_owned(),
+        value: value(&numbers),
+        standard_error: bootstrap(&numbers, value),
+        chance: Some(0.0),
+        items: numbers.len(),
     }
 }
 

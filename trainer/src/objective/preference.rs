@@ -37,7 +37,8 @@ pub enum PreferenceLoss {
 }
 
 /// The pairs of a split as sequences: end of text, prompt, chosen, rejected, of which only the chosen answer is marked as trained.
-/// A prompt that is too long loses its beginning; a pair with an answer that is longer than a sequence is left out.
+/// A prompt that is too long loses its beginning; a pair with an answer that is longer than a sequence is left out, and
+/// so is one of equal answers.
 #[derive(Debug)]
 pub struct Pairs {
     documents: Documents,
@@ -56,6 +57,8 @@ pub struct Omitted {
     pub too_long: u64,
     /// Documents whose loss spans are not those of their kind.
     pub unlike: u64,
+    /// Pairs whose answers are the same tokens: nothing is to be learnt from them.
+    pub equal: u64,
     /// Prompts that lost their beginning.
     pub cut: u64,
 }
@@ -65,6 +68,7 @@ impl Omitted {
     pub fn add(&mut self, other: Self) {
         self.too_long += other.too_long;
         self.unlike += other.unlike;
+        self.equal += other.equal;
         self.cut += other.cut;
     }
 
@@ -78,6 +82,10 @@ impl Omitted {
             (
                 self.unlike,
                 "documents left out since their loss spans are not those of their kind",
+            ),
+            (
+                self.equal,
+                "pairs left out since their two answers are the same",
             ),
             (
                 self.cut,
@@ -114,13 +122,23 @@ impl Pairs {
         sequence_tokens: usize,
         seed: u64,
     ) -> Result<(Self, Omitted)> {
-        let documents = Documents::open(build, split, "preference")?;
+        let mut documents = Documents::open(build, split, "preference")?;
         let (mut usable, mut omitted) = (Vec::new(), Omitted::default());
+        let mut document = Document::default();
         for (number, name) in (0..documents.len()).zip(0_u32..) {
             match parts(&documents, number) {
                 None => omitted.unlike += 1,
                 Some([_, chosen, rejected]) if chosen.max(rejected) > sequence_tokens => {
                     omitted.too_long += 1;
+                }
+                // Of the few answers of one length alone the tokens are looked at.
+                Some([prompt, chosen, rejected])
+                    if chosen == rejected && {
+                        documents.read(number, &mut document)?;
+                        document.ids[prompt..prompt + chosen] == document.ids[prompt + chosen..]
+                    } =>
+                {
+                    omitted.equal += 1;
                 }
                 Some([prompt, chosen, rejected]) => {
                     omitted.cut += u64::from(prompt + chosen.max(rejected) > sequence_tokens);
@@ -134,7 +152,7 @@ impl Pairs {
             usable,
             end_of_text: build.manifest().tokenizer.end_of_text.id,
             sequence_tokens,
-            document: Document::default(),
+            document,
         };
         Ok((pairs, omitted))
     }

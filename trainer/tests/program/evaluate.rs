@@ -167,6 +167,7 @@ fn contexts_that_are_too_long_lose_their_beginning_and_are_counted() {
     let of = &report["tasks"][0];
     assert_eq!(of["truncated"], 2, "{of}");
     assert_eq!(of["items"], 2, "{of}");
+    assert_eq!(report["tasks"][1]["truncated"], 1, "{report}");
     assert_eq!(
         of["skipped"]["a continuation is longer than the model's context"], 1,
         "{of}"
@@ -183,7 +184,12 @@ fn what_cannot_be_evaluated_is_said_before_anything_is_loaded() {
         )
     };
     assert!(call("piqua", 2).contains("did you mean piqa?"));
-    assert!(call("piqa", 2).contains("andromeda rows"));
+    let error = call("successor.toml,piqa", 2);
+    assert!(
+        error.contains("sets/ybisk/piqa/plain_text/validation-*.jsonl")
+            && error.contains("andromeda rows --of piqa --out sets"),
+        "{error}"
+    );
     std::fs::write(
         world.folder.path().join("successor.toml"),
         TASK.replace("label =", "lable ="),

@@ -318,3 +318,30 @@ fn what_an_objective_cannot_read_is_refused_before_any_work() {
         "{said}"
     );
 }
+
+/// As [`pairs`], of which every tenth has its preferred answer twice.
+fn with_equal_pairs(seed: u64, count: usize) -> Vec<Made> {
+    let mut made = pairs(seed, count);
+    for (number, pair) in made.iter_mut().enumerate().step_by(10) {
+        let (prompt, answer) = (3 + number % 5, 7 + number % 7);
+        pair.ids.truncate(prompt + answer);
+        pair.ids.extend_from_within(prompt..);
+        pair.masked = masked(prompt, answer, pair.ids.len());
+    }
+    made
+}
+
+#[test]
+fn pairs_of_equal_answers_are_left_out_and_counted() {
+    let world = world("preference", &tokenizer(), with_equal_pairs);
+    let output = world.call(&[&RUN[..], &["--set", "schedule.steps=6"]].concat()[..]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("52 pairs left out since their two answers are the same"),
+        "{said}"
+    );
+    // Of 120 held-out pairs 108 are judged.
+    let figures = last(&world, "whole", "preference_accuracy_error");
+    assert_eq!(figures["pairs"], 108);
+}

@@ -41,6 +41,7 @@ const FILES: &[(&str, &str)] = files![
     "rte",
     "sglue-rte",
     "sst2",
+    "stsb",
     "wic",
     "wnli",
     "wsc",

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::rows::missing;
 use super::template::texts;
-use super::{Choices, Generate, Row, Task, find, rows};
+use super::{Choices, Generate, Row, Scale, Task, find, rows};
 use crate::error::{Error, Result};
 
 /// A question to a model.
@@ -31,7 +32,7 @@ pub enum Asked {
 }
 
 /// What is right.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Expected {
     /// One of the choices.
     Choice {
@@ -47,6 +48,13 @@ pub enum Expected {
         /// The right ones.
         answers: Vec<String>,
     },
+    /// A number.
+    Number {
+        /// It.
+        label: f64,
+        /// Those that were asked for.
+        values: Vec<f64>,
+    },
     /// The continuation itself.
     Completion,
     /// A text with the answer in it.
@@ -61,7 +69,7 @@ pub enum Expected {
 }
 
 /// A row as a model is asked about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Item {
     /// The part of the task; empty where it has none.
     pub part: String,
@@ -82,7 +90,11 @@ pub struct Item {
 pub fn items(task: &Task, data: &Path, limit: Option<usize>) -> Result<Vec<Item>> {
     let mut items = Vec::new();
     let mut part: Option<(String, String, usize)> = None;
-    for found in find(data, &task.files, &task.name)? {
+    let files = find(data, &task.files)?;
+    if files.is_empty() {
+        return Err(missing(task, data, &task.files, "its rows"));
+    }
+    for found in files {
         let rows = rows::read(task, &found.path)?;
         // A part may be of several files.
         let (of, before, mut taken) = match part.take() {
@@ -154,8 +166,12 @@ fn before_of(task: &Task, data: &Path, part: &str) -> Result<String> {
         return Ok(before);
     };
     let mut rows = shots.rows.clone();
-    if let Some(found) = (!shots.files.is_empty()).then(|| find(data, &shots.files, &task.name)) {
-        for found in found?.iter().filter(|found| found.part == part) {
+    if !shots.files.is_empty() {
+        let found = find(data, &shots.files)?;
+        if found.is_empty() {
+            return Err(missing(task, data, &shots.files, "the rows of its shots"));
+        }
+        for found in found.iter().filter(|found| found.part == part) {
             rows.extend(rows::read(task, &found.path)?);
         }
     }
@@ -212,6 +228,12 @@ fn item(task: &Task, row: Row, part: &str, before: &str) -> Result<Item, String>
             continuation: format!(" {choice}"),
         });
         (asked.collect(), expected_choice(choices, &row, &texts)?)
+    } else if let Some(scale) = &task.scale {
+        let asked = scale.numbers.iter().map(|number| Asked::LogLikelihood {
+            context: context.clone(),
+            continuation: format!(" {number}"),
+        });
+        (asked.collect(), expected_number(scale, &row)?)
     } else if let Some(completion) = &task.completion {
         let continuation = completion.target.fill(&row)?;
         let asked = Asked::LogLikelihood {
@@ -286,6 +308,23 @@ fn expected_choice(choices: &Choices, row: &Row, of: &[String]) -> Result<Expect
         label,
         choices: of.to_vec(),
     })
+}
+
+fn expected_number(scale: &Scale, row: &Row) -> Result<Expected, String> {
+    let written = scale.label.fill(row)?;
+    let values = scale.values().ok_or("the scale has no numbers")?;
+    let label: f64 = written
+        .parse()
+        .map_err(|_| format!("its label is {written:?}, not a number"))?;
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if !(least..=most).contains(&label) {
+        return Err(match written.as_str() {
+            "-1" | "-1.0" => "its label is not published; use a split that has labels".to_owned(),
+            _ => format!("its label is {written}, and the scale is from {least} to {most}"),
+        });
+    }
+    Ok(Expected::Number { label, values })
 }
 
 fn expected_text(generate: &Generate, row: &Row, context: &str) -> Result<Expected, String> {

@@ -35,6 +35,8 @@ pub enum Rules {
     Hub,
     /// `OpenAI`'s human-eval.
     HumanEval,
+    /// Ours, where nobody published any.
+    Andromeda,
 }
 
 impl Rules {
@@ -44,6 +46,7 @@ impl Rules {
             Self::Harness => "harness",
             Self::Hub => "hub",
             Self::HumanEval => "human-eval",
+            Self::Andromeda => "andromeda",
         }
     }
 }
@@ -68,6 +71,10 @@ pub enum Metric {
     ExactMatch,
     /// exp of the mean negative log-likelihood of a completion.
     Perplexity,
+    /// Pearson's correlation of the right numbers with the expected ones of a scale.
+    Pearson,
+    /// Spearman's.
+    Spearman,
 }
 
 impl Metric {
@@ -82,7 +89,14 @@ impl Metric {
             Self::MacroF1 => "macro-f1",
             Self::ExactMatch => "exact-match",
             Self::Perplexity => "perplexity",
+            Self::Pearson => "pearson",
+            Self::Spearman => "spearman",
         }
+    }
+
+    /// Whether it is of numbers, and not of choices or a completion.
+    const fn is_of_numbers(self) -> bool {
+        matches!(self, Self::Pearson | Self::Spearman)
     }
 }
 
@@ -116,6 +130,8 @@ pub struct Task {
     pub prompt: Template,
     /// Of several continuations the likeliest is the answer.
     pub choices: Option<Choices>,
+    /// Of several numbers the mean by their likelihoods is the answer.
+    pub scale: Option<Scale>,
     /// The likelihood of one continuation.
     pub completion: Option<Completion>,
     /// Text that the model makes.
@@ -192,6 +208,25 @@ pub struct Choices {
     pub answers: Option<String>,
 }
 
+/// Continuations that are numbers. The answer is their mean, each weighted by its likelihood among them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Scale {
+    /// The numbers, as they are written.
+    pub numbers: Vec<String>,
+    /// The right one, which need be none of them but lies among them.
+    pub label: Template,
+}
+
+impl Scale {
+    /// The numbers; none if one of them is no number.
+    pub fn values(&self) -> Option<Vec<f64>> {
+        let values = self.numbers.iter().map(|number| number.parse().ok());
+        let values: Option<Vec<f64>> = values.collect();
+        values.filter(|values| values.iter().all(|value| value.is_finite()))
+    }
+}
+
 /// One continuation.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -248,12 +283,13 @@ impl Task {
         };
         let forms = [
             self.choices.is_some(),
+            self.scale.is_some(),
             self.completion.is_some(),
             self.generate.is_some(),
         ];
         must(
             forms.iter().filter(|form| **form).count() == 1,
-            "a task has one of choices, completion and generate",
+            "a task has one of choices, scale, completion and generate",
         );
         must(!self.files.is_empty(), "files names no pattern");
         if let Some(choices) = &self.choices {
@@ -266,6 +302,22 @@ impl Task {
                 "choices have either a label, or names and answers",
             );
         }
+        if let Some(scale) = &self.scale {
+            let values = scale.values();
+            must(
+                values.is_some(),
+                "scale.numbers has something that is no number",
+            );
+            must(
+                values.is_none_or(|values| values.iter().any(|value| *value != values[0])),
+                "scale.numbers needs two numbers that differ",
+            );
+        }
+        let of_numbers = |metric: &Metric| metric.is_of_numbers() == self.scale.is_some();
+        must(
+            self.metrics.iter().all(of_numbers),
+            "pearson and spearman are for a scale, and a scale has no others",
+        );
         if let Some(generate) = &self.generate {
             must(
                 generate.test.is_some()
@@ -280,7 +332,7 @@ impl Task {
         }
         must(
             self.metrics.is_empty() == self.generate.is_some(),
-            "metrics are for choices and completion; generate has readings",
+            "metrics are for choices, scale and completion; generate has readings",
         );
         if let Some(shots) = &self.shots {
             must(
@@ -297,10 +349,19 @@ impl Task {
 
     /// What is asked of a model, in a word.
     pub const fn form(&self) -> &'static str {
-        match (&self.choices, &self.completion, &self.generate) {
-            (Some(_), ..) => "choices",
-            (_, Some(_), _) => "completion",
-            (_, _, Some(Generate { test: Some(_), .. })) => "program",
+        match self {
+            Self {
+                choices: Some(_), ..
+            } => "choices",
+            Self { scale: Some(_), .. } => "scale",
+            Self {
+                completion: Some(_),
+                ..
+            } => "completion",
+            Self {
+                generate: Some(Generate { test: Some(_), .. }),
+                ..
+            } => "program",
             _ => "generate",
         }
     }

@@ -1,5 +1,5 @@
 //! Rows of evaluation sets: JSON lines (also gzip), JSON with a list in it, and CSV without a header. The trainer reads no parquet;
-//! `andromeda rows` of the pipeline writes a hub's files as JSON lines, at the same paths.
+//! `andromeda rows --of NAME` of the pipeline brings a hub's files as JSON lines, at the same paths.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -23,12 +23,12 @@ pub struct Found {
     pub path: PathBuf,
 }
 
-/// The files under `data` of the first of `patterns` that any file is like, in order of parts and paths. `*` stands for anything in a
-/// name, `{part}` for the name of a part.
+/// The files under `data` of the first of `patterns` that any file is like, in order of parts and paths; none if there are none. `*`
+/// stands for anything in a name, `{part}` for the name of a part.
 ///
 /// # Errors
-/// There are none, or a folder cannot be read.
-pub fn find(data: &Path, patterns: &[String], task: &str) -> Result<Vec<Found>> {
+/// A folder cannot be read.
+pub fn find(data: &Path, patterns: &[String]) -> Result<Vec<Found>> {
     for pattern in patterns {
         let mut found = vec![Found {
             part: String::new(),
@@ -42,29 +42,29 @@ pub fn find(data: &Path, patterns: &[String], task: &str) -> Result<Vec<Found>> 
             return Ok(found);
         }
     }
+    Ok(Vec::new())
+}
+
+/// That no file under `data` is like any of `patterns`, where `what` of `task` should be.
+pub(super) fn missing(task: &Task, data: &Path, patterns: &[String], what: &str) -> Error {
     let shown = data.display();
     let looked: Vec<String> = patterns
         .iter()
         .map(|pattern| format!("  {shown}/{pattern}"))
         .collect();
-    let hub = patterns
-        .iter()
-        .find(|pattern| pattern.matches('/').count() > 1);
-    let hint = hub.map_or_else(
-        || "download it there, or name another folder with --data".to_owned(),
-        |pattern| {
-            let repository: Vec<&str> = pattern.splitn(3, '/').take(2).collect();
-            let repository = repository.join("/");
-            format!(
-                "of a hub's parquet files in HUB, `andromeda rows HUB/{repository} --out {shown}/{repository}` makes them; \
-                 or name another folder with --data"
-            )
-        },
-    );
-    Err(Error::Usage(format!(
-        "task {task}: no evaluation set in {shown}; looked for\n{}\nhint: {hint}",
+    let name = &task.name;
+    // A set is had whole, a config of a dataset or not.
+    let set = task.benchmark.split('/').next().unwrap_or_default();
+    let there = if data.is_dir() {
+        ""
+    } else {
+        ", which is no folder"
+    };
+    Error::Usage(format!(
+        "task {name}: {what} are not in {shown}{there}; looked for\n{}\n\
+         hint: `andromeda rows --of {set} --out {shown}` brings them, if the catalogue has {set}; or name another folder with --data",
         looked.join("\n")
-    )))
+    ))
 }
 
 fn below(folders: Vec<Found>, component: &str) -> Result<Vec<Found>> {
