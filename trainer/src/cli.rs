@@ -50,6 +50,9 @@ pub(crate) enum Command {
     Evaluate(EvaluateArgs),
     /// Score answers of any model to a task, or write what to ask it
     Score(ScoreArgs),
+    /// What runs one program of a task, for this program itself
+    #[command(hide = true)]
+    Sandbox,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -433,6 +436,25 @@ pub(crate) struct EvaluationSets {
     pub(crate) limit: Option<usize>,
 }
 
+/// Of tasks whose answers are programs, as humaneval.
+#[derive(Debug, Args)]
+pub(crate) struct ExecuteArgs {
+    /// Run the programs that a model made, in namespaces of their own; refused where a layer of them is missing
+    #[arg(long)]
+    pub(crate) execute_untrusted: bool,
+    /// The interpreter that runs them, its name or path
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "python3",
+        requires = "execute_untrusted"
+    )]
+    pub(crate) python: PathBuf,
+    /// Seconds that each may take with its test
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=3600), requires = "execute_untrusted")]
+    pub(crate) program_seconds: u64,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateArgs {
     /// Name of the run
@@ -457,6 +479,8 @@ pub(crate) struct EvaluateArgs {
     /// A run that judges steps (objective.kind = "process"): it chooses among the completions
     #[arg(long, value_name = "RUN")]
     pub(crate) judge: Option<String>,
+    #[command(flatten)]
+    pub(crate) execute: ExecuteArgs,
     /// Also print the scores of each part of a task
     #[arg(long)]
     pub(crate) parts: bool,
@@ -470,6 +494,8 @@ pub(crate) struct ScoreArgs {
     pub(crate) task: String,
     #[command(flatten)]
     pub(crate) sets: EvaluationSets,
+    #[command(flatten)]
+    pub(crate) execute: ExecuteArgs,
     /// The answers, as JSON lines
     #[arg(long, value_name = "FILE", required_unless_present = "requests")]
     pub(crate) responses: Option<PathBuf>,

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::evaluation::execute::Missing;
+
 /// Failures of the trainer. Every message names the thing and what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -116,6 +118,9 @@ pub enum Error {
         "the device failed: {0}\nhint: `nvidia-smi` shows whether a GPU and its driver are there and have memory left; compute.device = \"cpu\" does without"
     )]
     Device(String),
+    /// A layer between programs that a model made and the machine is missing.
+    #[error("no program of a task is run without {}: {}\nhint: {}", .0.layer, .0.problem, .0.hint)]
+    Sandbox(Missing),
     /// Stopped by a signal, with nothing to save.
     #[error("ended by signal {0}")]
     Ended(i32),
@@ -160,6 +165,7 @@ impl Error {
             Self::Build { source, .. } if source.is_io() => 10,
             Self::NonFinite { .. }
             | Self::Gate { .. }
+            | Self::Sandbox(_)
             | Self::Tokenizer { .. }
             | Self::Tensor(_) => 20,
             Self::Integrity { .. }

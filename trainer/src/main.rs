@@ -7,6 +7,7 @@ mod render;
 use std::io::Write;
 use std::process::ExitCode;
 
+use andromeda_trainer::evaluation::execute;
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Tasks(arguments) => commands::tasks::tasks(&arguments),
         Command::Evaluate(arguments) => commands::evaluate::evaluate(&arguments),
         Command::Score(arguments) => commands::score::score(&arguments),
+        Command::Sandbox => return execute::sandbox(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,6 +9,7 @@ use andromeda_trainer::bench::Bench;
 use andromeda_trainer::config::Derived;
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::eval::Evaluation;
+use andromeda_trainer::evaluation::execute::Ran;
 use andromeda_trainer::evaluation::score::{MetricScore, TaskScore};
 use andromeda_trainer::lr_find::{Point, Sweep};
 use andromeda_trainer::memory;
@@ -113,7 +114,7 @@ pub(crate) fn scores(scores: &[TaskScore], parts: bool) -> Result<()> {
     for score in scores {
         if score.metrics.is_empty() {
             line(&format!(
-                "{:<width$} {:<11} not scored: its programs were not run",
+                "{:<width$} {:<11} not scored: its programs were not run; --execute-untrusted runs them",
                 score.task,
                 score.rules.name()
             ))?;
@@ -134,6 +135,19 @@ pub(crate) fn scores(scores: &[TaskScore], parts: bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Writes what became of a task's programs to stdout.
+pub(crate) fn programs(task: &str, ran: &Ran) -> Result<()> {
+    let Ran {
+        passed,
+        failed,
+        timed_out,
+        blocked,
+    } = ran;
+    line(&format!(
+        "{task:<14} of its programs {passed} passed, {failed} failed, {timed_out} took too long, {blocked} were killed for a system call"
+    ))
 }
 
 /// Says a step of a sweep where somebody watches.

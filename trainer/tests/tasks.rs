@@ -243,13 +243,19 @@ fn the_hubs_prompts_are_as_it_describes_them() {
 fn humaneval_is_its_prompts_and_tests() {
     let items = of("humaneval");
     assert_eq!(items.len(), 164);
-    let Expected::Program { before, after } = &items[0].expected else {
+    let Expected::Program {
+        before,
+        after,
+        entry,
+    } = &items[0].expected
+    else {
         panic!("{:?}", items[0]);
     };
     assert!(
         before.starts_with("from typing import List\n\n\ndef has_close_elements("),
         "{before}"
     );
+    assert_eq!(entry, "has_close_elements");
     assert!(
         after.starts_with("\n\n\nMETADATA") && after.ends_with("\ncheck(has_close_elements)"),
         "{after}"

@@ -5,13 +5,13 @@ use std::io::{IsTerminal, Write};
 use andromeda_trainer::build::{self, OpenBuild};
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::evaluation::best_of::Judge;
-use andromeda_trainer::evaluation::evaluate::{self, Evaluating, Evaluation};
+use andromeda_trainer::evaluation::evaluate::{self, Evaluating, Evaluation, Told};
 use andromeda_trainer::evaluation::respond::{Answered, Drawing};
 use andromeda_trainer::evaluation::score::TaskScore;
 use andromeda_trainer::sample::SampleOptions;
 use serde::Serialize;
 
-use super::{Signals, existing, newest};
+use super::{Signals, existing, newest, programs};
 use crate::cli::EvaluateArgs;
 use crate::render;
 
@@ -45,6 +45,7 @@ pub(crate) fn evaluate(arguments: &EvaluateArgs) -> Result<()> {
         checkpoint,
         state,
     });
+    let executor = programs::executor(&arguments.execute, &arguments.tasks)?;
     let evaluation = watched(Evaluating {
         run: &folder,
         checkpoint: &checkpoint,
@@ -55,6 +56,7 @@ pub(crate) fn evaluate(arguments: &EvaluateArgs) -> Result<()> {
         limit: arguments.sets.limit,
         drawing: &drawing,
         judge,
+        executor: executor.as_ref(),
     })?;
     if arguments.folders.json {
         return render::json(&Report {
@@ -78,6 +80,9 @@ pub(crate) fn evaluate(arguments: &EvaluateArgs) -> Result<()> {
             of.score.task,
             of.contamination.shown()
         ))?;
+        if let Some(ran) = &of.programs {
+            render::programs(&of.score.task, ran)?;
+        }
         if of.truncated > 0 {
             let (truncated, requests, tokens) =
                 (of.truncated, of.requests, evaluation.context_tokens);
@@ -123,10 +128,10 @@ fn drawing(arguments: &EvaluateArgs) -> Result<Drawing> {
 /// Evaluates until a signal comes, and shows how far it is.
 pub(super) fn watched(evaluating: Evaluating<'_>) -> Result<Evaluation> {
     let signals = Signals::catch()?;
-    let mut told = |task: &str, answered: Answered| match signals.received() {
+    let mut told = |task: &str, told: Told| match signals.received() {
         Some(signal) => Err(Error::Interrupted(signal)),
         None => {
-            show(task, answered);
+            show(task, told);
             Ok(())
         }
     };
@@ -134,11 +139,14 @@ pub(super) fn watched(evaluating: Evaluating<'_>) -> Result<Evaluation> {
 }
 
 /// On a terminal, how far a task is.
-fn show(task: &str, answered: Answered) {
+fn show(task: &str, told: Told) {
     let mut stderr = std::io::stderr();
     if stderr.is_terminal() {
-        let Answered { done, requests } = answered;
-        let end = if done == requests { "\n" } else { "" };
-        let _ = write!(stderr, "\r{task}: {done} of {requests} requests{end}");
+        let (done, of, what) = match told {
+            Told::Answered(Answered { done, requests }) => (done, requests, "requests"),
+            Told::Ran { done, programs } => (done, programs, "programs"),
+        };
+        let end = if done == of { "\n" } else { "" };
+        let _ = write!(stderr, "\r{task}: {done} of {of} {what}{end}");
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod lr_find;
 pub(crate) mod plan;
+mod programs;
 pub(crate) mod report;
 pub(crate) mod resume;
 pub(crate) mod run;

@@ -299,6 +299,8 @@ fn measure(
             limit: asked.limit,
             drawing: &Drawing::default(),
             judge: None,
+            // Programs are run where a person asks for it, and stages follow each other without one.
+            executor: None,
         };
         watched(evaluating)?.tasks
     };

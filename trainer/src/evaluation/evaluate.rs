@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::best_of::{Judge, JudgedBy, Judgements, best_of};
 use super::contamination::Contamination;
+use super::execute::{Executor, Ran, run_programs};
 use super::kept::Kept;
 use super::respond::{Answered, Counts, Drawing, Responder, tokenizer};
 use super::responses::Answers;
@@ -43,6 +44,22 @@ pub struct Evaluating<'a> {
     pub drawing: &'a Drawing,
     /// Who chooses among several completions.
     pub judge: Option<Judge<'a>>,
+    /// What runs the programs of tasks whose answers are such; without it they are not scored.
+    pub executor: Option<&'a Executor>,
+}
+
+/// What is told while tasks are put to a checkpoint.
+#[derive(Debug, Clone, Copy)]
+pub enum Told {
+    /// Questions that have an answer.
+    Answered(Answered),
+    /// Programs whose outcome is known.
+    Ran {
+        /// So many.
+        done: usize,
+        /// All.
+        programs: usize,
+    },
 }
 
 /// What a checkpoint can do.
@@ -73,6 +90,9 @@ pub struct Evaluated {
     pub requests: usize,
     /// Of these, contexts that lost their beginning.
     pub truncated: usize,
+    /// What became of its programs, where they were run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub programs: Option<Ran>,
     /// What the build has to do with the benchmark.
     pub contamination: Contamination,
 }
@@ -82,10 +102,10 @@ pub struct Evaluated {
 ///
 /// # Errors
 /// A task is unknown or its evaluation set missing, both said before the model is loaded; the run's tokenizer is another than the
-/// build's; the device or the disk failed.
+/// build's; the device or the disk failed; a layer between programs and the machine is no longer there.
 pub fn evaluate(
     evaluating: Evaluating<'_>,
-    told: &mut dyn FnMut(&str, Answered) -> Result<()>,
+    told: &mut dyn FnMut(&str, Told) -> Result<()>,
 ) -> Result<Evaluation> {
     let Evaluating { state, builds, .. } = evaluating;
     let asked = asked(evaluating.tasks, evaluating.data, evaluating.limit)?;
@@ -99,28 +119,39 @@ pub fn evaluate(
         told: &mut *told,
     };
     let answered = on_device(&state.config.compute, asking)?;
-    let chosen = choose(&evaluating, &asked, &answered, told)?;
-    let tasks = asked.iter().zip(&answered).zip(chosen);
-    let tasks = tasks.map(|(((task, items), (answers, counts)), chosen)| Evaluated {
-        score: {
-            let mut score = score(task, items, answers, &Passed::new());
-            score.metrics.extend(chosen);
-            score
-        },
-        requests: counts.requests,
-        truncated: counts.truncated,
-        contamination: Contamination::of(
-            builds.iter().map(|build| build.map(OpenBuild::manifest)),
-            &task.benchmark,
-        ),
-    });
+    let mut judged = |task: &str, answered: Answered| told(task, Told::Answered(answered));
+    let chosen = choose(&evaluating, &asked, &answered, &mut judged)?;
+    let mut tasks = Vec::with_capacity(asked.len());
+    for (((task, items), (answers, counts)), chosen) in asked.iter().zip(&answered).zip(chosen) {
+        let executor = evaluating.executor.filter(|_| task.has_programs());
+        let (passed, programs) = match executor {
+            Some(executor) => {
+                let mut told = |done, programs| told(&task.name, Told::Ran { done, programs });
+                let (passed, ran) = run_programs(executor, task, items, answers, &mut told)?;
+                (passed, Some(ran))
+            }
+            None => (Passed::new(), None),
+        };
+        let mut score = score(task, items, answers, &passed);
+        score.metrics.extend(chosen);
+        tasks.push(Evaluated {
+            score,
+            requests: counts.requests,
+            truncated: counts.truncated,
+            programs,
+            contamination: Contamination::of(
+                builds.iter().map(|build| build.map(OpenBuild::manifest)),
+                &task.benchmark,
+            ),
+        });
+    }
     Ok(Evaluation {
         step: state.step,
         checkpoint: state.digest.clone(),
         root: state.root.clone(),
         context_tokens: state.config.data.sequence_tokens,
         judge: evaluating.judge.as_ref().map(Judge::name),
-        tasks: tasks.collect(),
+        tasks,
     })
 }
 
@@ -184,7 +215,7 @@ fn check_tokenizer(run: &Path, build: Option<&OpenBuild>) -> Result<()> {
 struct Asking<'a, 'b> {
     evaluating: Evaluating<'a>,
     asked: &'b [(Task, Vec<Item>)],
-    told: &'b mut dyn FnMut(&str, Answered) -> Result<()>,
+    told: &'b mut dyn FnMut(&str, Told) -> Result<()>,
 }
 
 impl OnBackend for Asking<'_, '_> {
@@ -206,7 +237,7 @@ impl OnBackend for Asking<'_, '_> {
         };
         let mut all = Vec::new();
         for (task, items) in self.asked {
-            let mut told = |answered: Answered| (self.told)(&task.name, answered);
+            let mut told = |answered: Answered| (self.told)(&task.name, Told::Answered(answered));
             all.push(responder.answer(items, &mut told)?);
         }
         Ok(all)

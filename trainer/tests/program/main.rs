@@ -5,7 +5,11 @@ mod average;
 mod begin;
 mod chat;
 mod datasets;
+#[cfg(target_os = "linux")]
+mod escapes;
 mod evaluate;
+#[cfg(target_os = "linux")]
+mod execute;
 mod export;
 mod kills;
 mod laid;

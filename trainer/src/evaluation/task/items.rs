@@ -65,6 +65,8 @@ pub enum Expected {
         before: String,
         /// After.
         after: String,
+        /// The name of what is tested.
+        entry: String,
     },
 }
 
@@ -328,12 +330,15 @@ fn expected_number(scale: &Scale, row: &Row) -> Result<Expected, String> {
 }
 
 fn expected_text(generate: &Generate, row: &Row, context: &str) -> Result<Expected, String> {
-    match (&generate.test, &generate.target) {
-        (Some(test), _) => Ok(Expected::Program {
+    if let (Some(test), Some(entry)) = (&generate.test, &generate.entry_point) {
+        return Ok(Expected::Program {
             before: context.to_owned(),
             after: test.fill(row)?,
-        }),
-        (None, Some(target)) => {
+            entry: entry.fill(row)?,
+        });
+    }
+    match &generate.target {
+        Some(target) => {
             let target = target.fill(row)?;
             for reading in &generate.readings {
                 if reading.expected(&target).is_none() {
@@ -343,6 +348,6 @@ fn expected_text(generate: &Generate, row: &Row, context: &str) -> Result<Expect
             }
             Ok(Expected::Answer(target))
         }
-        (None, None) => Err("the task says no target".to_owned()),
+        None => Err("the task says no target".to_owned()),
     }
 }

@@ -248,10 +248,12 @@ pub struct Generate {
     pub readings: Vec<Reading>,
     /// What holds the right answer.
     pub target: Option<Template>,
-    /// Or a program: the prompt, the completion and this are run, and must end well.
+    /// Or a program: the prompt and the completion are run, then this, which must end well.
     pub test: Option<Template>,
     /// The problem alone, for a judge of its solutions; without it they cannot be judged.
     pub problem: Option<Template>,
+    /// With a test: the name of the function that it tests.
+    pub entry_point: Option<Template>,
 }
 
 impl Task {
@@ -324,6 +326,10 @@ impl Task {
                     != (generate.target.is_some() && !generate.readings.is_empty()),
                 "generate has either a test, or a target and readings",
             );
+            must(
+                generate.test.is_some() == generate.entry_point.is_some(),
+                "a test has an entry-point, the name of the function that it tests",
+            );
             must(generate.tokens > 0, "generate.tokens must be above 0");
             must(
                 generate.stop.iter().all(|stop| !stop.is_empty()),
@@ -345,6 +351,12 @@ impl Task {
             );
         }
         problems
+    }
+
+    /// Whether answers are programs, whose score is of what becomes of them when they are run.
+    pub fn has_programs(&self) -> bool {
+        let generate = self.generate.as_ref();
+        generate.is_some_and(|generate| generate.test.is_some())
     }
 
     /// What is asked of a model, in a word.
