@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use andromeda_format::{
-    Account, Build, ChatFormat, FormatError, Loader, LoaderOptions, Manifest, MixtureSource,
-    Sequence, Split,
+    Account, Build, ChatFormat, DatasetEntry, FormatError, Loader, LoaderOptions, Manifest,
+    MixtureSource, Sequence, Split,
 };
 use serde::{Deserialize as _, Serialize};
 use sha2::{Digest, Sha256};
@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::chat::Dialogues;
 use crate::config::{DataOptions, RunConfig};
 use crate::data::{DatasetPart, Row, Sequences, Source};
+use crate::documents::Documents;
 use crate::error::{Error, Result};
 use crate::objective::preference::{Omitted, Pairs};
 use crate::objective::process::{Lines, Marks, Steps};
@@ -78,6 +79,11 @@ impl OpenBuild {
             build,
             root,
         })
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The build's name.
@@ -363,6 +369,16 @@ impl OpenBuild {
         })
     }
 
+    /// The documents of a split that are of the datasets named, each as it is stored; of all datasets without names.
+    ///
+    /// # Errors
+    /// A shard cannot be opened.
+    pub fn documents(&self, part: Part, names: Option<&BTreeSet<String>>) -> Result<Documents> {
+        let wanted =
+            |dataset: &DatasetEntry| names.is_none_or(|names| names.contains(&dataset.name));
+        Documents::open_those(&self.build, part.split(), wanted)
+    }
+
     /// Where the documents of these rows begin in a split; those that it does not hold are left out. Indices are read until all are found.
     ///
     /// # Errors
@@ -413,6 +429,10 @@ impl OpenBuild {
     }
 
     /// The datasets of the build in their order, each with its part of a split.
+    pub fn parts(&self, part: Part) -> Vec<DatasetPart> {
+        self.datasets(part.split())
+    }
+
     fn datasets(&self, split: Split) -> Vec<DatasetPart> {
         let datasets = self.build.manifest().datasets.iter();
         datasets
@@ -429,7 +449,7 @@ impl OpenBuild {
 }
 
 /// The name most like `written`, if one is near enough to be a slip of the hand: one character in three.
-fn nearest<'a>(written: &str, names: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(written: &str, names: &[&'a str]) -> Option<&'a str> {
     let limit = (written.chars().count() / 3).max(1);
     let edits = |name: &&'a str| (strsim::osa_distance(written, name), *name);
     let near = names.iter().map(edits).filter(|(edits, _)| *edits <= limit);
@@ -563,9 +583,20 @@ pub fn newest_named(shards: &Path, name: &str) -> Result<PathBuf> {
     builds(shards)?.into_iter().find(named).ok_or_else(|| {
         let shards = shards.display();
         Error::Usage(format!(
-            "no build called {name:?} in {shards}, and no folder of that name is one\nhint: make it, for a tier with `make shards PRIORITY={name}`, or name its folder in the strategy"
+            "no build called {name:?} in {shards}, and no folder of that name is one\nhint: make it, for a tier with `make shards PRIORITY={name}`, or name its folder"
         ))
     })
+}
+
+/// The build that a person means by `written`: the folder of one, else the newest build of that name in `shards`.
+///
+/// # Errors
+/// There is none.
+pub fn meant(shards: &Path, written: &Path) -> Result<PathBuf> {
+    if written.join(MANIFEST).is_file() {
+        return Ok(written.to_owned());
+    }
+    newest_named(shards, &written.to_string_lossy())
 }
 
 /// The build in `shards` with this root hash.

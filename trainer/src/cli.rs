@@ -34,6 +34,12 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// A run as one HTML page, or several over each other: losses by dataset, rates, samples, configuration
     Report(ReportArgs),
+    /// Runs on the same held-out text and tasks: differences with intervals, as a table, JSON or a page
+    Compare(CompareArgs),
+    /// A configuration with some fields varied, each combination a run, sorted by what they are judged by
+    Sweep(SweepArgs),
+    /// Which of two builds teaches a model more, with an interval
+    Ablate(AblateArgs),
     /// The documents and the text that a step was trained on
     Trace(TraceArgs),
     /// Text from a run's newest checkpoint
@@ -272,6 +278,72 @@ pub(crate) struct ReportArgs {
     /// The page; without it one under `reports`, named after the runs
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// Names of runs; all others are held against the first
+    #[arg(required = true, num_args = 2..)]
+    pub(crate) run: Vec<String>,
+    /// The build whose text they read; without it the one that the first run was trained on
+    #[arg(long)]
+    pub(crate) build: Option<PathBuf>,
+    /// The split
+    #[arg(long, value_enum, default_value = "val")]
+    pub(crate) split: SplitArg,
+    /// Tokens to read at most, from the beginning of the split; without it all of it
+    #[arg(long)]
+    pub(crate) tokens: Option<u64>,
+    /// Tasks of `andromeda-train tasks`, or files of some
+    #[arg(long, value_delimiter = ',', value_name = "TASK,...")]
+    pub(crate) tasks: Vec<String>,
+    #[command(flatten)]
+    pub(crate) sets: EvaluationSets,
+    /// Answers to tasks and no losses: the runs may have any tokenizers
+    #[arg(long, requires = "tasks")]
+    pub(crate) tasks_only: bool,
+    /// Also write a page with the curves of the runs over each other
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) folders: Folders,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SweepArgs {
+    /// The sweep
+    pub(crate) sweep: PathBuf,
+    /// The page with plots; without it one under `reports`, named after the sweep
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) folders: Folders,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AblateArgs {
+    /// The first build: a folder, or the name of the newest so called in the folder of builds
+    #[arg(long, value_name = "BUILD")]
+    pub(crate) a: PathBuf,
+    /// The second build
+    #[arg(long, value_name = "BUILD")]
+    pub(crate) b: PathBuf,
+    /// The build on whose validation split they are judged; without it on what those of both have in common
+    #[arg(long, value_name = "BUILD")]
+    pub(crate) judge: Option<PathBuf>,
+    /// Tokens to judge on at most
+    #[arg(long, value_name = "TOKENS", default_value_t = 1 << 20)]
+    pub(crate) judge_tokens: u64,
+    /// Seeds, of first values and of order, under which each build is trained on
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) seeds: u64,
+    /// What the runs' names begin with
+    #[arg(long, default_value = "ablate")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) configuration: ConfigArgs,
+    #[command(flatten)]
+    pub(crate) folders: Folders,
 }
 
 #[derive(Debug, Args)]

@@ -1,10 +1,10 @@
-//! Whole documents of a split, for what is not learnt end to end: pairs of answers, judged steps. Places and loss spans come from
+//! Whole documents of a split, for what is not learnt end to end: pairs of answers, judged steps, texts that builds have in common. Places and loss spans come from
 //! the indices of the shards; tokens are read one document at a time, checked as the format checks everything.
 
 use std::ops::Range;
 use std::path::PathBuf;
 
-use andromeda_format::{Build, FormatError, ShardReader, Split};
+use andromeda_format::{Build, DatasetEntry, FormatError, ShardReader, Split};
 
 use crate::error::{Error, Result};
 
@@ -31,7 +31,7 @@ struct Place {
     dataset: u32,
 }
 
-/// The documents of the datasets of one kind in a split, in stored order.
+/// The documents of the chosen datasets in a split, in stored order.
 #[derive(Debug)]
 pub struct Documents {
     build: Build,
@@ -49,8 +49,20 @@ impl Documents {
     /// # Errors
     /// A shard cannot be opened, or shards contradict each other.
     pub fn open(build: &Build, split: Split, kind: &str) -> Result<Self> {
+        Self::open_those(build, split, |dataset| dataset.kind == kind)
+    }
+
+    /// Those of the datasets that are `wanted`, whatever their kinds.
+    ///
+    /// # Errors
+    /// As [`Documents::open`].
+    pub fn open_those(
+        build: &Build,
+        split: Split,
+        wanted: impl Fn(&DatasetEntry) -> bool,
+    ) -> Result<Self> {
         let manifest = build.manifest();
-        let wanted: Vec<bool> = manifest.datasets.iter().map(|d| d.kind == kind).collect();
+        let wanted: Vec<bool> = manifest.datasets.iter().map(wanted).collect();
         let mut documents = Self {
             build: build.clone(),
             split,

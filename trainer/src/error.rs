@@ -102,6 +102,19 @@ pub enum Error {
         /// What it did not reach.
         refusals: String,
     },
+    /// Trials of a sweep failed.
+    #[error(
+        "{failed} of {of} trials failed, the first of them {first}\n\
+         hint: the others are done and kept; the same command tries those again that failed, each from its last checkpoint"
+    )]
+    Trials {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        of: usize,
+        /// A run, and why it failed.
+        first: String,
+    },
     /// The tokenizer of the run cannot be used.
     #[error("{path}: {problem}", path = path.display())]
     Tokenizer {
@@ -166,6 +179,7 @@ impl Error {
             Self::NonFinite { .. }
             | Self::Gate { .. }
             | Self::Sandbox(_)
+            | Self::Trials { .. }
             | Self::Tokenizer { .. }
             | Self::Tensor(_) => 20,
             Self::Integrity { .. }

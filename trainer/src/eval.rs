@@ -138,7 +138,7 @@ pub fn evaluate<B: Backend>(
 }
 
 /// The ranges of equal neighbours; they cover `values` in order.
-fn runs<T: PartialEq>(values: &[T]) -> Vec<Range<usize>> {
+pub(crate) fn runs<T: PartialEq>(values: &[T]) -> Vec<Range<usize>> {
     let mut end = 0;
     let equal = values.chunk_by(|one, next| one == next);
     equal

@@ -7,10 +7,12 @@
 //! The trainer never reads text but to print a sample, and [`trace`] what a step was trained on.
 #![warn(missing_docs)]
 
+pub mod ablate;
 pub mod bench;
 pub mod build;
 pub mod chat;
 pub mod checkpoint;
+pub mod compare;
 pub mod config;
 pub mod data;
 pub mod device;
@@ -19,6 +21,7 @@ pub mod error;
 pub mod eval;
 pub mod evaluation;
 pub mod export;
+pub mod held_out;
 pub mod history;
 pub mod import;
 pub mod lr_find;
@@ -44,6 +47,7 @@ pub mod samples;
 pub mod schedule;
 pub mod strategy;
 pub mod streaming;
+pub mod sweep;
 pub mod tensorboard;
 pub mod trace;
 pub mod train;

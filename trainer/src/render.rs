@@ -1,5 +1,10 @@
 //! How a run is shown: a bar on a terminal, a line every few seconds elsewhere, or JSON lines on stdout. Data goes to stdout, talk to stderr.
 
+pub(crate) mod ablate;
+pub(crate) mod brief;
+pub(crate) mod compare;
+pub(crate) mod sweep;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::{Duration, Instant};
@@ -163,7 +168,7 @@ pub(crate) fn swept(point: &Point, steps: u64) {
 }
 
 /// Writes a sweep to stdout: every so manieth step as a table with bars, then what follows from it.
-pub(crate) fn sweep(sweep: &Sweep) -> Result<()> {
+pub(crate) fn learning_rates(sweep: &Sweep) -> Result<()> {
     const ROWS: usize = 25;
     if stderr().is_terminal() {
         let _ = writeln!(stderr());

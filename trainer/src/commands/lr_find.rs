@@ -95,5 +95,5 @@ pub(crate) fn lr_find(arguments: &LrFindArgs) -> Result<()> {
             sweep: &sweep,
         });
     }
-    render::sweep(&sweep)
+    render::learning_rates(&sweep)
 }

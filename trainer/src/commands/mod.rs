@@ -1,7 +1,9 @@
 //! The commands, one a file, and what they share: names of runs, and signals.
 
+pub(crate) mod ablate;
 pub(crate) mod bench;
 pub(crate) mod chat;
+pub(crate) mod compare;
 pub(crate) mod eval;
 pub(crate) mod evaluate;
 pub(crate) mod export;
@@ -15,6 +17,7 @@ pub(crate) mod run;
 pub(crate) mod sample;
 pub(crate) mod score;
 pub(crate) mod strategy;
+pub(crate) mod sweep;
 pub(crate) mod tasks;
 pub(crate) mod trace;
 mod workers;
@@ -25,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use andromeda_trainer::checkpoint::{self, State};
+use andromeda_trainer::config::RunConfig;
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::model::Model;
 use andromeda_trainer::ops::Backend;
@@ -78,6 +82,62 @@ fn newest(run: &Path) -> Result<(PathBuf, State)> {
             problem: format!("no checkpoint is valid; the newest: {problem}"),
         },
         None => Error::Usage(format!("{} has no checkpoint yet", run.display())),
+    })
+}
+
+/// Where the run in `folder` stands, if there is one, that is to be trained as `config` says on the build of the root hash `root`.
+fn standing(folder: &Path, config: &RunConfig, root: &str) -> Result<Standing> {
+    if !folder.is_dir() {
+        return Ok(Standing::Begins);
+    }
+    let Some((_, state)) = checkpoint::newest_valid(folder, |_, _| ())? else {
+        return Ok(Standing::Begins);
+    };
+    if state.root != root {
+        return Ok(Standing::Other(format!(
+            "{} was trained on another build, {}; give this another name, or remove that run",
+            folder.display(),
+            state.root
+        )));
+    }
+    let differences = config.differences(&state.config)?;
+    if !differences.is_empty() {
+        return Ok(Standing::Other(format!(
+            "{} was started with other values of {}; give this another name, or remove that run",
+            folder.display(),
+            differences.join(", ")
+        )));
+    }
+    let done = config.schedule.is_over(state.step, state.tokens);
+    Ok(if done {
+        Standing::Done
+    } else {
+        Standing::Begins
+    })
+}
+
+/// Where a run stands that is to be trained.
+enum Standing {
+    /// It is begun or gone on with.
+    Begins,
+    /// Nothing is left to do.
+    Done,
+    /// It is another run.
+    Other(String),
+}
+
+/// Makes the folder of a file that is to be written, and writes it: whole, or not at all.
+fn write_page(out: &Path, page: &str) -> Result<()> {
+    let failed = |source| Error::Io {
+        what: format!("writing {}", out.display()),
+        source,
+    };
+    if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs_err::create_dir_all(folder).map_err(failed)?;
+    }
+    andromeda_format::write_atomic(out, page.as_bytes()).map_err(|source| Error::Build {
+        what: format!("writing {}", out.display()),
+        source,
     })
 }
 

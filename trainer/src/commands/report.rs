@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use andromeda_trainer::error::{Error, Result};
+use andromeda_trainer::error::Result;
 use andromeda_trainer::report::{ReportedRun, page};
 
-use super::existing;
+use super::{existing, write_page};
 use crate::cli::ReportArgs;
 use crate::render;
 
@@ -21,14 +21,7 @@ pub(crate) fn report(arguments: &ReportArgs) -> Result<()> {
         runs.push(ReportedRun::read(&folder, name)?);
     }
     let out = arguments.out.clone().unwrap_or_else(|| place(&runs));
-    if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs_err::create_dir_all(folder).map_err(failed)?;
-    }
-    let page = page(&runs)?;
-    andromeda_format::write_atomic(&out, page.as_bytes()).map_err(|source| Error::Build {
-        what: "writing the report".to_owned(),
-        source,
-    })?;
+    write_page(&out, &page(&runs)?)?;
     render::line(&out.display().to_string())
 }
 
@@ -44,11 +37,4 @@ fn place(runs: &[ReportedRun]) -> PathBuf {
             .map_or_else(String::new, |run| run.name.clone()),
     };
     Path::new("reports").join(format!("{name}.html"))
-}
-
-fn failed(source: std::io::Error) -> Error {
-    Error::Io {
-        what: "writing the report".to_owned(),
-        source,
-    }
 }

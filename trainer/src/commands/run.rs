@@ -8,8 +8,8 @@ use andromeda_trainer::device::{OnBackend, on_device};
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::ops::Backend;
 use andromeda_trainer::origin::{self, Beginning, Source};
-use andromeda_trainer::parallel;
 use andromeda_trainer::parallel::rendezvous::Purpose;
+use andromeda_trainer::parallel::{self, Alone, Transport};
 use andromeda_trainer::peak::Peak;
 use andromeda_trainer::progress::{Event, Progress};
 use andromeda_trainer::run::{Run, tokenizer_path};
@@ -127,34 +127,80 @@ pub(super) fn go(
     let purpose = Purpose::new(&name, opened.root(), config);
     let connected = place.connect(&purpose, &mut *progress)?;
     let signals = Signals::catch()?;
-    let tokenizer = opened.tokenizer()?;
     if first {
         run.write_dialogues(opened.dialogues()?, accept_root.is_some())?;
     }
-    let job = Job {
+    let work = Work {
         run: &run,
-        config,
         build,
-        root: opened.root(),
-        reading: opened.reading(config)?,
-        validation: opened.source(Part::Validation, &config.data)?,
+        opened,
+        config,
         accept_root,
-        tokenizer: &tokenizer,
-        end_of_text: opened.end_of_text(),
-        text: text_of(&tokenizer, opened.end_of_text(), &mut *progress),
-        peak: Peak::of(&config.compute)?,
         transport: connected.transport(),
     };
-    let training = Training {
-        job,
-        signals: &signals,
-        progress: &mut *progress,
-    };
-    let done = on_device(&config.compute, training);
+    let done = work.done(&signals, &mut *progress);
     if let Err(error) = &done {
         connected.transport().abort(&error.to_string());
     }
     done
+}
+
+/// Begins the run in `folder`, or goes on with it, in this process alone.
+pub(super) fn go_alone(
+    folder: &Path,
+    opened: &OpenBuild,
+    config: &RunConfig,
+    signals: &Signals,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    let run = Run::lock(folder)?;
+    run.write_dialogues(opened.dialogues()?, false)?;
+    let work = Work {
+        run: &run,
+        build: opened.path(),
+        opened,
+        config,
+        accept_root: None,
+        transport: &Alone,
+    };
+    work.done(signals, progress)
+}
+
+/// A run that is to be trained.
+struct Work<'a> {
+    run: &'a Run,
+    build: &'a Path,
+    opened: &'a OpenBuild,
+    config: &'a RunConfig,
+    accept_root: Option<&'a str>,
+    transport: &'a dyn Transport,
+}
+
+impl Work<'_> {
+    fn done(self, signals: &Signals, progress: &mut dyn Progress) -> Result<()> {
+        let (config, opened) = (self.config, self.opened);
+        let tokenizer = opened.tokenizer()?;
+        let job = Job {
+            run: self.run,
+            config,
+            build: self.build,
+            root: opened.root(),
+            reading: opened.reading(config)?,
+            validation: opened.source(Part::Validation, &config.data)?,
+            accept_root: self.accept_root,
+            tokenizer: &tokenizer,
+            end_of_text: opened.end_of_text(),
+            text: text_of(&tokenizer, opened.end_of_text(), progress),
+            peak: Peak::of(&config.compute)?,
+            transport: self.transport,
+        };
+        let training = Training {
+            job,
+            signals,
+            progress,
+        };
+        on_device(&config.compute, training)
+    }
 }
 
 /// A job and who watches it.

@@ -86,7 +86,8 @@ impl WrittenConfig {
         })
     }
 
-    fn parse(text: &str, overrides: &[String]) -> Result<Self, String> {
+    /// The configuration of `text` with the `overrides` laid over it.
+    pub(crate) fn parse(text: &str, overrides: &[String]) -> Result<Self, String> {
         // Errors of the file itself are reported from its own text, where they have a line and a caret.
         toml::from_str::<Self>(text).map_err(|error| error.to_string())?;
         let mut table: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;

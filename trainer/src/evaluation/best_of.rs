@@ -218,7 +218,7 @@ fn chosen(
     let answered: Vec<Answered<'_>> = answered
         .filter_map(|(item, made)| Some((item, made.as_deref()?)))
         .collect();
-    read(reading, &answered)
+    read(reading, &answered).score()
 }
 
 /// The place of the largest; of equals the first, and what is none is below all.

@@ -97,6 +97,19 @@ pub struct Evaluated {
     pub contamination: Contamination,
 }
 
+/// A task and a checkpoint's answers to it.
+#[derive(Debug, Clone)]
+pub struct TaskAnswers {
+    /// The task.
+    pub task: Task,
+    /// What was asked.
+    pub items: Vec<Item>,
+    /// The answers, a list an item.
+    pub answers: Answers,
+    /// What answering came to.
+    pub counts: Counts,
+}
+
 /// Puts tasks to a checkpoint. `told` is told the task and how far it is, and ends the evaluation with an error of its own; the next one
 /// goes on from what was answered.
 ///
@@ -108,36 +121,28 @@ pub fn evaluate(
     told: &mut dyn FnMut(&str, Told) -> Result<()>,
 ) -> Result<Evaluation> {
     let Evaluating { state, builds, .. } = evaluating;
-    let asked = asked(evaluating.tasks, evaluating.data, evaluating.limit)?;
-    check_tokenizer(evaluating.run, builds.last().copied().flatten())?;
-    if let Some(judge) = &evaluating.judge {
-        judge.check()?;
-    }
-    let asking = Asking {
-        evaluating,
-        asked: &asked,
-        told: &mut *told,
-    };
-    let answered = on_device(&state.config.compute, asking)?;
     let mut judged = |task: &str, answered: Answered| told(task, Told::Answered(answered));
-    let chosen = choose(&evaluating, &asked, &answered, &mut judged)?;
-    let mut tasks = Vec::with_capacity(asked.len());
-    for (((task, items), (answers, counts)), chosen) in asked.iter().zip(&answered).zip(chosen) {
+    let answered = answers(evaluating, &mut judged)?;
+    let chosen = choose(&evaluating, &answered, &mut judged)?;
+    let mut tasks = Vec::with_capacity(answered.len());
+    for (of, chosen) in answered.iter().zip(chosen) {
+        let task = &of.task;
         let executor = evaluating.executor.filter(|_| task.has_programs());
         let (passed, programs) = match executor {
             Some(executor) => {
                 let mut told = |done, programs| told(&task.name, Told::Ran { done, programs });
-                let (passed, ran) = run_programs(executor, task, items, answers, &mut told)?;
+                let (passed, ran) =
+                    run_programs(executor, task, &of.items, &of.answers, &mut told)?;
                 (passed, Some(ran))
             }
             None => (Passed::new(), None),
         };
-        let mut score = score(task, items, answers, &passed);
+        let mut score = score(task, &of.items, &of.answers, &passed);
         score.metrics.extend(chosen);
         tasks.push(Evaluated {
             score,
-            requests: counts.requests,
-            truncated: counts.truncated,
+            requests: of.counts.requests,
+            truncated: of.counts.truncated,
             programs,
             contamination: Contamination::of(
                 builds.iter().map(|build| build.map(OpenBuild::manifest)),
@@ -155,19 +160,48 @@ pub fn evaluate(
     })
 }
 
+/// The answers of a checkpoint to tasks, in the order they were asked for; those from before are found again.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn answers(
+    evaluating: Evaluating<'_>,
+    told: &mut dyn FnMut(&str, Answered) -> Result<()>,
+) -> Result<Vec<TaskAnswers>> {
+    let asked = asked(evaluating.tasks, evaluating.data, evaluating.limit)?;
+    check_tokenizer(evaluating.run, evaluating.builds.last().copied().flatten())?;
+    if let Some(judge) = &evaluating.judge {
+        judge.check()?;
+    }
+    let asking = Asking {
+        evaluating,
+        asked: &asked,
+        told,
+    };
+    let answered = on_device(&evaluating.state.config.compute, asking)?;
+    let both = asked.into_iter().zip(answered);
+    Ok(both
+        .map(|((task, items), (answers, counts))| TaskAnswers {
+            task,
+            items,
+            answers,
+            counts,
+        })
+        .collect())
+}
+
 /// Where there is a judge, what its choices among the completions of each task come to.
 fn choose(
     evaluating: &Evaluating<'_>,
-    asked: &[(Task, Vec<Item>)],
-    answered: &[(Answers, Counts)],
+    answered: &[TaskAnswers],
     told: &mut dyn FnMut(&str, Answered) -> Result<()>,
 ) -> Result<Vec<Vec<MetricScore>>> {
     let Some(judge) = &evaluating.judge else {
-        return Ok(vec![Vec::new(); asked.len()]);
+        return Ok(vec![Vec::new(); answered.len()]);
     };
-    let all = asked.iter().zip(answered);
+    let all = answered.iter();
     let all: Vec<(&Task, &[Item], &Answers)> = all
-        .map(|((task, items), (answers, _))| (task, items.as_slice(), answers))
+        .map(|of| (&of.task, of.items.as_slice(), &of.answers))
         .collect();
     let judgements = judge.judge(&all, told)?;
     let of_tasks = all.iter().zip(&judgements);
@@ -215,7 +249,7 @@ fn check_tokenizer(run: &Path, build: Option<&OpenBuild>) -> Result<()> {
 struct Asking<'a, 'b> {
     evaluating: Evaluating<'a>,
     asked: &'b [(Task, Vec<Item>)],
-    told: &'b mut dyn FnMut(&str, Told) -> Result<()>,
+    told: &'b mut dyn FnMut(&str, Answered) -> Result<()>,
 }
 
 impl OnBackend for Asking<'_, '_> {
@@ -237,7 +271,7 @@ impl OnBackend for Asking<'_, '_> {
         };
         let mut all = Vec::new();
         for (task, items) in self.asked {
-            let mut told = |answered: Answered| (self.told)(&task.name, Told::Answered(answered));
+            let mut told = |answered: Answered| (self.told)(&task.name, answered);
             all.push(responder.answer(items, &mut told)?);
         }
         Ok(all)

@@ -4,6 +4,7 @@
 //! ([`responses`]: a table of any model's answers; a model of a run, [`respond`], through [`evaluate::evaluate`]), [`score::score`] makes a [`score::TaskScore`] of it.
 //! Of several completions a run that judges steps may choose one ([`best_of`]).
 //! Where answers are programs, [`execute`] runs them, if that is asked for.
+//! Two models are held against each other by [`paired`] differences.
 
 pub mod answers;
 pub mod best_of;
@@ -12,6 +13,7 @@ pub mod evaluate;
 pub mod execute;
 pub mod kept;
 pub mod metrics;
+pub mod paired;
 pub mod respond;
 pub mod responses;
 pub mod score;

@@ -9,6 +9,7 @@ use super::metrics::{
     Mean, binary_f1, bootstrap, exact_match, expected_value, likeliest, likeliest_by_bytes,
     likeliest_by_characters, macro_f1, matthews, pass_at_k, pearson, spearman, token_f1,
 };
+use super::paired::{self, Difference};
 use super::responses::{Answer, Answers};
 use super::task::{Asked, Expected, Item, Metric, Rules, Task};
 
@@ -55,8 +56,11 @@ pub type Passed = BTreeMap<(usize, usize), bool>;
 /// The right choice and the likeliest one.
 type Pair = (usize, usize);
 
+/// The right number and the expected one.
+type Numbers = (f64, f64);
+
 /// An item and its answers.
-pub(super) type Answered<'a> = (&'a Item, &'a [Answer]);
+pub type Answered<'a> = (&'a Item, &'a [Answer]);
 
 /// Scores `answers` to `items`, one list an item. `passed` is what became of programs.
 pub fn score(task: &Task, items: &[Item], answers: &Answers, passed: &Passed) -> TaskScore {
@@ -94,7 +98,147 @@ pub fn score(task: &Task, items: &[Item], answers: &Answers, passed: &Passed) ->
     }
 }
 
+/// What a metric is made of, item by item.
+#[derive(Debug, Clone)]
+pub struct ItemValues {
+    /// The metric.
+    pub metric: String,
+    /// What guessing gives; none where guessing gives nothing or it is not known.
+    pub chance: Option<f64>,
+    values: Values,
+}
+
+#[derive(Debug, Clone)]
+enum Values {
+    /// The metric is their mean.
+    Mean(Vec<f64>),
+    /// It is e to their mean.
+    Exponential(Vec<f64>),
+    /// It is a function of all choices together.
+    Pairs(Vec<Pair>, OfPairs),
+    /// It is how the right numbers and the expected ones go together.
+    Numbers(Vec<(f64, f64)>, Correlation),
+}
+
+/// The correlation of two rows of numbers, where it is defined.
+type Correlation = fn(&[f64], &[f64]) -> Option<f64>;
+
+fn correlation(numbers: &[(f64, f64)], of: Correlation) -> Option<f64> {
+    let (right, made): (Vec<f64>, Vec<f64>) = numbers.iter().copied().unzip();
+    of(&right, &made)
+}
+
+/// A metric of choices that is no mean over items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OfPairs {
+    BinaryF1,
+    /// Of so many classes.
+    MacroF1(usize),
+    Mcc,
+}
+
+impl OfPairs {
+    fn value(self, pairs: &[Pair]) -> f64 {
+        let (gold, made): (Vec<usize>, Vec<usize>) = pairs.iter().copied().unzip();
+        match self {
+            Self::BinaryF1 => binary_f1(&gold, &made, 1),
+            Self::MacroF1(classes) => macro_f1(&gold, &made, classes),
+            Self::Mcc => matthews(&gold, &made),
+        }
+    }
+}
+
+impl ItemValues {
+    fn mean(metric: String, values: Vec<f64>, chance: Option<f64>) -> Self {
+        Self {
+            metric,
+            chance,
+            values: Values::Mean(values),
+        }
+    }
+
+    /// The metric over the items, and its standard error.
+    pub fn score(&self) -> MetricScore {
+        let (value, standard_error, items) = match &self.values {
+            Values::Mean(values) => {
+                let mean = Mean::of(values);
+                (Some(mean.value), mean.standard_error, values.len())
+            }
+            Values::Exponential(values) => {
+                let error = bootstrap(values, |drawn| Some(Mean::of(drawn).value.exp()));
+                (Some(Mean::of(values).value.exp()), error, values.len())
+            }
+            Values::Pairs(pairs, of) => {
+                let error = bootstrap(pairs, |drawn| Some(of.value(drawn)));
+                (Some(of.value(pairs)), error, pairs.len())
+            }
+            Values::Numbers(numbers, of) => {
+                let error = bootstrap(numbers, |drawn| correlation(drawn, *of));
+                (correlation(numbers, *of), error, numbers.len())
+            }
+        };
+        MetricScore {
+            metric: self.metric.clone(),
+            value: value.filter(|_| items > 0),
+            standard_error,
+            chance: self.chance,
+            items,
+        }
+    }
+
+    /// How much more than this `second` has, which is of the same items: of means by the differences of items, of other metrics by
+    /// drawing items again. None where they are not of the same.
+    pub fn difference(&self, second: &Self) -> Option<Difference> {
+        match (&self.values, &second.values) {
+            (Values::Mean(own), Values::Mean(other)) if own.len() == other.len() => {
+                let both = own.iter().zip(other);
+                let differences: Vec<f64> = both.map(|(own, other)| other - own).collect();
+                Some(paired::of_items(&differences))
+            }
+            (Values::Exponential(own), Values::Exponential(other)) if own.len() == other.len() => {
+                let both: Vec<(f64, f64)> =
+                    own.iter().copied().zip(other.iter().copied()).collect();
+                paired::of_metric(&both, |drawn| {
+                    let (own, other): (Vec<f64>, Vec<f64>) = drawn.iter().copied().unzip();
+                    Mean::of(&other).value.exp() - Mean::of(&own).value.exp()
+                })
+            }
+            (Values::Pairs(own, of), Values::Pairs(other, _)) if own.len() == other.len() => {
+                let both: Vec<(Pair, Pair)> =
+                    own.iter().copied().zip(other.iter().copied()).collect();
+                paired::of_metric(&both, |drawn| {
+                    let (own, other): (Vec<Pair>, Vec<Pair>) = drawn.iter().copied().unzip();
+                    of.value(&other) - of.value(&own)
+                })
+            }
+            (Values::Numbers(own, of), Values::Numbers(other, _)) if own.len() == other.len() => {
+                let both: Vec<_> = own.iter().copied().zip(other.iter().copied()).collect();
+                let more = |drawn: &[(Numbers, Numbers)]| {
+                    let (own, other): (Vec<_>, Vec<_>) = drawn.iter().copied().unzip();
+                    let own = correlation(&own, *of)?;
+                    Some(correlation(&other, *of)? - own)
+                };
+                more(&both)?;
+                // Where it is not defined on a draw there is no error.
+                paired::of_metric(&both, |drawn| more(drawn).unwrap_or(f64::NAN))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What the metrics of `task` are made of, of items with all their answers, none of them skipped. Programs are not run, so those that
+/// need it are not among them.
+pub fn item_values(task: &Task, answered: &[Answered<'_>]) -> Vec<ItemValues> {
+    values(task, answered, &Passed::new())
+}
+
 fn metrics(task: &Task, answered: &[Answered<'_>], passed: &Passed) -> Vec<MetricScore> {
+    let values = values(task, answered, passed);
+    values.iter().map(ItemValues::score).collect()
+}
+
+fn values(task: &Task, answered: &[Answered<'_>], passed: &Passed) -> Vec<ItemValues> {
     let Some(generate) = &task.generate else {
         return task
             .metrics
@@ -110,7 +254,7 @@ fn metrics(task: &Task, answered: &[Answered<'_>], passed: &Passed) -> Vec<Metri
 }
 
 /// Exact match under a reading; of several samples, their mean.
-pub(super) fn read(reading: Reading, answered: &[Answered<'_>]) -> MetricScore {
+pub(super) fn read(reading: Reading, answered: &[Answered<'_>]) -> ItemValues {
     let right: Vec<f64> = answered
         .iter()
         .map(|(item, answers)| {
@@ -125,7 +269,7 @@ pub(super) fn read(reading: Reading, answered: &[Answered<'_>]) -> MetricScore {
             samples.iter().map(one).sum::<f64>() / samples.len().max(1) as f64
         })
         .collect();
-    mean(&format!("exact-match ({})", reading.name()), &right, None)
+    ItemValues::mean(format!("exact-match ({})", reading.name()), right, None)
 }
 
 /// A completion as far as its task goes.
@@ -136,7 +280,7 @@ pub fn cut_at_stops<'a>(item: &Item, completion: &'a str) -> &'a str {
     }
 }
 
-fn programs(answered: &[Answered<'_>], passed: &Passed) -> Vec<MetricScore> {
+fn programs(answered: &[Answered<'_>], passed: &Passed) -> Vec<ItemValues> {
     if passed.is_empty() {
         return Vec::new();
     }
@@ -159,19 +303,8 @@ fn programs(answered: &[Answered<'_>], passed: &Passed) -> Vec<MetricScore> {
     };
     let values = SAMPLES.iter().filter_map(|&k| Some((k, of(k)?)));
     values
-        .map(|(k, values)| mean(&format!("pass@{k}"), &values, None))
+        .map(|(k, values)| ItemValues::mean(format!("pass@{k}"), values, None))
         .collect()
-}
-
-fn mean(name: &str, values: &[f64], chance: Option<f64>) -> MetricScore {
-    let mean = Mean::of(values);
-    MetricScore {
-        metric: name.to_owned(),
-        value: (!values.is_empty()).then_some(mean.value),
-        standard_error: mean.standard_error,
-        chance,
-        items: values.len(),
-    }
 }
 
 /// What a model that was asked for log-likelihoods took.
@@ -193,60 +326,44 @@ fn taken(answers: &[Answer]) -> Taken {
     }
 }
 
-fn likelihoods(metric: Metric, answered: &[Answered<'_>]) -> MetricScore {
-    let name = metric.name();
+fn likelihoods(metric: Metric, answered: &[Answered<'_>]) -> ItemValues {
+    let name = metric.name().to_owned();
     let each = |value: fn(Metric, &Item, &Taken) -> f64| {
         let values = answered
             .iter()
             .map(|(item, answers)| value(metric, item, &taken(answers)));
         values.collect::<Vec<f64>>()
     };
-    let aggregated = |f: &dyn Fn(&[Pair]) -> f64, chance| {
-        let pairs: Vec<Pair> = answered
+    let of_pairs = |of: OfPairs, chance| {
+        let pairs = answered
             .iter()
-            .filter_map(|(item, answers)| pair(item, answers))
-            .collect();
-        MetricScore {
-            metric: name.to_owned(),
-            value: (!pairs.is_empty()).then(|| f(&pairs)),
-            standard_error: bootstrap(&pairs, |pairs| Some(f(pairs))),
+            .filter_map(|(item, answers)| pair(item, answers));
+        ItemValues {
+            metric: name.clone(),
             chance,
-            items: pairs.len(),
+            values: Values::Pairs(pairs.collect(), of),
         }
     };
     let of_names = answered
         .iter()
         .any(|(item, _)| matches!(item.expected, Expected::Names { .. }));
     match metric {
-        Metric::F1 if of_names => mean(name, &each(of_the_likeliest_name), None),
-        Metric::F1 => aggregated(
-            &|pairs| with(pairs, |gold, made| binary_f1(gold, made, 1)),
-            None,
-        ),
+        Metric::F1 if of_names => ItemValues::mean(name, each(of_the_likeliest_name), None),
+        Metric::F1 => of_pairs(OfPairs::BinaryF1, None),
         Metric::MacroF1 => {
-            let classes = answered
-                .iter()
-                .map(|(item, _)| item.asked.len())
-                .max()
-                .unwrap_or(0);
-            aggregated(
-                &|pairs| with(pairs, |gold, made| macro_f1(gold, made, classes)),
-                None,
-            )
+            let classes = answered.iter().map(|(item, _)| item.asked.len()).max();
+            of_pairs(OfPairs::MacroF1(classes.unwrap_or(0)), None)
         }
         Metric::Pearson => correlated(name, answered, pearson),
         Metric::Spearman => correlated(name, answered, spearman),
-        Metric::Mcc => aggregated(&|pairs| with(pairs, matthews), Some(0.0)),
-        Metric::ExactMatch => mean(name, &each(of_the_likeliest_name), None),
+        Metric::Mcc => of_pairs(OfPairs::Mcc, Some(0.0)),
+        Metric::ExactMatch => ItemValues::mean(name, each(of_the_likeliest_name), None),
         Metric::Perplexity => {
-            let nats: Vec<f64> =
-                each(|_, _, taken| -taken.nats.first().copied().unwrap_or(f64::NAN));
-            MetricScore {
-                metric: name.to_owned(),
-                value: (!nats.is_empty()).then(|| Mean::of(&nats).value.exp()),
-                standard_error: bootstrap(&nats, |nats| Some(Mean::of(nats).value.exp())),
+            let nats = each(|_, _, taken| -taken.nats.first().copied().unwrap_or(f64::NAN));
+            ItemValues {
+                metric: name,
                 chance: None,
-                items: nats.len(),
+                values: Values::Exponential(nats),
             }
         }
         Metric::Acc | Metric::AccNorm | Metric::AccBytes => {
@@ -255,36 +372,25 @@ fn likelihoods(metric: Metric, answered: &[Answered<'_>]) -> MetricScore {
                 _ => 0.0,
             });
             let chance = Mean::of(&guesses.collect::<Vec<_>>()).value;
-            mean(name, &each(right_choice), (chance > 0.0).then_some(chance))
+            ItemValues::mean(name, each(right_choice), (chance > 0.0).then_some(chance))
         }
     }
 }
 
-/// How the right numbers and the expected ones go together; `of` takes both sides apart.
-fn correlated(
-    name: &str,
-    answered: &[Answered<'_>],
-    of: fn(&[f64], &[f64]) -> Option<f64>,
-) -> MetricScore {
-    let numbers: Vec<(f64, f64)> = answered
+/// How the right numbers and the expected ones go together.
+fn correlated(metric: String, answered: &[Answered<'_>], of: Correlation) -> ItemValues {
+    let numbers = answered
         .iter()
         .filter_map(|(item, answers)| match &item.expected {
             Expected::Number { label, values } => {
                 Some((*label, expected_value(&taken(answers).nats, values)?))
             }
             _ => None,
-        })
-        .collect();
-    let value = |numbers: &[(f64, f64)]| {
-        let (right, made): (Vec<f64>, Vec<f64>) = numbers.iter().copied().unzip();
-        of(&right, &made)
-    };
-    MetricScore {
-        metric: name.to_owned(),
-        value: value(&numbers),
-        standard_error: bootstrap(&numbers, value),
+        });
+    ItemValues {
+        metric,
         chance: Some(0.0),
-        items: numbers.len(),
+        values: Values::Numbers(numbers.collect(), of),
     }
 }
 
@@ -326,9 +432,4 @@ fn pair(item: &Item, answers: &[Answer]) -> Option<Pair> {
         Expected::Choice { label, .. } => Some((label, likeliest(&taken(answers).nats)?)),
         _ => None,
     }
-}
-
-fn with(pairs: &[Pair], f: impl Fn(&[usize], &[usize]) -> f64) -> f64 {
-    let (gold, made): (Vec<usize>, Vec<usize>) = pairs.iter().copied().unzip();
-    f(&gold, &made)
 }

@@ -150,7 +150,7 @@ fn middle(line: &Line) -> [f64; 2] {
 }
 
 /// The least and the largest; none of nothing.
-fn ends(numbers: impl Iterator<Item = f64>) -> Option<Range<f64>> {
+pub(super) fn ends(numbers: impl Iterator<Item = f64>) -> Option<Range<f64>> {
     let finite = numbers.filter(|number| number.is_finite());
     let wider = |range: Option<Range<f64>>, number: f64| {
         let range = range.unwrap_or(number..number);
@@ -160,7 +160,7 @@ fn ends(numbers: impl Iterator<Item = f64>) -> Option<Range<f64>> {
 }
 
 /// A range that is not empty, and wider by `share` of it on both sides.
-fn padded(range: Range<f64>, share: f64) -> Range<f64> {
+pub(super) fn padded(range: Range<f64>, share: f64) -> Range<f64> {
     let width = range.end - range.start;
     let more = if width > 0.0 {
         width * share
@@ -170,7 +170,9 @@ fn padded(range: Range<f64>, share: f64) -> Range<f64> {
     range.start - more..range.end + more
 }
 
-fn drawn(draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>) -> Drawn<()>) -> Option<String> {
+pub(super) fn drawn(
+    draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>) -> Drawn<()>,
+) -> Option<String> {
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
@@ -185,7 +187,7 @@ fn drawn(draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>) -> Drawn<()>) ->
     )
 }
 
-fn text() -> TextStyle<'static> {
+pub(super) fn text() -> TextStyle<'static> {
     ("sans-serif", WORDS).into_font().color(&BLACK)
 }
 

@@ -22,15 +22,7 @@ const SAMPLES_AT_AN_END: usize = 20;
 /// A configuration cannot be written as TOML.
 pub fn page(runs: &[ReportedRun]) -> Result<String> {
     let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
-    let title = escape(&names.join(", "));
-    let mut out = String::new();
-    let _ = write!(
-        out,
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n<title>{title} · Andromeda</title>\n<style>\n{STYLE}{}</style>\n</head>\n<body>\n\
-         <header>\n<p class=\"brand\">Andromeda · training report</p>\n<h1>{title}</h1>\n",
-        colours(),
-    );
+    let mut out = begin("training report", &names.join(", "));
     for (root, names) in roots(runs) {
         let of = if runs.len() > 1 {
             format!("{} on ", escape(&names.join(", ")))
@@ -53,8 +45,45 @@ pub fn page(runs: &[ReportedRun]) -> Result<String> {
     steps(&mut out, runs);
     samples(&mut out, runs);
     configurations(&mut out, runs)?;
-    out.push_str("</body>\n</html>\n");
+    end(&mut out);
     Ok(out)
+}
+
+/// The beginning of a page of some kind, down to its heading; its header is still open.
+pub(super) fn begin(kind: &str, title: &str) -> String {
+    let (kind, title) = (escape(kind), escape(title));
+    let mut out = String::new();
+    let _ = write!(
+        out,
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n<title>{title} · Andromeda</title>\n<style>\n{STYLE}{}</style>\n</head>\n<body>\n\
+         <header>\n<p class=\"brand\">Andromeda · {kind}</p>\n<h1>{title}</h1>\n",
+        colours(),
+    );
+    out
+}
+
+/// The end of a page.
+pub(super) fn end(out: &mut String) {
+    out.push_str("</body>\n</html>\n");
+}
+
+/// A table of text, escaped here.
+pub(super) fn table(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+    out.push_str("<div class=\"scroll\"><table>\n<tr>");
+    for name in head {
+        let _ = write!(out, "<th>{}", escape(name));
+    }
+    out.push_str("</tr>\n");
+    for row in rows {
+        out.push_str("<tr>");
+        for (number, cell) in row.iter().enumerate() {
+            let tag = if number == 0 { "th" } else { "td" };
+            let _ = write!(out, "<{tag}>{}", escape(cell));
+        }
+        out.push_str("</tr>\n");
+    }
+    out.push_str("</table></div>\n");
 }
 
 /// The builds, each with the runs that were trained on it last.
@@ -197,7 +226,7 @@ fn table_of_runs(out: &mut String, runs: &[ReportedRun]) {
 }
 
 /// Names with the colours of their lines, where there are several.
-fn legend<'a>(out: &mut String, names: impl ExactSizeIterator<Item = &'a str>) {
+pub(super) fn legend<'a>(out: &mut String, names: impl ExactSizeIterator<Item = &'a str>) {
     if names.len() < 2 {
         return;
     }
@@ -227,7 +256,7 @@ fn of_runs(
     over_steps(&runs.iter().enumerate().map(line).collect::<Vec<_>>())
 }
 
-fn figures(out: &mut String, charts: &[(&str, Option<String>)]) {
+pub(super) fn figures(out: &mut String, charts: &[(&str, Option<String>)]) {
     out.push_str("<div class=\"figures\">\n");
     for (caption, chart) in charts {
         if let Some(svg) = chart {
@@ -241,7 +270,7 @@ fn figures(out: &mut String, charts: &[(&str, Option<String>)]) {
     out.push_str("</div>\n");
 }
 
-fn losses(out: &mut String, runs: &[ReportedRun]) {
+pub(super) fn losses(out: &mut String, runs: &[ReportedRun]) {
     out.push_str("<section>\n<h2>Loss</h2>\n");
     legend(out, runs.iter().map(|run| run.name.as_str()));
     let evaluated = |number: fn(&EvaluationLine) -> Option<f64>| {
@@ -407,7 +436,7 @@ fn shortened(prompt: &str) -> String {
     }
 }
 
-fn configurations(out: &mut String, runs: &[ReportedRun]) -> Result<()> {
+pub(super) fn configurations(out: &mut String, runs: &[ReportedRun]) -> Result<()> {
     out.push_str("<section>\n<h2>Configuration</h2>\n");
     if let [first, others @ ..] = runs {
         for other in others {
@@ -439,7 +468,7 @@ fn configurations(out: &mut String, runs: &[ReportedRun]) -> Result<()> {
 }
 
 /// Text as it stands in HTML. Control characters, which HTML has no way to write, become the sign for what cannot be shown.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 8);
     for character in text.chars() {
         match character {

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::history::History;
-use crate::metrics::{SAMPLES, Sample};
+use crate::metrics::{METRICS, SAMPLES, Sample};
 use crate::run::read_config;
 
 /// A run as a report sees it.
@@ -35,6 +35,24 @@ impl ReportedRun {
                 folder.display()
             )));
         }
+        Ok(Self {
+            name: name.to_owned(),
+            config: read_config(folder)?,
+            history,
+            samples: samples(folder)?,
+        })
+    }
+
+    /// Reads the run in `folder`, which may have no step: one that was imported has nothing to draw.
+    ///
+    /// # Errors
+    /// A file of it cannot be read.
+    pub fn of_any(folder: &Path, name: &str) -> Result<Self> {
+        let history = if folder.join(METRICS).exists() {
+            History::read(folder)?
+        } else {
+            History::default()
+        };
         Ok(Self {
             name: name.to_owned(),
             config: read_config(folder)?,

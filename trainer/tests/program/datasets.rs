@@ -19,10 +19,10 @@ pub(crate) const DATASETS: [&str; 2] = ["prose", "code"];
 
 /// A document: its row, its dataset's number, its ids with the end of text. Prose has 5 bytes a token and code 2.
 #[derive(Debug, Clone)]
-struct Planted {
-    row: u64,
-    dataset: u32,
-    ids: Vec<u32>,
+pub(crate) struct Planted {
+    pub(crate) row: u64,
+    pub(crate) dataset: u32,
+    pub(crate) ids: Vec<u32>,
 }
 
 const BYTES: [u64; 2] = [5, 2];
@@ -109,7 +109,7 @@ fn write_split(folder: &Path, split: Split, planted: &[Planted]) -> SplitEntry {
     entry
 }
 
-fn dataset(number: u32, all: &BTreeMap<Split, Vec<Planted>>) -> DatasetEntry {
+fn dataset(name: &str, number: u32, all: &BTreeMap<Split, Vec<Planted>>) -> DatasetEntry {
     let mut splits = BTreeMap::new();
     let mut kept = Count::default();
     for (split, planted) in all {
@@ -125,7 +125,7 @@ fn dataset(number: u32, all: &BTreeMap<Split, Vec<Planted>>) -> DatasetEntry {
         splits.insert(*split, part);
     }
     DatasetEntry {
-        name: DATASETS[number as usize].to_owned(),
+        name: name.to_owned(),
         tier: "sample".to_owned(),
         kind: "text".to_owned(),
         licence: "Apache-2.0".to_owned(),
@@ -146,17 +146,25 @@ fn dataset(number: u32, all: &BTreeMap<Split, Vec<Planted>>) -> DatasetEntry {
 
 /// A build of 400 training documents, 60 to validate on and 60 to test on.
 pub(crate) fn make_mixed_build(folder: &Path) {
+    let all = [(Split::Train, 400), (Split::Val, 60), (Split::Test, 60)]
+        .map(|(split, documents)| (split, planted(split, documents)));
+    make_planted_build(folder, "mixed", DATASETS, &all.into());
+}
+
+/// A build called `name` of the documents of two datasets.
+pub(crate) fn make_planted_build(
+    folder: &Path,
+    name: &str,
+    names: [&str; 2],
+    all: &BTreeMap<Split, Vec<Planted>>,
+) {
     std::fs::create_dir_all(folder).unwrap();
     std::fs::write(folder.join("tokenizer.json"), tokenizer()).unwrap();
-    let all: BTreeMap<Split, Vec<Planted>> =
-        [(Split::Train, 400), (Split::Val, 60), (Split::Test, 60)]
-            .map(|(split, documents)| (split, planted(split, documents)))
-            .into();
     let splits = all
         .iter()
         .map(|(split, planted)| (*split, write_split(folder, *split, planted)));
     let splits: BTreeMap<Split, SplitEntry> = splits.collect();
-    let datasets = [0, 1].map(|number| dataset(number, &all));
+    let datasets = [0, 1].map(|number| dataset(names[number as usize], number, all));
     let mut funnel = Funnel::default();
     for dataset in &datasets {
         funnel += &dataset.funnel;
@@ -165,7 +173,7 @@ pub(crate) fn make_mixed_build(folder: &Path) {
         format: BUILD_FORMAT.to_owned(),
         version: VERSION,
         root: String::new(),
-        name: "mixed".to_owned(),
+        name: name.to_owned(),
         fingerprint: String::new(),
         tokenizer: TokenizerEntry {
             file: "tokenizer.json".to_owned(),

@@ -60,7 +60,7 @@ pub(crate) fn write_the_task(world: &World) {
     std::fs::write(world.folder.path().join("successor.toml"), TASK).unwrap();
 }
 
-fn trained() -> World {
+pub(crate) fn trained() -> World {
     let world = World::new();
     world.succeed(&[
         "run",

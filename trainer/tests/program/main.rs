@@ -1,9 +1,11 @@
 //! Tests of `andromeda-train` as a process, on tiny builds.
 #![expect(clippy::unwrap_used, reason = "what fails in a test shall panic")]
 
+mod ablate;
 mod average;
 mod begin;
 mod chat;
+mod compare;
 mod datasets;
 #[cfg(target_os = "linux")]
 mod escapes;
@@ -22,4 +24,6 @@ mod report;
 mod resume;
 mod strategies;
 mod support;
+mod sweep;
+mod texts;
 mod watched;
