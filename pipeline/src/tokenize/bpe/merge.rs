@@ -1,90 +1,171 @@
-//! Merges by rank. A word is its bytes; of all neighbours that a merge joins, those of the lowest rank are joined first, and of several
-//! with that rank the leftmost (Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subword Units", as GPT-2 applies it
-//! to bytes). Vocabularies here have at most 65,535 ids, and a merge's id grows with its rank, so that the id is the rank.
+//! Merges by rank without merging. A word's ids are what is left when of all neighbours that a merge joins those of the lowest rank are
+//! joined first, and of several with that rank the leftmost (Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subword
+//! Units", as GPT-2 applies it to bytes). Vocabularies here have at most 65,535 ids, and a merge's id grows with its rank, so that the id
+//! is the rank.
 //!
-//! A word of any length takes time in proportion to its length. What makes that so: ids are a word's encoding exactly if each two
-//! neighbours are the encoding of their own text (were it not so, look at the first merge across a border of two of them: up to it all
-//! went as it goes for the two alone, so it is made there too). So a long word is encoded in windows, and only where two windows meet
-//! are some ids made again, until both ends of what was made again agree with their neighbours.
+//! Ids are a word's encoding exactly if each two neighbours are the encoding of their own text (were it not so, look at the first merge
+//! across a border of two of them: up to it all went as it goes for the two alone, so it is made there too). So a word is read from its
+//! beginning: the longest token that agrees with the one before it is taken, and where none does, the one before is taken shorter; a place
+//! from which there is no way on is never tried again. Both are the method of `github/rust-gems`, `crates/bpe` (van Antwerpen and Neubeck 2024,
+//! "So many tokens, so little time"), whose README proves it. It takes time in proportion to a word's length, whatever the word.
+
+use super::trie::Trie;
 
 /// No id.
-const NONE: u16 = u16::MAX;
+pub(super) const NONE: u16 = u16::MAX;
 
 /// No pair: none has twice the id that there is not.
 const NO_PAIR: u32 = u32::MAX;
 
-/// Words of more bytes are encoded in windows of as many: a multiple of two and three, so that runs of one character and the like have
-/// equal windows, which are encoded once.
-pub(super) const WINDOW: usize = 768;
-
 /// Bytes of a word for which all that encoding needs is a few registers and cache lines.
-const SMALL: usize = 64;
+pub(super) const NEAR: usize = 64;
 
-/// Neighbours whose lowest rank is kept.
-const BLOCK: usize = 16;
-
-/// Of neighbours that nothing joins, and of places without any.
-const NEVER: i32 = i32::MAX;
-
-/// Places for what is known of two ids side by side.
-const AGREED: usize = 1 << 12;
+/// Bits of the places for what is known of two ids side by side.
+const AGREED_BITS: u32 = 16;
 
 /// Merges, and the ids of bytes.
 pub(super) struct Merges {
-    /// Id of each byte, [`NONE`] where the vocabulary lacks it: then it is left out, as the reference leaves it out.
-    of_byte: [u16; 256],
-    /// What two bytes merge to, by their values.
-    of_bytes: Vec<u16>,
+    /// Whether a byte of UTF-8 has no id: then it is left out, as the reference leaves it out.
+    lacks: Option<Box<[bool; 256]>>,
+    trie: Trie,
+    tokens: Vec<Token>,
+    /// Of each id, kinds of first bytes of what it or an end of it is merged with, a bit each: side by side with an id that begins otherwise it
+    /// is left as it is. So it is with most pairs of scripts of three bytes a character.
+    followed: Vec<u64>,
     /// Open addressing, a power of two: left id and right id, [`NO_PAIR`] in an empty place. Apart from what they merge to: most pairs are
     /// not there, and what is looked at for those should be small.
     pairs: Vec<u32>,
     /// What those merge to.
     merged: Vec<u16>,
+    /// Bits of all pairs, a power of two of words.
+    filter: Vec<u64>,
+    /// What an id was merged from; itself, if it was not.
+    parts: Vec<[u16; 2]>,
+    /// The first id that is merged. Bytes are below.
+    first: u16,
     /// Bytes of each id.
     bytes: Vec<Vec<u8>>,
 }
 
+/// An id that can stand in an encoding.
+#[derive(Clone, Copy)]
+struct Token {
+    /// In bytes.
+    length: u16,
+    /// The longest of those that it begins with, [`NONE`] if there is none.
+    shorter: u16,
+}
+
 /// Space that encoding needs, kept between words.
 pub(super) struct Scratch {
-    small: Small,
-    large: Large,
-    /// The last window, and its ids.
-    window: Vec<u8>,
-    made: Vec<u16>,
+    agreed: Vec<u32>,
+    /// Places of a long word from which there is no way on, a bit each.
+    dead: Vec<u64>,
+    /// Bytes that have ids, of a word in which others have none.
     text: Vec<u8>,
-    /// Two ids side by side, and in the lowest bit whether they agree; by a hash of them.
-    agreed: Vec<u64>,
-}
-
-/// Of a word of at most [`SMALL`] bytes.
-struct Small {
-    ids: [u16; SMALL],
-    ranks: [[i32; BLOCK]; SMALL / BLOCK],
-}
-
-/// Of a longer one.
-#[derive(Default)]
-struct Large {
-    ids: Vec<u16>,
-    before: Vec<u32>,
-    after: Vec<u32>,
-    ranks: Vec<[i32; BLOCK]>,
-    lowest: Vec<i32>,
+    /// Whether a word was met that no ids spell.
+    lost: bool,
 }
 
 impl Scratch {
     pub(super) fn new() -> Self {
         Self {
-            small: Small {
-                ids: [0; SMALL],
-                ranks: [[NEVER; BLOCK]; SMALL / BLOCK],
-            },
-            large: Large::default(),
-            window: Vec::new(),
-            made: Vec::new(),
+            // Two ids side by side, and in the lowest bit whether they agree; by a hash of them.
+            agreed: vec![u32::MAX; 1 << AGREED_BITS],
+            dead: Vec::new(),
             text: Vec::new(),
-            agreed: vec![u64::MAX; AGREED],
+            lost: false,
         }
+    }
+
+    /// Whether a word was met that no ids spell, which the tables exclude; and forgets it.
+    pub(super) fn was_lost(&mut self) -> bool {
+        std::mem::take(&mut self.lost)
+    }
+}
+
+/// The ids so far of a word that is read.
+trait Path {
+    fn push(&mut self, id: u16);
+    /// Takes the last id off.
+    fn pop(&mut self) -> Option<u16>;
+    fn last(&self) -> u16;
+    /// Marks a place from which there is no way on.
+    fn kill(&mut self, at: usize);
+    fn is_dead(&self, at: usize) -> bool;
+}
+
+/// Of a word of at most [`NEAR`] bytes.
+struct Near<'a> {
+    ids: &'a mut [u16; NEAR],
+    count: usize,
+    dead: u64,
+}
+
+impl Path for Near<'_> {
+    #[inline(always)]
+    fn push(&mut self, id: u16) {
+        // Fewer than there are bytes before.
+        self.ids[self.count & (NEAR - 1)] = id;
+        self.count += 1;
+    }
+
+    #[inline(always)]
+    fn pop(&mut self) -> Option<u16> {
+        self.count = self.count.checked_sub(1)?;
+        Some(self.ids[self.count & (NEAR - 1)])
+    }
+
+    #[inline(always)]
+    fn last(&self) -> u16 {
+        match self.count.checked_sub(1) {
+            Some(last) => self.ids[last & (NEAR - 1)],
+            None => NONE,
+        }
+    }
+
+    #[inline(always)]
+    fn kill(&mut self, at: usize) {
+        self.dead |= 1 << (at & (NEAR - 1));
+    }
+
+    #[inline(always)]
+    fn is_dead(&self, at: usize) -> bool {
+        // The end of a word of 64 bytes has the bit of its beginning, and neither is ever marked.
+        self.dead >> (at & (NEAR - 1)) & 1 == 1
+    }
+}
+
+/// Of a longer word.
+struct Far<'a> {
+    out: &'a mut Vec<u32>,
+    start: usize,
+    dead: &'a mut [u64],
+}
+
+impl Path for Far<'_> {
+    fn push(&mut self, id: u16) {
+        self.out.push(u32::from(id));
+    }
+
+    fn pop(&mut self) -> Option<u16> {
+        if self.out.len() <= self.start {
+            return None;
+        }
+        self.out.pop().and_then(|id| u16::try_from(id).ok())
+    }
+
+    fn last(&self) -> u16 {
+        let own = self.out.get(self.start..).and_then(<[u32]>::last);
+        own.and_then(|id| u16::try_from(*id).ok()).unwrap_or(NONE)
+    }
+
+    fn kill(&mut self, at: usize) {
+        self.dead[at / 64] |= 1 << (at % 64);
+    }
+
+    fn is_dead(&self, at: usize) -> bool {
+        self.dead[at / 64] >> (at % 64) & 1 == 1
     }
 }
 
@@ -95,26 +176,36 @@ impl Merges {
         if bytes.len() > usize::from(NONE) {
             return Err("its vocabulary has 65,535 ids or more".to_owned());
         }
-        let mut of_byte = [NONE; 256];
-        for (id, bytes) in (0u16..).zip(&bytes) {
-            if let [byte] = bytes[..] {
-                of_byte[usize::from(byte)] = id;
-            }
+        if bytes.iter().any(|bytes| bytes.len() >= usize::from(NONE)) {
+            return Err("it has a token of 65,535 bytes or more".to_owned());
         }
         let size = (merges.len() * 5 / 2 + 1).next_power_of_two();
         let mut made = Self {
-            of_byte,
-            of_bytes: vec![NONE; 1 << 16],
+            lacks: None,
+            trie: Trie::new(Vec::new())?,
+            tokens: Vec::new(),
+            followed: Vec::new(),
             pairs: vec![NO_PAIR; size],
             merged: vec![NONE; size],
+            filter: vec![0; (merges.len() / 6 + 1).next_power_of_two()],
+            parts: (0..NONE).zip(&bytes).map(|(id, _)| [id, id]).collect(),
+            first: merges.first().map_or(NONE, |(_, _, id)| *id),
             bytes,
         };
+        let is_byte = |bytes: &Vec<u8>| bytes.len() == 1;
+        if made.bytes.iter().skip(usize::from(made.first)).any(is_byte) {
+            return Err("a byte has an id above that of a merge".to_owned());
+        }
         let mut last = None;
         for &(left, right, id) in merges {
             if last.is_some_and(|last| id <= last) {
                 return Err("the order of its merges is not that of their ids".to_owned());
             }
             last = Some(id);
+            if made.bytes_of(id).len() < 2 {
+                return Err("it merges to a single byte".to_owned());
+            }
+            made.parts[usize::from(id)] = [left, right];
             let key = pair(left, right);
             let mut at = made.first_place(key);
             while made.pairs[at] != NO_PAIR {
@@ -125,12 +216,67 @@ impl Merges {
             }
             made.pairs[at] = key;
             made.merged[at] = id;
-            if let ([one], [other]) = (made.bytes_of(left), made.bytes_of(right)) {
-                let place = usize::from(*one) << 8 | usize::from(*other);
-                made.of_bytes[place] = id;
+            let (word, bits) = filtered(key, made.filter.len());
+            made.filter[word] |= bits;
+        }
+        made.find_tokens(merges)?;
+        Ok(made)
+    }
+
+    /// Which ids can stand in an encoding: those that are the encoding of their own bytes.
+    fn find_tokens(&mut self, merges: &[(u16, u16, u16)]) -> Result<(), String> {
+        let mut whole: Vec<bool> = self.bytes.iter().map(|bytes| bytes.len() == 1).collect();
+        for &(left, right, id) in merges {
+            let is_made = |part: u16| self.parts[usize::from(part)] != [part; 2];
+            if [left, right]
+                .into_iter()
+                .any(|part| part >= id && is_made(part))
+            {
+                return Err("one of its merges is of a token that a later one makes".to_owned());
+            }
+            whole[usize::from(id)] = whole[usize::from(left)]
+                && whole[usize::from(right)]
+                && self.is_agreed(left, right, u32::from(id));
+        }
+        self.followed = vec![0; self.bytes.len()];
+        for &(left, right, _) in merges {
+            if let Some(first) = self.bytes_of(right).first() {
+                self.followed[usize::from(left)] |= 1 << kind(*first);
             }
         }
-        Ok(made)
+        for &(_, right, id) in merges {
+            // Ends of what it was merged from come before it.
+            self.followed[usize::from(id)] |= self.followed[usize::from(right)];
+        }
+        let tokens = (0..NONE).zip(&self.bytes).zip(&whole);
+        let tokens: Vec<(&[u8], u16)> = tokens
+            .filter(|(_, whole)| **whole)
+            .map(|((id, bytes), _)| (bytes.as_slice(), id))
+            .collect();
+        let mut of_byte = [false; 256];
+        for (bytes, _) in &tokens {
+            if let [byte] = bytes {
+                of_byte[usize::from(*byte)] = true;
+            }
+        }
+        self.trie = Trie::new(tokens)?;
+        self.tokens = self
+            .bytes
+            .iter()
+            .map(|bytes| Token {
+                // Checked above to fit.
+                length: u16::try_from(bytes.len()).unwrap_or(NONE),
+                shorter: match bytes.split_last() {
+                    Some((_, before)) => self.trie.longest(before).id,
+                    None => NONE,
+                },
+            })
+            .collect();
+        let in_utf8 = |byte: usize| !matches!(byte, 0xc0 | 0xc1 | 0xf5..);
+        if (0..256).any(|byte| in_utf8(byte) && !of_byte[byte]) {
+            self.lacks = Some(Box::new(of_byte.map(|there| !there)));
+        }
+        Ok(())
     }
 
     /// The bytes of an id; none if there is no such id.
@@ -140,32 +286,16 @@ impl Merges {
 
     #[inline(always)]
     fn first_place(&self, key: u32) -> usize {
-        hash(key) & (self.pairs.len() - 1)
+        hash(key) >> 6 & (self.pairs.len() - 1)
     }
 
     /// What two ids merge to.
     #[inline(always)]
     fn merged(&self, left: u16, right: u16) -> u16 {
         let key = pair(left, right);
-        let at = self.first_place(key);
-        self.look(key, at, self.pairs[at])
-    }
-
-    /// What two pairs merge to, each.
-    #[inline(always)]
-    fn merged_both(&self, one: (u16, u16), other: (u16, u16)) -> (u16, u16) {
-        let (one, other) = (pair(one.0, one.1), pair(other.0, other.1));
-        let (at, at_other) = (self.first_place(one), self.first_place(other));
-        let (found, found_other) = (self.pairs[at], self.pairs[at_other]);
-        (
-            self.look(one, at, found),
-            self.look(other, at_other, found_other),
-        )
-    }
-
-    #[inline(always)]
-    fn look(&self, key: u32, mut at: usize, mut found: u32) -> u16 {
+        let mut at = self.first_place(key);
         loop {
+            let found = self.pairs[at];
             if found == key {
                 return self.merged[at];
             }
@@ -173,276 +303,209 @@ impl Merges {
                 return NONE;
             }
             at = (at + 1) & (self.pairs.len() - 1);
-            found = self.pairs[at];
         }
     }
 
-    /// Appends the ids of a word.
-    pub(super) fn encode(&self, word: &[u8], scratch: &mut Scratch, out: &mut Vec<u16>) {
-        if word.len() <= WINDOW {
-            self.encode_whole(word, scratch, out);
-            return;
-        }
-        let start = out.len();
-        let (mut last, mut ids) = (
-            std::mem::take(&mut scratch.window),
-            std::mem::take(&mut scratch.made),
-        );
-        last.clear();
-        for window in word.chunks(WINDOW) {
-            if window != last {
-                ids.clear();
-                self.encode_whole(window, scratch, &mut ids);
-                last.clear();
-                last.extend_from_slice(window);
+    /// Whether two ids side by side, each the encoding of its own bytes, are the encoding of their text as far as merges below `limit` go.
+    /// Both are taken apart, the one that was made last first, and what then stands at the border must not have been merged before that.
+    fn is_agreed(&self, left: u16, right: u16, limit: u32) -> bool {
+        let (mut left, mut right, mut limit) = (left, right, limit);
+        loop {
+            if self.may_merge(left, right) {
+                let merged = self.merged(left, right);
+                if merged != NONE && u32::from(merged) < limit {
+                    return false;
+                }
             }
-            self.join(start, &ids, scratch, out);
+            let later = left.max(right);
+            if later < self.first {
+                return true;
+            }
+            let [first, second] = self.parts[usize::from(later)];
+            if left > right {
+                (left, limit) = (second, u32::from(later));
+            } else {
+                // Of merges of one rank the leftmost is first.
+                (right, limit) = (first, u32::from(later) + 1);
+            }
         }
-        (scratch.window, scratch.made) = (last, ids);
     }
 
-    /// Whether two ids side by side are the encoding of their text.
-    fn agree(&self, left: u16, right: u16, scratch: &mut Scratch) -> bool {
-        let both = u64::from(pair(left, right));
-        let place = hash(pair(left, right)) & (AGREED - 1);
-        if scratch.agreed[place] >> 1 == both {
-            return scratch.agreed[place] & 1 == 1;
+    /// Whether two ids may merge, which most do not; some are told to that do not either (Bloom 1970, with two bits of one word).
+    #[inline(always)]
+    fn may_merge(&self, left: u16, right: u16) -> bool {
+        let (word, bits) = filtered(pair(left, right), self.filter.len());
+        self.filter[word] & bits == bits
+    }
+
+    /// The same for all merges, remembered.
+    #[inline(always)]
+    fn agree(&self, left: u16, right: u16, agreed: &mut [u32]) -> bool {
+        // A product with an odd number has another one for each pair: what is not the place tells pairs apart.
+        let mixed = pair(left, right).wrapping_mul(0x9e37_79b1);
+        let place = (mixed >> (32 - AGREED_BITS)) as usize & ((1 << AGREED_BITS) - 1);
+        let rest = mixed & ((1 << (32 - AGREED_BITS)) - 1);
+        let known = agreed[place];
+        if known >> 1 == rest {
+            return known & 1 == 1;
         }
-        let mut text = std::mem::take(&mut scratch.text);
-        text.clear();
-        text.extend_from_slice(self.bytes_of(left));
-        text.extend_from_slice(self.bytes_of(right));
-        let mut ids = Vec::with_capacity(4);
-        self.encode_whole(&text, scratch, &mut ids);
-        scratch.text = text;
-        let agree = ids == [left, right];
-        scratch.agreed[place] = both << 1 | u64::from(agree);
+        let agree = self.is_agreed(left, right, u32::MAX);
+        agreed[place] = rest << 1 | u32::from(agree);
         agree
     }
 
-    /// Appends the ids of the text after that of `out[start..]`.
-    fn join(&self, start: usize, ids: &[u16], scratch: &mut Scratch, out: &mut Vec<u16>) {
-        // How many ids are made again, of those before the border and of those after it.
-        let (mut before, mut after) = (0, 0);
-        loop {
-            let kept = out.len().saturating_sub(before).max(start);
-            let rest = ids.get(after..).unwrap_or_default();
-            let mut text = Vec::new();
-            for id in out
-                .get(kept..)
-                .into_iter()
-                .flatten()
-                .chain(ids.iter().take(after))
-            {
-                text.extend_from_slice(self.bytes_of(*id));
+    /// The ids of a word of at most [`NEAR`] bytes, and how many they are.
+    pub(super) fn encode_near(
+        &self,
+        word: &[u8],
+        scratch: &mut Scratch,
+        ids: &mut [u16; NEAR],
+    ) -> usize {
+        let mut text = [0; NEAR + 1];
+        let mut word = word;
+        if let Some(lacks) = &self.lacks {
+            let mut count = 0;
+            for (byte, _) in word.iter().zip(0..NEAR) {
+                text[count] = *byte;
+                count += usize::from(!lacks[usize::from(*byte)]);
             }
-            let mut made = Vec::new();
-            self.encode_whole(&text, scratch, &mut made);
-            let left = (kept > start).then(|| out.get(kept - 1)).flatten().copied();
-            let right = rest.first().copied();
-            let mut agree = |one: Option<u16>, other: Option<u16>| match (one, other) {
-                (Some(one), Some(other)) => self.agree(one, other, scratch),
-                _ => true,
-            };
-            let at_left = agree(left, made.first().copied().or(right));
-            let at_right = agree(made.last().copied().or(left), right);
-            if at_left && at_right {
-                out.truncate(kept);
-                out.extend_from_slice(&made);
-                out.extend_from_slice(rest);
-                return;
-            }
-            // Twice as much each time: all of it together costs a few times the last.
-            if !at_left {
-                before = (2 * before).max(2);
-            }
-            if !at_right {
-                after = (2 * after).max(2);
-            }
+            word = &text[..count];
         }
-    }
-
-    /// Appends the ids of a text that is not too long to be looked at as a whole.
-    fn encode_whole(&self, word: &[u8], scratch: &mut Scratch, out: &mut Vec<u16>) {
-        if word.len() <= SMALL {
-            self.encode_small(word, &mut scratch.small, out);
-        } else {
-            self.encode_large(word, &mut scratch.large, out);
-        }
-    }
-
-    fn encode_small(&self, word: &[u8], small: &mut Small, out: &mut Vec<u16>) {
-        let mut count = 0;
-        for (byte, _) in word.iter().zip(0..SMALL) {
-            let id = self.of_byte[usize::from(*byte)];
-            // Written over by the next where there is none.
-            small.ids[count] = id;
-            count += usize::from(id != NONE);
-        }
-        if count < 2 {
-            out.extend_from_slice(small.ids.get(..count).unwrap_or_default());
-            return;
-        }
-        let blocks = (count - 1).div_ceil(BLOCK);
-        for block in small.ranks.iter_mut().take(blocks) {
-            *block = [NEVER; BLOCK];
-        }
-        let whole = count == word.len();
-        for at in 0..count - 1 {
-            let id = if whole {
-                self.of_bytes[usize::from(word[at]) << 8 | usize::from(word[at + 1])]
-            } else {
-                self.merged(small.ids[at], small.ids[at + 1])
-            };
-            small.ranks[at / BLOCK][at % BLOCK] = rank(id, at);
-        }
-        let mut lowest = [NEVER; SMALL / BLOCK];
-        for (lowest, block) in lowest.iter_mut().zip(&small.ranks).take(blocks) {
-            *lowest = least(block);
-        }
-        // A bit for each place that has an id.
-        let mut alive = u64::MAX >> (SMALL - count);
-        while let Some((at, id)) = first_of_least(&lowest[..blocks]) {
-            let later = alive & (u64::MAX - 1) << at;
-            let gone = later.trailing_zeros() as usize & (SMALL - 1);
-            let later = later & later.wrapping_sub(1);
-            alive &= !(1 << gone);
-            small.ids[at] = id;
-            small.ranks[gone / BLOCK][gone % BLOCK] = NEVER;
-            let earlier = alive & !(u64::MAX << at);
-            let after = later.trailing_zeros() as usize & (SMALL - 1);
-            let before = SMALL - 1 - (earlier | 1).leading_zeros() as usize;
-            // Where there is no neighbour, what comes of it is not used: two looks at the table that wait for each other cost more.
-            let (with_before, with_after) =
-                self.merged_both((small.ids[before], id), (id, small.ids[after]));
-            small.ranks[at / BLOCK][at % BLOCK] = if later == 0 {
-                NEVER
-            } else {
-                rank(with_after, at)
-            };
-            if earlier != 0 {
-                small.ranks[before / BLOCK][before % BLOCK] = rank(with_before, before);
-                if before / BLOCK != at / BLOCK {
-                    lowest[before / BLOCK] = least(&small.ranks[before / BLOCK]);
-                }
-            }
-            // Most words have one block.
-            if gone / BLOCK != at / BLOCK {
-                lowest[gone / BLOCK] = least(&small.ranks[gone / BLOCK]);
-            }
-            lowest[at / BLOCK] = least(&small.ranks[at / BLOCK]);
-        }
-        while alive != 0 {
-            out.push(small.ids[alive.trailing_zeros() as usize & (SMALL - 1)]);
-            alive &= alive - 1;
-        }
-    }
-
-    fn encode_large(&self, word: &[u8], large: &mut Large, out: &mut Vec<u16>) {
-        const END: u32 = u32::MAX;
-        let Large {
+        let mut path = Near {
             ids,
-            before,
-            after,
-            ranks,
-            lowest,
-        } = large;
-        ids.clear();
-        ids.extend(
-            word.iter()
-                .map(|byte| self.of_byte[usize::from(*byte)])
-                .filter(|id| *id != NONE),
-        );
-        let count = ids.len();
-        before.clear();
-        before.extend((0u32..).take(count).map(|at| at.wrapping_sub(1)));
-        after.clear();
-        after.extend((1u32..).take(count));
-        if let Some(last) = after.last_mut() {
-            *last = END;
+            count: 0,
+            dead: 0,
+        };
+        if !self.read(word, &mut path, &mut scratch.agreed) {
+            scratch.lost = true;
         }
-        ranks.clear();
-        ranks.resize(count.div_ceil(BLOCK), [NEVER; BLOCK]);
-        for (at, two) in ids.windows(2).enumerate() {
-            ranks[at / BLOCK][at % BLOCK] = rank(self.merged(two[0], two[1]), at);
+        path.count
+    }
+
+    /// Appends the ids of a word of any length.
+    pub(super) fn encode_far(&self, word: &[u8], scratch: &mut Scratch, out: &mut Vec<u32>) {
+        let mut text = std::mem::take(&mut scratch.text);
+        let mut word = word;
+        if let Some(lacks) = &self.lacks {
+            text.clear();
+            let there = word.iter().filter(|byte| !lacks[usize::from(**byte)]);
+            text.extend(there);
+            word = &text;
         }
-        lowest.clear();
-        lowest.extend(ranks.iter().map(least));
-        while let Some((at, id)) = first_of_least(lowest) {
-            let gone = after[at] as usize;
-            let next = after[gone];
-            ids[at] = id;
-            ids[gone] = NONE;
-            after[at] = next;
-            ranks[gone / BLOCK][gone % BLOCK] = NEVER;
-            ranks[at / BLOCK][at % BLOCK] = if next == END {
-                NEVER
-            } else {
-                before[next as usize] = before[gone];
-                rank(self.merged(id, ids[next as usize]), at)
-            };
-            let earlier = before[at];
-            if earlier != END {
-                let earlier = earlier as usize;
-                ranks[earlier / BLOCK][earlier % BLOCK] =
-                    rank(self.merged(ids[earlier], id), earlier);
-                if earlier / BLOCK != at / BLOCK {
-                    lowest[earlier / BLOCK] = least(&ranks[earlier / BLOCK]);
+        scratch.dead.clear();
+        scratch.dead.resize(word.len() / 64 + 1, 0);
+        let start = out.len();
+        let mut path = Far {
+            out,
+            start,
+            dead: &mut scratch.dead,
+        };
+        if !self.read(word, &mut path, &mut scratch.agreed) {
+            scratch.lost = true;
+        }
+        scratch.text = text;
+    }
+
+    /// Reads a word to its end; false if there is no way, which only happens where the tables are wrong.
+    #[inline(always)]
+    fn read(&self, word: &[u8], path: &mut impl Path, agreed: &mut [u32]) -> bool {
+        // Nothing follows on nothing.
+        let (mut at, mut last, mut followed) = (0, NONE, 0);
+        while at < word.len() {
+            let mut first = kind(word[at]);
+            let longest = self.trie.longest(&word[at..]);
+            let (mut token, mut length) = (longest.id, usize::from(longest.bytes));
+            if token == NONE {
+                // Bytes without an id are taken out before.
+                return false;
+            }
+            if length == 0 {
+                length = self.length(token);
+            }
+            loop {
+                // None is longer than the word has bytes left, since all begin the rest of it.
+                let end = at + length;
+                let is_apart = followed >> first & 1 == 0;
+                if !path.is_dead(end) && (is_apart || self.agree(last, token, agreed)) {
+                    path.push(token);
+                    (at, last, followed) = (end, token, self.followed(token));
+                    break;
                 }
+                token = self.shorter(token);
+                while token == NONE {
+                    path.kill(at);
+                    let Some(before) = path.pop() else {
+                        return false;
+                    };
+                    at -= self.length(before);
+                    token = self.shorter(before);
+                    last = path.last();
+                    followed = self.followed(last);
+                    first = kind(word[at]);
+                }
+                length = self.length(token);
             }
-            if gone / BLOCK != at / BLOCK {
-                lowest[gone / BLOCK] = least(&ranks[gone / BLOCK]);
-            }
-            lowest[at / BLOCK] = least(&ranks[at / BLOCK]);
         }
-        out.extend(ids.iter().copied().filter(|id| *id != NONE));
+        true
+    }
+
+    #[inline(always)]
+    fn followed(&self, id: u16) -> u64 {
+        let followed = self.followed.get(usize::from(id));
+        followed.copied().unwrap_or_default()
+    }
+
+    fn length(&self, id: u16) -> usize {
+        let token = self.tokens.get(usize::from(id));
+        token.map_or(0, |token| usize::from(token.length))
+    }
+
+    fn shorter(&self, id: u16) -> u16 {
+        let token = self.tokens.get(usize::from(id));
+        token.map_or(NONE, |token| token.shorter)
     }
 }
 
-/// A merge's rank, and in the lowest four bits its place in its block.
+/// One of 64 kinds of bytes: each first byte of three is one by itself, of two are two each, others are sixteen kinds of each.
 #[inline(always)]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a place in a block is below 16"
-)]
-fn rank(id: u16, at: usize) -> i32 {
-    if id == NONE {
-        NEVER
-    } else {
-        i32::from(id) << 4 | (at % BLOCK) as i32
-    }
+fn kind(byte: u8) -> u32 {
+    KINDS[usize::from(byte)]
 }
 
-/// The least of a block: vector instructions.
-#[inline(always)]
-fn least(block: &[i32; BLOCK]) -> i32 {
-    block.iter().copied().min().unwrap_or(NEVER)
-}
-
-/// Of blocks' lowest, the first place of the lowest rank and what is made there.
-#[inline(always)]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a rank is an id, of 16 bits"
-)]
-fn first_of_least(lowest: &[i32]) -> Option<(usize, u16)> {
-    let (mut block, mut best) = (0, NEVER);
-    for (at, lowest) in lowest.iter().enumerate() {
-        // Equal ranks differ in their places, which only count within a block.
-        if *lowest | 15 < best | 15 {
-            (block, best) = (at, *lowest);
+static KINDS: [u32; 256] = {
+    let (mut kinds, mut byte) = ([0; 256], 0u8);
+    loop {
+        kinds[byte as usize] = match byte {
+            0..0x80 => byte as u32 & 15,
+            0x80..0xc0 => 16 + (byte as u32 >> 2 & 15),
+            0xc0..0xe0 => 32 + (byte as u32 >> 1 & 15),
+            0xe0.. => 48 + (byte as u32 & 15),
+        };
+        if byte == u8::MAX {
+            break;
         }
+        byte += 1;
     }
-    (best != NEVER).then(|| (block * BLOCK + (best & 15) as usize, (best >> 4) as u16))
-}
+    kinds
+};
 
 #[inline(always)]
 fn pair(left: u16, right: u16) -> u32 {
     u32::from(left) << 16 | u32::from(right)
 }
 
+/// The word of a filter of so many, and the bits in it.
+#[inline(always)]
+fn filtered(key: u32, words: usize) -> (usize, u64) {
+    let mixed = hash(key);
+    (
+        mixed >> 12 & (words - 1),
+        1 << (mixed & 63) | 1 << (mixed >> 6 & 63),
+    )
+}
+
 /// The upper bits of a product are the well mixed ones.
 #[inline(always)]
 fn hash(key: u32) -> usize {
-    (u64::from(key).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
+    (u64::from(key).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
 }

@@ -1,32 +1,36 @@
-//! The program's own encoder, for byte-level BPE of at most 65,535 ids with the splits of GPT-2, GPT-NeoX and Falcon: scanners by hand
-//! (`split`), tables of characters as the reference has them (`classes`), merges by rank (`merge`) and a bounded memory of words
-//! (`cache`), from which ids go straight into the output. Whether it may be used is decided by comparison with the reference when a
-//! tokenizer is loaded; figures beside other encoders are in `bench/tokenize`.
+//! The program's own encoder, for byte-level BPE of at most 65,535 ids with the splits of GPT-2, GPT-NeoX and Falcon: a text is looked up in
+//! stretches of words (`words`, `block`) in a bounded memory (`cache`), from which ids go straight into the output; what is new is composed
+//! (`compose`), split by tables of characters as the reference has them (`split`, `classes`), and read token by token (`trie`, `merge`).
+//! Whether it may be used is decided by comparison with the reference when a tokenizer is loaded; figures beside other encoders are in
+//! `bench/tokenize`.
 
+mod block;
 mod cache;
 mod classes;
+mod compose;
+mod memory;
 mod merge;
 mod split;
 #[cfg(test)]
 mod tests;
+mod trie;
+mod words;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
-use unicode_normalization_alignments::{IsNormalized, UnicodeNormalization as _, is_nfc_quick};
 
 use cache::Cache;
 use classes::Classes;
 use merge::Merges;
-use split::Found;
 pub(super) use split::Split;
+use words::Reader;
 
 use super::{EncodeError, Encoder};
 
 /// Name and version of this engine, part of task keys.
-pub(super) const NAME: &str = "andromeda bpe 1";
+pub(super) const NAME: &str = "andromeda bpe 2";
 
 /// A tokenizer loaded here.
 pub(super) struct Bpe {
@@ -139,61 +143,6 @@ impl Bpe {
             caches: Mutex::new(Vec::new()),
         })
     }
-
-    fn normalized<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        if !self.composes
-            || self.classes.is_settled(text)
-            || matches!(is_nfc_quick(text.chars()), IsNormalized::Yes)
-        {
-            Cow::Borrowed(text)
-        } else {
-            Cow::Owned(text.nfc().map(|(character, _)| character).collect())
-        }
-    }
-
-    fn words<const FALCON: bool>(&self, text: &[u8], cache: &mut Cache, out: &mut Vec<u32>) {
-        let runs = !self.spaces.is_empty();
-        let mut at = 0;
-        while at < text.len() {
-            match split::next::<FALCON>(self.classes, text, at, runs) {
-                Found::Letters(key, length) => {
-                    cache.short(&self.merges, key, length, out);
-                    at += length;
-                }
-                Found::Word(end) => {
-                    let word = text.get(at..end).unwrap_or_default();
-                    if FALCON && !split::is_one_part(word) {
-                        split::falcon_parts(word, |part| {
-                            self.word(part, 0, part.len(), cache, out);
-                        });
-                    } else {
-                        self.word(text, at, end, cache, out);
-                    }
-                    at = end;
-                }
-                Found::Spaces(end) => {
-                    // The longest first; a single one left over belongs to the word after it.
-                    while let Some(longest) = (end - at).checked_sub(2) {
-                        let longest = longest.min(self.spaces.len() - 1);
-                        cache.push(self.spaces[longest], out);
-                        at += longest + 2;
-                    }
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn word(&self, text: &[u8], at: usize, end: usize, cache: &mut Cache, out: &mut Vec<u32>) {
-        let length = end - at;
-        if length > 16 {
-            cache.long(&self.merges, text.get(at..end).unwrap_or_default(), out);
-        } else {
-            let unused = 8 * (16 - length.max(1));
-            let key = split::sixteen(text, at) << unused >> unused;
-            cache.short(&self.merges, key, length, out);
-        }
-    }
 }
 
 impl Encoder for Bpe {
@@ -213,16 +162,44 @@ impl Encoder for Bpe {
             .pop();
         let mut cache = idle.unwrap_or_else(|| Box::new(Cache::new()));
         cache.begin();
-        let text = self.normalized(text);
-        match self.split {
-            Split::Gpt2 => self.words::<false>(text.as_bytes(), &mut cache, ids),
-            Split::Falcon => self.words::<true>(text.as_bytes(), &mut cache, ids),
+        let start = ids.len();
+        let read =
+            |text: &str, composed: bool, cache: &mut Cache, ids: &mut Vec<u32>| match self.split {
+                Split::Gpt2 => Reader::<false> {
+                    bpe: self,
+                    text,
+                    composed,
+                }
+                .read(cache, ids),
+                Split::Falcon => Reader::<true> {
+                    bpe: self,
+                    text,
+                    composed,
+                }
+                .read(cache, ids),
+            };
+        if !read(text, !self.composes, &mut cache, ids) {
+            // It is not in NFC, which is seen where it matters: once more, composed.
+            ids.truncate(start);
+            cache.begin();
+            read(
+                &compose::composed(self.classes, text),
+                true,
+                &mut cache,
+                ids,
+            );
         }
         cache.flush(ids);
+        let lost = cache.scratch.was_lost();
         self.caches
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(cache);
+        if lost {
+            ids.truncate(start);
+            let why = "no tokens of the vocabulary spell one of its words";
+            return Err(EncodeError::Engine(why.to_owned()));
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! sequence (`tiiuae/falcon-40b`, `tokenizer.json`: punctuation apart, then the GPT-2 expression on what is between, then digits apart and
 //! in threes), and, where a vocabulary has tokens for runs of spaces (`EleutherAI/gpt-neox-20b`), take these out first.
 
-use super::classes::{Classes, PUNCTUATION, SPACE};
+use super::classes::{Classes, PUNCTUATION, SPACE, UNSETTLED};
 
 /// A vocabulary's pre-tokenizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,47 +14,26 @@ pub(in crate::tokenize) enum Split {
     Falcon,
 }
 
-const ONES: u128 = u128::MAX / 0xff;
-const HIGH: u128 = ONES * 0x80;
-
 /// What is found at a place of the text.
 pub(super) enum Found {
-    /// A word of at most 16 bytes, with its bytes, all of them ASCII letters but for a space before.
-    Letters(u128, usize),
-    /// Any other word, with its end.
-    Word(usize),
+    /// A word, with its end, and whether one of its characters is unsettled.
+    Word(usize, bool),
     /// A run of at least two spaces, with its end.
     Spaces(usize),
 }
 
 /// The next word of a text at `at`, which is before its end. `runs` takes runs of spaces for pieces of their own.
-#[inline(always)]
 pub(super) fn next<const FALCON: bool>(
     classes: &Classes,
     text: &[u8],
     at: usize,
     runs: bool,
 ) -> Found {
-    let sixteen = sixteen(text, at);
-    let first = text[at];
-    let spaced = u32::from(first == b' ');
-    // The high bit of each byte that is no ASCII letter.
-    let others = !letters(sixteen) & HIGH;
-    // A space before counts as one if a letter follows.
-    let length = (others & !(u128::from(spaced) << 7)).trailing_zeros() / 8;
-    if length > spaced && length < 16 && (sixteen >> (8 * length)) & 0x80 == 0 {
-        let key = sixteen & ((1 << (8 * length)) - 1);
-        return Found::Letters(key, length as usize);
-    }
-    other::<FALCON>(classes, text, at, runs)
-}
-
-fn other<const FALCON: bool>(classes: &Classes, text: &[u8], at: usize, runs: bool) -> Found {
     let first = text[at];
     if !FALCON && first == b'\'' {
         match text.get(at + 1..).unwrap_or_default() {
-            [b's' | b't' | b'm' | b'd', ..] => return Found::Word(at + 2),
-            [b'r' | b'v', b'e', ..] | [b'l', b'l', ..] => return Found::Word(at + 3),
+            [b's' | b't' | b'm' | b'd', ..] => return Found::Word(at + 2, false),
+            [b'r' | b'v', b'e', ..] | [b'l', b'l', ..] => return Found::Word(at + 3, false),
             _ => {}
         }
     }
@@ -65,35 +44,43 @@ fn other<const FALCON: bool>(classes: &Classes, text: &[u8], at: usize, runs: bo
             return Found::Spaces(end_of_spaces(text, at));
         }
         let (following, bytes) = classes.at(text, at + 1);
-        if following != SPACE && following != PUNCTUATION {
+        if !matches!(following & !UNSETTLED, SPACE | PUNCTUATION) {
             (class, length, from) = (following, bytes, at + 1);
         }
     }
+    let mut flags = class;
+    class &= !UNSETTLED;
     let mut end = from + length;
     if class != SPACE {
         while end < text.len() {
             let (next, bytes) = classes.at(text, end);
-            if next != class {
+            if next & !UNSETTLED != class {
                 break;
             }
+            flags |= next;
             end += bytes;
         }
-        return Found::Word(end);
+        return Found::Word(end, flags & UNSETTLED != 0);
     }
     // White space up to the last of it, which is left to what follows, unless nothing follows in this piece.
     let mut last = at;
     while end < text.len() {
         let (next, bytes) = classes.at(text, end);
-        if next == PUNCTUATION || (runs && next == SPACE && text[end..].starts_with(b"  ")) {
-            return Found::Word(end);
+        let next_class = next & !UNSETTLED;
+        if next_class == PUNCTUATION
+            || (runs && next_class == SPACE && text[end..].starts_with(b"  "))
+        {
+            return Found::Word(end, flags & UNSETTLED != 0);
         }
-        if next != SPACE {
-            return Found::Word(if last == at { end } else { last });
+        if next_class != SPACE {
+            let end = if last == at { end } else { last };
+            return Found::Word(end, flags & UNSETTLED != 0);
         }
+        flags |= next;
         last = end;
         end += bytes;
     }
-    Found::Word(end)
+    Found::Word(end, flags & UNSETTLED != 0)
 }
 
 fn end_of_spaces(text: &[u8], at: usize) -> usize {
@@ -117,15 +104,6 @@ fn tail(rest: &[u8]) -> u128 {
         *into = *byte;
     }
     u128::from_le_bytes(bytes)
-}
-
-/// The high bit of each byte that is an ASCII letter: sums of 7-bit values carry nowhere.
-#[inline(always)]
-fn letters(bytes: u128) -> u128 {
-    let lower = (bytes | (ONES * 0x20)) & !HIGH;
-    let from_a = lower + ONES * (0x80 - b'a' as u128);
-    let after_z = lower + ONES * (0x80 - b'z' as u128 - 1);
-    from_a & !after_z & !bytes & HIGH
 }
 
 /// The parts of a word of Falcon's, each given to `each`: its digits apart, and ASCII digits in threes. The sequence looks for digits when
