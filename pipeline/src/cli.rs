@@ -87,6 +87,18 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Drop the documents of files that rules of quality drop, and nothing else: files in, files out
+    Filter {
+        /// Files and folders: .jsonl, .json (one object a line), plain, .gz or .zst, and .parquet
+        #[arg(required = true, value_name = "IN")]
+        inputs: Vec<PathBuf>,
+        /// How.
+        #[command(flatten)]
+        options: FilterArgs,
+        /// Print progress and result as JSON lines on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// Tokenize files, and nothing else: a build of all of their documents, or their ids as lines of JSON
     Tokenize {
         /// Files and folders: .jsonl, .json (one object a line), plain, .gz or .zst, and .parquet
@@ -595,6 +607,49 @@ pub struct DedupArgs {
     /// The table of duplicates [default: duplicates.tsv in the folder of the survivors]
     #[arg(long, value_name = "FILE")]
     pub pairs: Option<PathBuf>,
+}
+
+/// How files are filtered.
+#[derive(Debug, Args)]
+pub struct FilterArgs {
+    /// Profiles: rules and compositions that `andromeda profiles` lists, with their published values, or those of --recipe. Each
+    /// judges a document as it came, and one stays that every profile keeps; what profiles edit in its text (C4's and
+    /// `RefinedWeb`'s lines, personal data) they edit in the order given, each what those before it left
+    #[arg(long, required = true, value_name = "PROFILE", value_delimiter = ',')]
+    pub profile: Vec<String>,
+    /// Folder that is made: a file of the same name for each input, and filter.json with the counts
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// A line of JSON a row, in order: what each profile by itself says of the document as it came, and what it measured
+    #[arg(long, value_name = "FILE")]
+    pub verdicts: Option<PathBuf>,
+    /// A recipe of the manifests' folder, or a file, whose profiles can be named: they come before rules of the same name
+    #[arg(long, value_name = "NAME|FILE")]
+    pub recipe: Option<String>,
+    /// Folder with recipes/, and with the lists and models that they name
+    #[arg(long, value_name = "DIR", default_value = "manifests")]
+    pub manifests: PathBuf,
+    /// Which fields hold what.
+    #[command(flatten)]
+    pub fields: FieldArgs,
+    /// Field with the address, for profiles that ask for it
+    #[arg(long, value_name = "FIELD")]
+    pub url: Option<String>,
+    /// Field with the path of a program's file, likewise
+    #[arg(long, value_name = "FIELD")]
+    pub path: Option<String>,
+    /// Field with the language of a program, likewise
+    #[arg(long, value_name = "FIELD")]
+    pub language: Option<String>,
+    /// Field with the licence, likewise
+    #[arg(long, value_name = "FIELD")]
+    pub licence: Option<String>,
+    /// Worker threads [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub threads: Option<u16>,
+    /// Take files of lines that cannot be read to their end as far as they go, and leave such parquet files out
+    #[arg(long)]
+    pub skip_bad_files: bool,
 }
 
 /// What confirms a near duplicate.

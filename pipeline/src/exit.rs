@@ -1,6 +1,7 @@
 //! Exit codes, and which error ends with which.
 
 use crate::execute::BuildError;
+use crate::execute::filter::FilterFilesError;
 use crate::execute::sets::SetsError;
 use crate::export::ExportError;
 use crate::import::ImportError;
@@ -35,6 +36,9 @@ pub fn code(error: &anyhow::Error) -> u8 {
             return of_build(error);
         }
         if let Some(error) = cause.downcast_ref::<ExportError>() {
+            return error.exit_code();
+        }
+        if let Some(error) = cause.downcast_ref::<FilterFilesError>() {
             return error.exit_code();
         }
         if let Some(error) = cause.downcast_ref::<ImportError>() {

@@ -229,7 +229,7 @@ pub fn plan_with(options: &PlanOptions, progress: &dyn Progress) -> Result<Plan,
         _ => Catalogue::load(&options.manifests.join("datasets"))?,
     };
     let selected = catalogue.select(&options.selection, options.with_benchmarks)?;
-    let recipe_file = recipe_file(options)?;
+    let recipe_file = recipe_file(&options.manifests, &options.recipe)?;
     let mut recipe = Recipe::load(&recipe_file)?;
     let mut lock = Lock::open(&options.lock, &options.work.join("listings"))?;
     let mut hub: Option<Hub> = None;
@@ -590,19 +590,20 @@ fn problem_of(part: &Part, keys: &[&str], message: String) -> Problem {
     }
 }
 
-fn recipe_file(options: &PlanOptions) -> Result<PathBuf, Problems> {
-    let named = options
-        .manifests
-        .join("recipes")
-        .join(format!("{}.toml", options.recipe));
+/// The file of a recipe: one of the manifests' folder by name, or any by path.
+///
+/// # Errors
+/// There is none; names those that there are.
+pub fn recipe_file(manifests: &Path, recipe: &str) -> Result<PathBuf, Problems> {
+    let named = manifests.join("recipes").join(format!("{recipe}.toml"));
     if named.is_file() {
         return Ok(named);
     }
-    let path = PathBuf::from(&options.recipe);
+    let path = PathBuf::from(recipe);
     if path.is_file() {
         return Ok(path);
     }
-    let folder = options.manifests.join("recipes");
+    let folder = manifests.join("recipes");
     let mut names: Vec<String> = fs_err::read_dir(&folder)
         .into_iter()
         .flatten()
@@ -621,7 +622,7 @@ fn recipe_file(options: &PlanOptions) -> Result<PathBuf, Problems> {
     let hint = format!("there are {}; or name a file", names.join(", "));
     Err(Problems(vec![Problem::of_file(
         &folder,
-        format!("no recipe is called `{}`", options.recipe),
+        format!("no recipe is called `{recipe}`"),
         hint,
     )]))
 }

@@ -26,6 +26,8 @@ pub enum Stage {
     Shards,
     /// Tables and the manifest are written.
     Finish,
+    /// Files are judged and copied without what goes: of no build, but `andromeda filter`.
+    Filter,
 }
 
 impl Stage {
@@ -39,6 +41,7 @@ impl Stage {
             Self::Tokenize => "tokenize",
             Self::Shards => "shards",
             Self::Finish => "finish",
+            Self::Filter => "filter",
         }
     }
 }
@@ -51,7 +54,7 @@ pub enum Event {
     Stage {
         /// Which.
         stage: Stage,
-        /// Work ahead: bytes for fetch, extract and tokenize, tokens for shards, steps for the others.
+        /// Work ahead: bytes for fetch, extract, tokenize and filter, tokens for shards, steps for the others.
         total: u64,
     },
     /// Work was done, or found done by an earlier run.

@@ -118,7 +118,7 @@ impl State {
         self.bar.reset();
         self.bar.set_length(total.max(1));
         let template = match stage {
-            Stage::Fetch | Stage::Extract | Stage::Tokenize => {
+            Stage::Fetch | Stage::Extract | Stage::Tokenize | Stage::Filter => {
                 "{msg:9} {bar:30} {decimal_bytes:>9}/{decimal_total_bytes:9} {decimal_bytes_per_sec:>11}  eta {eta}"
             }
             Stage::Shards => "{msg:9} {bar:30} {human_pos:>13}/{human_len:13} tokens  eta {eta}",

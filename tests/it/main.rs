@@ -15,6 +15,7 @@ mod end_to_end;
 mod export;
 mod faults;
 mod files;
+mod filter;
 mod hostile;
 mod hub;
 mod hub_files;

@@ -6,6 +6,7 @@ mod datasets;
 mod dedup;
 mod export;
 mod fetch_build;
+mod filter;
 mod gc;
 mod import;
 mod inspect;
@@ -75,6 +76,11 @@ pub fn run(command: Command) -> anyhow::Result<()> {
             skip_bad_files,
             json,
         } => dedup::run(inputs, out, options, &limits, work, skip_bad_files, json),
+        Command::Filter {
+            inputs,
+            options,
+            json,
+        } => filter::run(inputs, options, json),
         Command::Tokenize {
             inputs,
             options,

@@ -12,8 +12,8 @@ use crate::language::rule::{LanguageRule, RuleScratch};
 /// The models of a profile.
 #[derive(Debug, Default)]
 pub(super) struct Judge {
-    language: Option<LanguageRule>,
-    quality: Option<QualityRule>,
+    pub(super) language: Option<LanguageRule>,
+    pub(super) quality: Option<QualityRule>,
 }
 
 impl Judge {

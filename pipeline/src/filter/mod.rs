@@ -18,6 +18,7 @@ pub mod gopher_repetition;
 pub mod length;
 pub mod licence;
 pub mod lists;
+pub mod named;
 pub mod refinedweb;
 pub mod rules;
 pub mod thresholds;
@@ -319,37 +320,74 @@ impl Filters {
         answers: Option<&[Range<usize>]>,
         scratch: &mut Scratch,
     ) -> Outcome<'t> {
-        let mut text = Cow::Borrowed(text);
-        let mut tokens = None;
+        let text = Cow::Borrowed(text);
+        run(&mut self.steps.iter(), text, None, answers, scratch)
+    }
+
+    /// As [`apply`](Self::apply) to a document without parts of its own, whose analysis several lists of rules share. What a rule
+    /// leaves of it is no longer theirs: that is analysed in `scratch`.
+    pub fn apply_shared<'t>(&self, document: &Analysis<'t>, scratch: &mut Scratch) -> Outcome<'t> {
         let mut steps = self.steps.iter();
-        loop {
-            let Some(document) = Analysis::new(&text, scratch) else {
-                return Outcome::Drop(Reason {
-                    name: TOO_LARGE,
-                    measured: None,
-                });
-            };
-            let document = document
-                .with_answers(answers.unwrap_or_default())
-                .with_token_count(tokens);
-            let edited = steps.by_ref().find_map(|step| match step {
-                Step::Judge(rule) => match rule.check(&document) {
-                    Verdict::Keep => None,
-                    Verdict::Drop(reason) => Some(Err(reason)),
-                },
-                Step::Edit(_) if answers.is_some() => None,
-                Step::Edit(rule) => rule.edit(&document).transpose(),
-            });
-            match edited {
-                None => return Outcome::Keep(text),
-                Some(Err(reason)) => return Outcome::Drop(reason),
-                Some(Ok(edited)) => {
-                    tokens = edited.tokens;
-                    text = Cow::Owned(edited.text);
-                }
+        match next_change(&mut steps, document, true) {
+            None => Outcome::Keep(Cow::Borrowed(document.text())),
+            Some(Err(reason)) => Outcome::Drop(reason),
+            Some(Ok(edited)) => {
+                let text = Cow::Owned(edited.text);
+                run(&mut steps, text, edited.tokens, None, scratch)
             }
         }
     }
+
+    /// Whether a rule may cut something from a text.
+    #[must_use]
+    pub fn may_edit(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Edit(_)))
+    }
+}
+
+/// What the steps that are left make of a text.
+fn run<'t>(
+    steps: &mut std::slice::Iter<'_, Step>,
+    mut text: Cow<'t, str>,
+    mut tokens: Option<u64>,
+    answers: Option<&[Range<usize>]>,
+    scratch: &mut Scratch,
+) -> Outcome<'t> {
+    loop {
+        let Some(document) = Analysis::new(&text, scratch) else {
+            return Outcome::Drop(Reason {
+                name: TOO_LARGE,
+                measured: None,
+            });
+        };
+        let document = document
+            .with_answers(answers.unwrap_or_default())
+            .with_token_count(tokens);
+        match next_change(steps, &document, answers.is_none()) {
+            None => return Outcome::Keep(text),
+            Some(Err(reason)) => return Outcome::Drop(reason),
+            Some(Ok(edited)) => {
+                tokens = edited.tokens;
+                text = Cow::Owned(edited.text);
+            }
+        }
+    }
+}
+
+/// Asks one step after another until one drops the document or leaves less of it.
+fn next_change(
+    steps: &mut std::slice::Iter<'_, Step>,
+    document: &Analysis<'_>,
+    may_edit: bool,
+) -> Option<Result<Edited, Reason>> {
+    steps.find_map(|step| match step {
+        Step::Judge(rule) => match rule.check(document) {
+            Verdict::Keep => None,
+            Verdict::Drop(reason) => Some(Err(reason)),
+        },
+        Step::Edit(_) if !may_edit => None,
+        Step::Edit(rule) => rule.edit(document).transpose(),
+    })
 }
 
 impl Filters {

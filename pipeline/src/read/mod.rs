@@ -22,6 +22,7 @@ mod parquet;
 mod plain_json;
 mod rows;
 mod sample;
+mod splice;
 mod tar;
 mod text;
 
@@ -32,11 +33,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use copy::copy_parquet;
+pub use copy::{Fate, ParquetCopy, copy_parquet};
 pub use error::{ReadError, RowFault};
 pub use lines::{LinesError, lines_path, write_lines};
 pub use options::{Compression, FileFormat, ReadOptions};
 pub use sample::{PARQUET_TAIL_BYTES, Share, parquet_extents, parquet_footer_bytes, sampled};
+pub use splice::replace_text;
 
 /// A row as its file has it: field names and values. A name that occurs twice keeps its last value.
 pub type Row = serde_json::Map<String, serde_json::Value>;
