@@ -35,6 +35,7 @@ pub mod order;
 pub mod origin;
 pub mod parallel;
 pub mod peak;
+pub mod perplexity;
 #[cfg(test)]
 mod planted;
 pub mod progress;

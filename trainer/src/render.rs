@@ -20,6 +20,7 @@ use andromeda_trainer::lr_find::{Point, Sweep};
 use andromeda_trainer::memory;
 use andromeda_trainer::objective::Judgement;
 use andromeda_trainer::peak::Peak;
+use andromeda_trainer::perplexity::Perplexity;
 use andromeda_trainer::progress::{Event, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -561,6 +562,15 @@ pub(crate) fn of_datasets(evaluation: &Evaluation) -> Vec<String> {
         )
     });
     line.collect()
+}
+
+/// Perplexities as a part of a line.
+pub(crate) fn perplexity(of: &Perplexity) -> String {
+    let word = match of.word {
+        Some(word) => format!("{word:.4} a word ({} of them)", of.words),
+        None => "no word".to_owned(),
+    };
+    format!("{:.4} a token, {word}, {:.4} a byte", of.token, of.byte)
 }
 
 /// A line of text of which a terminal does nothing but show it.

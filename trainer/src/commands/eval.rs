@@ -1,5 +1,6 @@
-//! `andromeda-train eval`: loss and bits per byte of a run on a split it was not trained on.
+//! `andromeda-train eval`: loss, bits per byte and perplexities of a run on a split it was not trained on.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use andromeda_trainer::build::{self, OpenBuild, Part};
@@ -9,6 +10,9 @@ use andromeda_trainer::device::{OnBackend, on_device};
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::eval::{Evaluation, evaluate};
 use andromeda_trainer::ops::Backend;
+use andromeda_trainer::perplexity::{Perplexity, Words};
+use andromeda_trainer::run::tokenizer_path;
+use andromeda_trainer::sample::Text;
 use serde::Serialize;
 
 use super::{existing, load_average, load_model, newest};
@@ -24,6 +28,9 @@ struct Report<'a> {
     ema: bool,
     #[serde(flatten)]
     evaluation: &'a Evaluation,
+    perplexity: Perplexity,
+    /// By dataset.
+    perplexities: BTreeMap<&'a str, Perplexity>,
 }
 
 /// A checkpoint and what it is evaluated on.
@@ -75,6 +82,10 @@ pub(crate) fn eval(arguments: &EvalArgs) -> Result<()> {
         most,
     };
     let evaluation = on_device(&state.config.compute, evaluating)?;
+    let text = Text::open(&tokenizer_path(&folder), state.end_of_text)?;
+    let words = Words::count(&mut source, most, &text)?;
+    let of_dataset = |of| Perplexity::of_dataset(of, &words);
+    let perplexities = evaluation.datasets.iter();
     let report = Report {
         run: &arguments.run,
         step: state.step,
@@ -82,6 +93,10 @@ pub(crate) fn eval(arguments: &EvalArgs) -> Result<()> {
         split,
         ema: arguments.ema,
         evaluation: &evaluation,
+        perplexity: Perplexity::of(&evaluation, &words),
+        perplexities: perplexities
+            .map(|of| (of.dataset.as_str(), of_dataset(of)))
+            .collect(),
     };
     if arguments.folders.json {
         return render::json(&report);
@@ -99,7 +114,20 @@ pub(crate) fn eval(arguments: &EvalArgs) -> Result<()> {
         evaluation.bits_per_byte,
         evaluation.trained_tokens
     ))?;
-    render::of_datasets(&evaluation)
-        .iter()
-        .try_for_each(|text| render::line(text))
+    render::line(&format!(
+        "perplexity: {}",
+        render::perplexity(&report.perplexity)
+    ))?;
+    for text in render::of_datasets(&evaluation) {
+        render::line(&text)?;
+    }
+    if evaluation.datasets.len() > 1 {
+        for (dataset, perplexity) in &report.perplexities {
+            render::line(&format!(
+                "  {dataset}: perplexity {}",
+                render::perplexity(perplexity)
+            ))?;
+        }
+    }
+    Ok(())
 }

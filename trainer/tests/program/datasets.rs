@@ -235,12 +235,43 @@ fn validation_is_told_by_dataset() {
             tokens += number(of, "trained_tokens");
         }
         assert_eq!(tokens, number(&report, "trained_tokens"));
+        // Each token of these is a word, but for what ends a document.
+        let close = |a: f64, b: f64| (a - b).abs() < 1e-9 * b.abs();
+        let mut words = 0.0;
+        let of_all = [(&report, &report["perplexity"])];
+        let of_each = datasets.iter().map(|of| {
+            let name = of["dataset"].as_str().unwrap();
+            (of, &report["perplexities"][name])
+        });
+        for (at, (of, perplexity)) in of_all.into_iter().chain(of_each).enumerate() {
+            let (loss, tokens) = (number(of, "validation_loss"), number(of, "trained_tokens"));
+            let counted = number(perplexity, "words");
+            assert!(
+                counted < tokens && counted > 0.9 * tokens,
+                "{perplexity} {tokens}"
+            );
+            assert!(
+                close(number(perplexity, "token"), loss.exp()),
+                "{perplexity}"
+            );
+            assert!(close(
+                number(perplexity, "word"),
+                (loss * tokens / counted).exp()
+            ));
+            assert!(close(
+                number(perplexity, "byte"),
+                number(of, "bits_per_byte").exp2()
+            ));
+            words += if at == 0 { -counted } else { counted };
+        }
+        assert_eq!(words, 0.0);
         assert!((nats / tokens - number(&report, "validation_loss")).abs() < 1e-9);
         // One token over and over is learnt before counting is.
         let of = |at: usize| number(&datasets[at], "validation_loss");
         assert!(of(1) < 0.7 * of(0), "{report}");
         let table = world.succeed(&["eval", "test", "--split", split]);
-        assert_eq!(table.lines().count(), 3, "{table}");
+        // The losses of all and of each dataset, and their perplexities.
+        assert_eq!(table.lines().count(), 6, "{table}");
     }
     let evaluated: Vec<Value> = world
         .metrics("test")
