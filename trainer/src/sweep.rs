@@ -15,6 +15,7 @@ use crate::config::WrittenConfig;
 use crate::error::{Error, Result};
 use crate::objective::Kind;
 use crate::random::Stream;
+use crate::strategy::{Carry, Stage, Strategy};
 
 /// More trials than anybody waits for.
 const MOST_TRIALS: usize = 1000;
@@ -65,7 +66,10 @@ impl Metric {
 struct WrittenSweep {
     #[serde(default)]
     name: Option<String>,
-    config: PathBuf,
+    #[serde(default)]
+    config: Option<PathBuf>,
+    #[serde(default)]
+    strategy: Option<WrittenStage>,
     #[serde(default)]
     build: Option<PathBuf>,
     #[serde(default)]
@@ -77,6 +81,25 @@ struct WrittenSweep {
     grid: Option<Table>,
     #[serde(default)]
     random: Option<Table>,
+}
+
+/// The stage of a strategy that is varied, as written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct WrittenStage {
+    file: PathBuf,
+    #[serde(default)]
+    size: Option<String>,
+    stage: String,
+}
+
+/// What all trials of a sweep over a stage begin with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BeginsWith {
+    /// Name of the run whose newest checkpoint it is.
+    pub run: String,
+    /// Whether the moments of its optimizer are carried over too.
+    pub moments: bool,
 }
 
 /// A trial: a run with its own values.
@@ -99,6 +122,8 @@ pub struct Sweep {
     pub base: PathBuf,
     /// Name of the build, the newest of which is meant, or its folder; none for the newest of all.
     pub build: Option<PathBuf>,
+    /// What its trials begin with; none for random values.
+    pub from: Option<BeginsWith>,
     /// What trials are judged by.
     pub metric: Metric,
     /// The varied fields, as `section.key`, sorted.
@@ -116,17 +141,36 @@ impl Sweep {
     /// A file cannot be read, or is not laid out as a sweep; what else is wrong is in [`Sweep::problems`].
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs_err::read_to_string(path).map_err(Error::io("reading the sweep"))?;
-        let written: WrittenSweep = toml::from_str(&text).map_err(|error| Error::Config {
+        let wrong = |problem: String| Error::Config {
             path: path.to_owned(),
-            problem: error.to_string(),
-        })?;
-        let base = fs_err::read_to_string(&written.config)
-            .map_err(Error::io("reading the configuration"))?;
+            problem,
+        };
+        let mut written: WrittenSweep =
+            toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         let stem = path.file_stem().and_then(|stem| stem.to_str());
-        Ok(Self::of(written, &base, stem.unwrap_or_default()))
+        let stem = stem.unwrap_or_default();
+        match (written.config.take(), written.strategy.take()) {
+            (Some(config), None) => {
+                let base = fs_err::read_to_string(&config);
+                let base = base.map_err(Error::io("reading the configuration"))?;
+                Ok(Self::of(written, config, &base, stem))
+            }
+            (None, Some(of)) => {
+                let (stage, from) = stage_of(&of)?;
+                let base = toml::to_string(&stage.config);
+                let base = base.map_err(|error| wrong(error.to_string()))?;
+                written.build.get_or_insert(stage.build);
+                let sweep = Self::of(written, of.file, &base, stem);
+                Ok(Self { from, ..sweep })
+            }
+            _ => Err(wrong(
+                "either config = a configuration, or strategy = { file = ..., size = ..., stage = ... }"
+                    .to_owned(),
+            )),
+        }
     }
 
-    fn of(written: WrittenSweep, base: &str, stem: &str) -> Self {
+    fn of(written: WrittenSweep, file: PathBuf, base: &str, stem: &str) -> Self {
         let mut problems = Vec::new();
         let name = written.name.unwrap_or_else(|| stem.to_owned());
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
@@ -183,14 +227,39 @@ impl Sweep {
         problems.extend(told.sentences());
         Self {
             name,
-            base: written.config,
+            base: file,
             build: written.build,
+            from: None,
             metric,
             fields: varied,
             trials,
             problems,
         }
     }
+}
+
+/// The stage of a strategy, and what it begins with.
+fn stage_of(of: &WrittenStage) -> Result<(Stage, Option<BeginsWith>)> {
+    let strategy = Strategy::read(&of.file, of.size.as_deref(), &[])?;
+    let Some(stage) = strategy.stages.iter().find(|stage| stage.name == of.stage) else {
+        let names: Vec<&str> = strategy.stages.iter().map(|s| s.name.as_str()).collect();
+        return Err(Error::Config {
+            path: of.file.clone(),
+            problem: format!(
+                "there is no stage {:?}, only {}",
+                of.stage,
+                names.join(", ")
+            ),
+        });
+    };
+    let from = stage.from.and_then(|(from, carry)| {
+        let from = strategy.stages.get(from)?;
+        Some(BeginsWith {
+            run: from.run.clone(),
+            moments: carry == Carry::Moments,
+        })
+    });
+    Ok((stage.clone(), from))
 }
 
 /// Problems of trials: what many have in common is said once.
@@ -506,7 +575,7 @@ mod tests {
 
     fn read(text: &str) -> Sweep {
         let written = toml::from_str(&format!("config = \"base.toml\"\n{text}")).unwrap();
-        Sweep::of(written, BASE, "rates")
+        Sweep::of(written, PathBuf::from("test.toml"), BASE, "rates")
     }
 
     fn values(sweep: &Sweep, field: &str) -> Vec<String> {
@@ -551,7 +620,7 @@ mod tests {
         let readme = include_str!("../../README.md");
         let block = readme.split("# rates.toml\n").nth(1).unwrap();
         let written = toml::from_str(block.split("```").next().unwrap()).unwrap();
-        let sweep = Sweep::of(written, BASE, "rates");
+        let sweep = Sweep::of(written, PathBuf::from("test.toml"), BASE, "rates");
         assert!(sweep.problems.is_empty(), "{:?}", sweep.problems);
         assert_eq!((sweep.trials.len(), sweep.metric), (6, METRICS[0]));
     }

@@ -7,8 +7,10 @@ use andromeda_trainer::checkpoint;
 use andromeda_trainer::config::RunConfig;
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::history::last_value;
+use andromeda_trainer::origin::{self, Beginning, Source};
 use andromeda_trainer::progress::Progress;
 use andromeda_trainer::report::{ReportedRun, sweep_page};
+use andromeda_trainer::run::Run;
 use andromeda_trainer::sweep::{Sweep, SweepResult, Told, Trial, TrialResult};
 
 use super::{Signals, Standing, folder_of, run, standing, write_page};
@@ -27,7 +29,14 @@ struct Planned<'a> {
 pub(crate) fn sweep(arguments: &SweepArgs) -> Result<()> {
     let sweep = Sweep::read(&arguments.sweep)?;
     let opened = OpenBuild::open(&build_of(arguments, &sweep)?)?;
-    let planned = plan(arguments, &sweep, &opened)?;
+    let source = match &sweep.from {
+        None => None,
+        Some(from) => {
+            let runs = &arguments.folders.runs;
+            Some(run::source(runs, &from.run, from.moments)?)
+        }
+    };
+    let planned = plan(arguments, &sweep, &opened, source.as_ref())?;
     let signals = Signals::catch()?;
     let json = arguments.folders.json;
     let mut result = SweepResult {
@@ -52,13 +61,19 @@ pub(crate) fn sweep(arguments: &SweepArgs) -> Result<()> {
             } else {
                 Box::new(Brief::begin(&planned.trial.run, &what))
             };
-            let done = run::go_alone(
-                &planned.folder,
-                &opened,
-                &planned.config,
-                &signals,
-                &mut *progress,
-            );
+            let begun = match &source {
+                None => Ok(()),
+                Some(source) => begin(planned, &opened, source),
+            };
+            let done = begun.and_then(|()| {
+                run::go_alone(
+                    &planned.folder,
+                    &opened,
+                    &planned.config,
+                    &signals,
+                    &mut *progress,
+                )
+            });
             match done {
                 Err(stopped @ (Error::Interrupted(_) | Error::Ended(_))) => return Err(stopped),
                 Err(error) => failure = Some(error.to_string()),
@@ -128,18 +143,38 @@ fn build_of(arguments: &SweepArgs, sweep: &Sweep) -> Result<PathBuf> {
     }
 }
 
+/// Gives the run of a trial its beginning.
+fn begin(planned: &Planned<'_>, opened: &OpenBuild, source: &Source) -> Result<()> {
+    let beginning = Beginning {
+        run: &Run::lock(&planned.folder)?,
+        config: &planned.config,
+        root: opened.root(),
+        tokenizer: &opened.tokenizer()?,
+        end_of_text: opened.end_of_text(),
+    };
+    origin::begin(beginning, source)
+}
+
 /// Resolves every trial, and says everything that is wrong, before any work.
 fn plan<'a>(
     arguments: &SweepArgs,
     sweep: &'a Sweep,
     opened: &OpenBuild,
+    source: Option<&Source>,
 ) -> Result<Vec<Planned<'a>>> {
     let mut problems = sweep.problems.clone();
     let mut told = Told::default();
     let mut planned = Vec::with_capacity(sweep.trials.len());
     for trial in &sweep.trials {
         let mut wrong = |problem: String| told.add(&trial.run, problem);
-        let config = match trial.config.resolve(opened.vocabulary(), &sweep.base) {
+        let (written, vocabulary) = (&trial.config, opened.vocabulary());
+        let resolved = match source {
+            None => written.resolve(vocabulary, &sweep.base),
+            Some(source) => {
+                written.resolve_from(&source.state.config.model, vocabulary, &sweep.base)
+            }
+        };
+        let config = match resolved {
             Ok(config) => config,
             Err(Error::Config { problem, .. }) => {
                 problem

@@ -212,3 +212,72 @@ fn more_draws_go_on_where_fewer_stopped_and_other_values_are_another_sweep() {
     assert!(!world.run("rates-004").exists());
     assert!(Path::new(&world.run("rates-003")).exists());
 }
+
+/// Two stages on one build, of which the second is varied: its configuration, its build, what it begins with.
+const STAGES: &str = r#"
+    name = "two"
+    [config]
+    data.sequence-tokens = 64
+    run = { save-every-steps = 8, evaluate-every-steps = 8, evaluation-sequences = 40, tensorboard = false }
+    sample.tokens = 4
+    [sizes.small.model]
+    width = 64
+    layers = 2
+    heads = 2
+    head-size = 32
+    [[stage]]
+    name = "first"
+    build = "markov-1"
+    config.schedule = { steps = 24, warmup-steps = 2, peak-learning-rate = 3e-3 }
+    [[stage]]
+    name = "second"
+    build = "markov-1"
+    config.schedule = { steps = 8, warmup-steps = 1, peak-learning-rate = 1e-3 }
+"#;
+
+#[test]
+fn a_stage_of_a_strategy_is_varied_from_where_it_begins() {
+    let world = world(
+        "strategy = { file = \"two.toml\", size = \"small\", stage = \"second\" }\n\
+         [grid]\nschedule.peak-learning-rate = [1e-3, 2e-3]\n",
+    );
+    std::fs::write(world.folder.path().join("two.toml"), STAGES).unwrap();
+    // Nothing to begin with yet.
+    let message = world.fail(&["sweep", "rates.toml"], 2);
+    assert!(message.contains("two-small-first"), "{message}");
+    world.succeed(&["strategy", "two.toml", "--size", "small"]);
+    let first = result(&world);
+    assert_eq!(first["trials"].as_array().unwrap().len(), 2);
+    let json = |path: &str| -> Value {
+        let bytes = std::fs::read(world.folder.path().join(path)).unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    };
+    let model = |state: &Value| state["files"]["model.safetensors"]["sha256"].clone();
+    let before = json("runs/two-small-first/step-00000024/state.json");
+    for run in ["rates-001", "rates-002"] {
+        let begun = json(&format!("runs/{run}/step-00000000/state.json"));
+        assert_eq!(begun["from"]["run"], "two-small-first");
+        assert_eq!(model(&begun), model(&before));
+    }
+    // With the stage's own value a trial is the stage.
+    let stage = json("runs/two-small-second/step-00000008/state.json");
+    let trial = json("runs/rates-001/step-00000008/state.json");
+    assert_eq!(model(&stage), model(&trial));
+    assert_ne!(
+        model(&stage),
+        model(&json("runs/rates-002/step-00000008/state.json"))
+    );
+    assert_eq!(result(&world), first);
+
+    let rates = world.folder.path().join("rates.toml");
+    let text = std::fs::read_to_string(&rates).unwrap();
+    std::fs::write(&rates, text.replace("\"second\"", "\"third\"")).unwrap();
+    let message = world.fail(&["sweep", "rates.toml"], 2);
+    assert!(
+        message.contains("\"third\"") && message.contains("first, second"),
+        "{message}"
+    );
+    std::fs::write(&rates, format!("config = \"test.toml\"\n{text}")).unwrap();
+    let message = world.fail(&["sweep", "rates.toml"], 2);
+    assert!(message.contains("strategy = {"), "{message}");
+}
