@@ -45,6 +45,6 @@ def open_layers():
         pass
     if set(os.environ) - {"LANG", "LC_CTYPE", "PYTHONHASHSEED"}:
         held.append("environment")
-    if os.getcwd() != "/tmp" or not works(lambda: open("/tmp/written", "w").close()):
+    if not works(lambda: open("written", "w").close()):
         held.append("a folder to write in")
     return held
