@@ -1,528 +1,61 @@
-//! Files to files: the documents that profiles of rules keep, with all of their fields as they were.
-//!
-//! One pass: a thread cuts a block from a file, judges its documents, and puts what stays behind what came before; rows are
-//! copied byte for byte (JSON Lines) or column by column (parquet), but for what a profile edits in their text. A row
-//! without text is judged by nobody: it is copied and counted. Files are many at once, blocks of one file too, and leave no
-//! trace of who did what. The folder is filled aside and is there whole or not at all.
+//! Files read, judged and written by several threads: each cuts a block, judges it, and writes it behind the block before it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-
-use super::cpu::Watch;
-use super::profiles::{Profiles, Room, Said};
-use super::{Fault, Rate};
+use super::FilterFiles;
+use super::report::{FileCounts, FilterFilesError};
+use super::verdicts::{Place, write_id, write_verdict};
 use crate::digest::Stamp;
-use crate::filter::lists::Lists;
-use crate::filter::named::NamedProfile;
-use crate::filter::rules;
-use crate::plan::{Plan, PlannedDataset, Unit};
+use crate::execute::Fault;
+use crate::execute::cpu::Watch;
+use crate::execute::profiles::{Profiles, Room, Said};
+use crate::plan::{PlannedDataset, Unit};
 use crate::progress::{Event, Progress, Stage};
-use crate::publish::{NewFolder, PublishError};
 use crate::read::{
     self, Block, BlockSource, Compression, Fate, FileFormat, ParquetCopy, ReadError, Row, RowFault,
 };
-use crate::render::{Content, Render, RenderError};
+use crate::render::{Content, Render};
 use crate::source::Location;
 
 /// Undecoded bytes of a block: what a thread works on, and what is held of a file while it does.
 const BLOCK_BYTES: usize = 4 << 20;
 
-/// How files are filtered.
-#[derive(Debug, Clone)]
-pub struct FilterFiles {
-    /// Folder that is made.
-    pub out: PathBuf,
-    /// Profiles; a document stays that all of them keep.
-    pub profiles: Vec<NamedProfile>,
-    /// Where the lists are that profiles name.
-    pub lists: Lists,
-    /// Where a line a row goes that says what each profile says of it.
-    pub verdicts: Option<PathBuf>,
-    /// The field with the id.
-    pub id: String,
-    /// Worker threads. They change no byte.
-    pub threads: usize,
-    /// Rows of files of lines that cannot be read to their end are taken as far as they go, and parquet files that cannot are
-    /// left out.
-    pub skip_bad_files: bool,
-}
-
-/// What a profile said of documents, each as it came.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProfileCounts {
-    /// Documents that it keeps.
-    pub kept: u64,
-    /// Documents that it drops, by reason.
-    pub dropped: BTreeMap<String, u64>,
-}
-
-/// What became of a file's rows: `rows = kept + dropped + unjudged`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FileCounts {
-    /// Rows that were read.
-    pub rows: u64,
-    /// Documents that all profiles keep: they were copied.
-    pub kept: u64,
-    /// Those of them whose text was edited.
-    pub edited: u64,
-    /// Documents that went, by the first profile that drops them and its reason.
-    pub dropped: BTreeMap<String, BTreeMap<String, u64>>,
-    /// Rows without text, by what is wrong with them: they were copied.
-    pub unjudged: BTreeMap<String, u64>,
-    /// Bytes of the documents' texts as they came.
-    pub text_bytes: u64,
-    /// Bytes of the texts that were kept, as they are now.
-    pub kept_text_bytes: u64,
-    /// What each profile said of all documents, whatever the others say; where verdicts are written.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub profiles: BTreeMap<String, ProfileCounts>,
-}
-
-fn add_counts(into: &mut BTreeMap<String, u64>, from: &BTreeMap<String, u64>) {
-    for (reason, count) in from {
-        *into.entry(reason.clone()).or_default() += count;
-    }
-}
-
-impl FileCounts {
-    fn add(&mut self, other: &Self) {
-        self.rows += other.rows;
-        self.kept += other.kept;
-        self.edited += other.edited;
-        self.text_bytes += other.text_bytes;
-        self.kept_text_bytes += other.kept_text_bytes;
-        for (profile, dropped) in &other.dropped {
-            add_counts(self.dropped.entry(profile.clone()).or_default(), dropped);
-        }
-        add_counts(&mut self.unjudged, &other.unjudged);
-        for (profile, counts) in &other.profiles {
-            let own = self.profiles.entry(profile.clone()).or_default();
-            own.kept += counts.kept;
-            add_counts(&mut own.dropped, &counts.dropped);
-        }
-    }
-
-    /// Documents that went.
-    #[must_use]
-    pub fn dropped_documents(&self) -> u64 {
-        self.dropped.values().flat_map(BTreeMap::values).sum()
-    }
-
-    fn balances(&self) -> bool {
-        let unjudged: u64 = self.unjudged.values().sum();
-        let documents = self.rows - unjudged.min(self.rows);
-        let of_all = |counts: &ProfileCounts| {
-            counts.kept + counts.dropped.values().sum::<u64>() == documents
-        };
-        documents == self.kept + self.dropped_documents() && self.profiles.values().all(of_all)
-    }
-}
-
-/// A profile as it was used.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProfileUsed {
-    /// Its name.
-    pub name: String,
-    /// Its rules and the values that are written over the published ones.
-    pub options: Value,
-    /// Name and version of each rule, where it lists them.
-    pub versions: Vec<String>,
-}
-
-/// A file that could not be read to its end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BadFile {
-    /// Its name.
-    pub file: String,
-    /// What is wrong with it.
-    pub problem: String,
-}
-
-/// `filter.json`: what was done.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Report {
-    /// The profiles, in the order in which they were asked.
-    pub profiles: Vec<ProfileUsed>,
-    /// The field with the text.
-    pub text: String,
-    /// The field with the id.
-    pub id: String,
-    /// Counts of each file, by its name.
-    pub files: BTreeMap<String, FileCounts>,
-    /// Their sum.
-    pub total: FileCounts,
-    /// Files that could not be read to their end, of which rows are missing.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub bad_files: Vec<BadFile>,
-}
-
-/// Filtered files.
-#[derive(Debug)]
-pub struct Filtered {
-    /// What was done.
-    pub report: Report,
-    /// How fast it went.
-    pub rates: Vec<Rate>,
-    /// Files that could not be read to their end.
-    pub faults: Vec<Fault>,
-}
-
-/// The report's name in the folder.
-pub const REPORT: &str = "filter.json";
-
-/// Why there are no filtered files.
-#[derive(Debug, thiserror::Error)]
-pub enum FilterFilesError {
-    /// The folder.
-    #[error(transparent)]
-    Publish(#[from] PublishError),
-    /// The system refused; the message names the file.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// A profile that nothing can be judged by.
-    #[error("profile {name}: {why}")]
-    Profile {
-        /// Its name.
-        name: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// The name of a field is none.
-    #[error(transparent)]
-    Field(#[from] RenderError),
-    /// Two files of the folder would have one name.
-    #[error("two files of {} would be called {name}: {way_out}", folder.display())]
-    Names {
-        /// The folder.
-        folder: PathBuf,
-        /// The name.
-        name: String,
-        /// What to do.
-        way_out: &'static str,
-    },
-    /// Files that could not be read to their end.
-    #[error("{} of the files could not be read to the end, so none is written. {}", .0.len(), way_out(.0))]
-    BadFiles(Vec<Fault>),
-    /// A file that somebody writes to.
-    #[error("{} changed while it was read; run again when it is at rest", .0.display())]
-    Changed(PathBuf),
-    /// A mistake of the program, found before anything is published.
-    #[error("the rows of {} do not add up; please report it", .0.display())]
-    Unbalanced(PathBuf),
-    /// The machine gave no threads.
-    #[error("no worker threads could be started: {0}")]
-    Threads(String),
-    /// Someone asked it to stop.
-    #[error("interrupted; nothing was written")]
-    Interrupted,
-}
-
-fn way_out(faults: &[Fault]) -> &'static str {
-    match faults.iter().any(|fault| fault.passing) {
-        true => "Run again when the disk is well",
-        false => "Mend them and run again, or take them as far as they go with --skip-bad-files",
-    }
-}
-
-impl FilterFilesError {
-    /// The exit code that it ends a program with.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        use crate::exit;
-        match self {
-            Self::Publish(PublishError::Taken(_) | PublishError::NoName(_))
-            | Self::Profile { .. }
-            | Self::Field(_)
-            | Self::Names { .. } => exit::USAGE,
-            Self::Publish(PublishError::Busy(_)) => exit::BUSY,
-            Self::BadFiles(faults) if !faults.iter().any(|fault| fault.passing) => exit::PERMANENT,
-            Self::Unbalanced(_) => exit::INTEGRITY,
-            Self::Interrupted => exit::INTERRUPTED,
-            Self::Publish(PublishError::Io(_))
-            | Self::Io(_)
-            | Self::BadFiles(_)
-            | Self::Changed(_)
-            | Self::Threads(_) => exit::RETRIABLE,
-        }
-    }
-}
-
-/// Writes the documents of the files of `plan`, which [`crate::plan::of_files`] made, that all profiles keep. `stop` asks it to
-/// end soon, without a result. Holds two blocks a thread, and of a parquet file a batch of rows.
-///
-/// # Errors
-/// [`FilterFilesError`] as its variants say. Nothing is left of the folder then.
-pub fn filter(
-    plan: &Plan,
-    options: &FilterFiles,
-    progress: &dyn Progress,
-    stop: &AtomicBool,
-) -> Result<Filtered, FilterFilesError> {
-    let dataset = &plan.datasets[0];
-    let profiles = Profiles::new(&options.profiles, &options.lists)
-        .map_err(|(name, why)| FilterFilesError::Profile { name, why })?;
-    let reserved = |profile: &&NamedProfile| matches!(profile.name.as_str(), "id" | "unjudged");
-    if let (Some(_), Some(profile)) = (&options.verdicts, options.profiles.iter().find(reserved)) {
-        return Err(FilterFilesError::Profile {
-            name: profile.name.clone(),
-            why: "a line of verdicts has another field of this name; give the profile another one"
-                .to_owned(),
-        });
-    }
-    let verdicts = options
-        .verdicts
-        .as_deref()
-        .map(|path| Verdicts::new(path, &options.out));
-    let verdicts = verdicts.transpose()?;
-    check_names(dataset, options, verdicts.as_ref())?;
-    let render = Render::new(&dataset.render)?;
-    let folder = NewFolder::create(&options.out)?;
-    let run = Run {
-        dataset,
-        options,
-        profiles,
-        names: options
-            .profiles
-            .iter()
-            .map(|profile| json!(profile.name).to_string())
-            .collect(),
-        asks_beside: options.profiles.iter().any(|p| p.options.asks_beside()),
-        render,
-        folder: folder.path(),
-        parts: parts_folder(dataset),
-        progress,
-        stop,
-        halt: AtomicBool::new(false),
-        held: AtomicUsize::new(0),
-    };
-    if verdicts.is_some() {
-        fs_err::create_dir_all(run.folder.join(&run.parts))?;
-    }
-    progress.event(&Event::Stage {
-        stage: Stage::Filter,
-        total: dataset.bytes(),
-    });
-    let done = run.all()?;
-    if stop.load(Ordering::Relaxed) {
-        return Err(FilterFilesError::Interrupted);
-    }
-    let mut report = Report {
-        profiles: options.profiles.iter().map(used).collect(),
-        text: dataset.render.text.clone().unwrap_or_default(),
-        id: options.id.clone(),
-        files: BTreeMap::new(),
-        total: FileCounts::default(),
-        bad_files: Vec::new(),
-    };
-    let mut faults = Vec::new();
-    let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
-    for (unit, ended) in dataset.units.iter().zip(done.files) {
-        let name = &unit.files[0].path;
-        if let Some(counts) = ended.counts {
-            report.total.add(&counts);
-            report.files.insert(name.clone(), counts);
-            let above = Path::new(name).ancestors().skip(1);
-            folders.extend(above.map(|above| run.folder.join(above)));
-        }
-        if let Some(fault) = ended.fault {
-            report.bad_files.push(BadFile {
-                file: name.clone(),
-                problem: fault.problem.clone(),
-            });
-            faults.push(fault);
-        }
-    }
-    let passing = faults.iter().any(|fault| fault.passing);
-    if !faults.is_empty() && (passing || !options.skip_bad_files) {
-        return Err(FilterFilesError::BadFiles(faults));
-    }
-    let rates = rates(&done.seconds, report.total.text_bytes);
-    let bytes = serde_json::to_vec_pretty(&report).map_err(io::Error::from)?;
-    let mut file = fs_err::File::create_new(run.folder.join(REPORT))?;
-    file.write_all(&bytes)?;
-    file.sync_all()?;
-    if let Some(verdicts) = &verdicts {
-        let parts = run.folder.join(&run.parts);
-        verdicts.gather(run.folder, &parts, dataset, &report)?;
-        fs_err::remove_dir_all(&parts)?;
-    }
-    for below in folders.iter().rev() {
-        fs_err::File::open(below)?.sync_all()?;
-    }
-    folder.publish()?;
-    progress.event(&Event::Finished {
-        folder: options.out.clone(),
-        root: crate::digest::Digest::of(&bytes).hex(),
-    });
-    Ok(Filtered {
-        report,
-        rates,
-        faults,
-    })
-}
-
-fn used(profile: &NamedProfile) -> ProfileUsed {
-    ProfileUsed {
-        name: profile.name.clone(),
-        options: serde_json::to_value(&profile.options).unwrap_or_default(),
-        versions: rules::versions(&profile.options),
-    }
-}
-
-fn rates(seconds: &BTreeMap<String, f64>, bytes: u64) -> Vec<Rate> {
-    let parts = ["read", "judge", "write"].into_iter();
-    parts
-        .filter_map(|part| {
-            Some(Rate {
-                part: part.to_owned(),
-                bytes,
-                seconds: *seconds.get(part)?,
-            })
-        })
-        .collect()
-}
-
-/// No file may have the name of another.
-fn check_names(
-    dataset: &PlannedDataset,
-    options: &FilterFiles,
-    verdicts: Option<&Verdicts>,
-) -> Result<(), FilterFilesError> {
-    let names = |name: &str, way_out| FilterFilesError::Names {
-        folder: options.out.clone(),
-        name: name.to_owned(),
-        way_out,
-    };
-    let is_input = |name: &str| dataset.units.iter().any(|unit| unit.files[0].path == name);
-    if is_input(REPORT) {
-        return Err(names(
-            REPORT,
-            "it says what was done; rename the input of this name, or name the files beside it instead of their folder",
-        ));
-    }
-    match verdicts.and_then(|verdicts| verdicts.inside.as_deref()) {
-        Some(inside) if inside == REPORT || is_input(inside) => {
-            Err(names(inside, "name another file for the verdicts"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A name for the folder of the files' verdicts that no input has.
-fn parts_folder(dataset: &PlannedDataset) -> String {
-    let mut name = ".verdicts".to_owned();
-    let taken = |name: &str| {
-        dataset
-            .units
-            .iter()
-            .any(|u| u.files[0].path.starts_with(name))
-    };
-    while taken(&name) {
-        name.push('_');
-    }
-    name
-}
-
-/// Where the verdicts go.
-struct Verdicts {
-    path: PathBuf,
-    /// Its name in the folder that is made, if it is to be there.
-    inside: Option<String>,
-}
-
-impl Verdicts {
-    fn new(path: &Path, out: &Path) -> Result<Self, FilterFilesError> {
-        let whole = std::path::absolute(path)?;
-        let inside = whole.strip_prefix(std::path::absolute(out)?);
-        let inside = inside.ok().and_then(Path::to_str).map(str::to_owned);
-        Ok(Self {
-            path: whole,
-            inside: inside.filter(|inside| !inside.is_empty()),
-        })
-    }
-
-    /// Puts the verdicts of all files behind each other, in the order of the files, and into their place.
-    fn gather(
-        &self,
-        folder: &Path,
-        parts: &Path,
-        dataset: &PlannedDataset,
-        report: &Report,
-    ) -> Result<(), FilterFilesError> {
-        let aside = parts.join("all");
-        let mut all = fs_err::File::create_new(&aside)?;
-        for (number, unit) in dataset.units.iter().enumerate() {
-            if report.files.contains_key(&unit.files[0].path) {
-                let part = parts.join(number.to_string());
-                io::copy(&mut fs_err::File::open(&part)?, &mut all)?;
-                fs_err::remove_file(&part)?;
-            }
-        }
-        all.sync_all()?;
-        drop(all);
-        let target = match &self.inside {
-            Some(inside) => folder.join(inside),
-            None => self.path.clone(),
-        };
-        if let Some(above) = target.parent() {
-            fs_err::create_dir_all(above)?;
-        }
-        if fs_err::rename(&aside, &target).is_err() {
-            // It lies on another disk.
-            let mut beside = target.as_os_str().to_owned();
-            beside.push(".part");
-            fs_err::copy(&aside, &beside)?;
-            fs_err::File::open(&beside)?.sync_all()?;
-            fs_err::rename(&beside, &target)?;
-        }
-        if let Some(above) = target.parent() {
-            fs_err::File::open(above)?.sync_all()?;
-        }
-        Ok(())
-    }
-}
-
-struct Run<'a> {
-    dataset: &'a PlannedDataset,
-    options: &'a FilterFiles,
-    profiles: Profiles,
+/// Files that are being filtered.
+pub(super) struct Run<'a> {
+    pub(super) dataset: &'a PlannedDataset,
+    pub(super) options: &'a FilterFiles,
+    pub(super) profiles: Profiles,
     /// The profiles' names as JSON has them.
-    names: Vec<String>,
-    asks_beside: bool,
-    render: Render,
-    folder: &'a Path,
+    pub(super) names: Vec<String>,
+    pub(super) asks_beside: bool,
+    pub(super) render: Render,
+    pub(super) folder: &'a Path,
     /// In the folder, where each file's verdicts are until all are there.
-    parts: String,
-    progress: &'a dyn Progress,
-    stop: &'a AtomicBool,
+    pub(super) parts: String,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) stop: &'a AtomicBool,
     /// Something failed that ends the run.
-    halt: AtomicBool,
+    pub(super) halt: AtomicBool,
     /// Blocks that were read and are not written yet.
-    held: AtomicUsize,
+    pub(super) held: AtomicUsize,
 }
 
 /// What became of a file: no counts if none of it is there.
 #[derive(Debug, Default)]
-struct Ended {
-    counts: Option<FileCounts>,
-    fault: Option<Fault>,
+pub(super) struct Ended {
+    pub(super) counts: Option<FileCounts>,
+    pub(super) fault: Option<Fault>,
 }
 
+/// What became of all, and the processor seconds of each part of the work.
 #[derive(Debug, Default)]
-struct Done {
-    files: Vec<Ended>,
-    seconds: BTreeMap<String, f64>,
+pub(super) struct Done {
+    pub(super) files: Vec<Ended>,
+    pub(super) seconds: BTreeMap<String, f64>,
 }
 
 /// A file that is being read, judged and written.
@@ -600,7 +133,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<'a> Run<'a> {
-    fn all(&self) -> Result<Done, FilterFilesError> {
+    pub(super) fn all(&self) -> Result<Done, FilterFilesError> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(self.options.threads)
             .thread_name(|i| format!("worker-{i}"))
@@ -1124,11 +657,6 @@ struct Worker {
     watch: Watch,
 }
 
-struct Place<'a> {
-    file: &'a str,
-    row: u64,
-}
-
 /// A block's counts; profiles by their place.
 #[derive(Default)]
 struct Counts {
@@ -1180,36 +708,4 @@ impl Target {
             Self::Parquet(to) => Ok(to.finish()?),
         }
     }
-}
-
-/// Begins a line of verdicts: the row's own id, or its place.
-fn write_id(to: &mut Vec<u8>, at: &Place<'_>, id: Option<Value>) {
-    let id = id.unwrap_or_else(|| format!("{}#{}", at.file, at.row).into());
-    let _ = write!(to, "{{\"id\":{id}");
-}
-
-/// `,"c4":{"keep":false,"reason":"c4-few-sentences","values":{"c4-sentences":2},"limit":5}`
-fn write_verdict(to: &mut Vec<u8>, name: &str, said: &Said) {
-    let _ = write!(to, ",{name}:");
-    let Err(dropped) = said else {
-        to.extend_from_slice(br#"{"keep":true,"values":{}}"#);
-        return;
-    };
-    let _ = write!(
-        to,
-        r#"{{"keep":false,"reason":"{}","values":{{"#,
-        dropped.reason
-    );
-    match &dropped.measured {
-        None => to.push(b'}'),
-        Some(measured) => {
-            let value = Value::from(measured.value);
-            let limit = Value::from(measured.limit);
-            let _ = write!(to, "\"{}\":{value}}},\"limit\":{limit}", measured.statistic);
-        }
-    }
-    if let Some(found) = &dropped.found {
-        let _ = write!(to, ",\"found\":{}", Value::from(found.as_str()));
-    }
-    to.push(b'}');
 }
