@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::build::{crowded, rates};
-use super::{Interruption, grouped, memory, print, print_json, say, table, threads};
+use super::{Interruption, grouped, memory, print, print_json, rows_of_files, say, table, threads};
 use crate::cli::{DedupArgs, KeepCopy, Limits, VerifyBy};
 use crate::dedup::cluster::Verify;
 use crate::dedup::signature::MinHasher;
@@ -141,16 +141,7 @@ fn summary(done: &Deduplicated) -> String {
             grouped(counts.short),
         ]
     };
-    let mut rows: Vec<Vec<String>> = report
-        .files
-        .iter()
-        .take(20)
-        .map(|(name, counts)| row(name, counts))
-        .collect();
-    if report.files.len() > 20 {
-        let left = report.files.len() - 20;
-        rows.push(vec![format!("... {left} more files")]);
-    }
+    let mut rows = rows_of_files(&report.files, &row);
     rows.push(row("all", &report.total));
     let head = [
         "file", "rows", "kept", "exact", "near", "url", "no text", "short",

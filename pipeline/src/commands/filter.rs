@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::build::rates;
-use super::{Interruption, grouped, local, print, print_json, say, table, threads};
+use super::{Interruption, grouped, local, print, print_json, rows_of_files, say, table, threads};
 use crate::cli::{FilterArgs, Limits};
 use crate::execute::filter::{FileCounts, FilterFiles, FilterFilesError, Filtered};
 use crate::exit::Usage;
@@ -169,16 +169,7 @@ fn summary(done: &Filtered) -> String {
             grouped(counts.unjudged.values().sum()),
         ]
     };
-    let mut rows: Vec<Vec<String>> = report
-        .files
-        .iter()
-        .take(20)
-        .map(|(name, counts)| row(name, counts))
-        .collect();
-    if report.files.len() > 20 {
-        let left = report.files.len() - 20;
-        rows.push(vec![format!("... {left} more files")]);
-    }
+    let mut rows = rows_of_files(&report.files, &row);
     rows.push(row("all", &report.total));
     let head = ["file", "rows", "kept", "edited", "dropped", "no text"];
     let mut out = vec![table(&head, &rows), String::new()];

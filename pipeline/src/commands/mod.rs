@@ -28,6 +28,7 @@ mod tokenizer;
 mod verify;
 mod why;
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -537,6 +538,20 @@ fn megabytes(bytes: u64) -> String {
         1_000_000_000..1_000_000_000_000 => format!("{:.1} GB", bytes as f64 / 1e9),
         _ => format!("{:.1} TB", bytes as f64 / 1e12),
     }
+}
+
+/// Files of a table: a row of each of the first, and how many more there are.
+fn rows_of_files<C>(
+    files: &BTreeMap<String, C>,
+    row: &dyn Fn(&str, &C) -> Vec<String>,
+) -> Vec<Vec<String>> {
+    const MOST: usize = 20;
+    let shown = files.iter().take(MOST);
+    let mut rows: Vec<Vec<String>> = shown.map(|(name, counts)| row(name, counts)).collect();
+    if let Some(left) = files.len().checked_sub(MOST).filter(|&left| left > 0) {
+        rows.push(vec![format!("... {left} more files")]);
+    }
+    rows
 }
 
 /// Columns as text: numbers stand to the right, words to the left.
