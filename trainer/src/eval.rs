@@ -81,43 +81,19 @@ pub fn evaluate<B: Backend>(
     most: u64,
     options: &DataOptions,
 ) -> Result<Evaluation> {
-    let sequences = source.sequences.sequences().min(most);
-    let length = model.length(source.sequence_tokens)?;
     let mut all = Sum::default();
     let mut of_datasets = vec![Sum::default(); source.datasets.len()];
-    let mut row = Row::default();
-    let mut start = 0;
-    while start < sequences {
-        let end = (start + options.sequences_per_micro_batch.max(1) as u64).min(sequences);
-        let mut batch = MicroBatch::default();
-        let mut datasets = Vec::new();
-        for index in start..end {
-            source.sequences.read_in_order(index, &mut row)?;
-            batch.push(&row)?;
-            let documents = row.documents_of_targets();
-            datasets.extend(documents.map(|document| row.datasets.get(document).copied()));
+    let dataset = |row: &Row, document: usize| row.datasets.get(document).copied();
+    let add = &mut |stretch: Stretch<Option<u32>>| {
+        all.add(stretch.nats, stretch.trained_tokens);
+        let dataset = stretch.of.and_then(|dataset| usize::try_from(dataset).ok());
+        if let Some(sum) = dataset.and_then(|dataset| of_datasets.get_mut(dataset)) {
+            sum.add(stretch.nats, stretch.trained_tokens);
         }
-        let targets = Targets {
-            ids: &batch.next,
-            trained: &batch.trained,
-        };
-        let sequences = Sequences {
-            ids: &batch.ids,
-            starts: options.stay_in_documents.then_some(&batch.starts),
-        };
-        let runs = runs(&datasets);
-        let losses = model.losses_of(sequences, targets, &length, &runs)?;
-        for (run, losses) in runs.into_iter().zip(losses) {
-            let dataset = datasets[run.start].and_then(|dataset| usize::try_from(dataset).ok());
-            let trained = batch.trained[run].iter().filter(|&&trained| trained);
-            let trained = trained.count() as u64;
-            all.add(losses.nats, trained);
-            if let Some(sum) = dataset.and_then(|dataset| of_datasets.get_mut(dataset)) {
-                sum.add(losses.nats, trained);
-            }
-        }
-        start = end;
-    }
+    };
+    let sequences = losses_by(model, source, most, options, &dataset, add, &mut |_, _| {
+        Ok(())
+    })?;
     let parts = source.datasets.iter().zip(&of_datasets);
     let found = parts.filter(|(_, sum)| sum.trained_tokens > 0);
     Ok(Evaluation {
@@ -137,8 +113,74 @@ pub fn evaluate<B: Backend>(
     })
 }
 
+/// Targets beside each other that are of the same.
+pub(crate) struct Stretch<K> {
+    /// What they are of.
+    pub(crate) of: K,
+    /// The sum over those that carry loss.
+    pub(crate) nats: f64,
+    /// How many those are.
+    pub(crate) trained_tokens: u64,
+}
+
+/// The losses of the first `most` sequences of `source`, in stored order, a micro-batch of `options` at a time: `found` is given each stretch of
+/// targets whose document is of the same, as `of` says of a document of a row. `told` is told how many sequences are read of how many,
+/// and ends it with an error of its own. Returns how many were read.
+///
+/// # Errors
+/// A sequence cannot be read, the device failed, or `told` ended it.
+pub(crate) fn losses_by<B: Backend, K: Copy + PartialEq>(
+    model: &Model<B>,
+    source: &mut Source,
+    most: u64,
+    options: &DataOptions,
+    of: &dyn Fn(&Row, usize) -> K,
+    found: &mut dyn FnMut(Stretch<K>),
+    told: &mut dyn FnMut(u64, u64) -> Result<()>,
+) -> Result<u64> {
+    let count = source.sequences.sequences().min(most);
+    let length = model.length(source.sequence_tokens)?;
+    let mut row = Row::default();
+    let mut start = 0;
+    while start < count {
+        let end = (start + options.sequences_per_micro_batch.max(1) as u64).min(count);
+        let mut batch = MicroBatch::default();
+        let mut of_targets = Vec::new();
+        for index in start..end {
+            source.sequences.read_in_order(index, &mut row)?;
+            batch.push(&row)?;
+            of_targets.extend(
+                row.documents_of_targets()
+                    .map(|document| of(&row, document)),
+            );
+        }
+        let targets = Targets {
+            ids: &batch.next,
+            trained: &batch.trained,
+        };
+        let sequences = Sequences {
+            ids: &batch.ids,
+            starts: options.stay_in_documents.then_some(&batch.starts),
+        };
+        let runs = runs(&of_targets);
+        let losses = model.losses_of(sequences, targets, &length, &runs)?;
+        for (run, losses) in runs.into_iter().zip(losses) {
+            let of = of_targets[run.start];
+            let trained = batch.trained[run].iter().filter(|&&trained| trained);
+            found(Stretch {
+                of,
+                nats: losses.nats,
+                trained_tokens: trained.count() as u64,
+            });
+        }
+        start = end;
+        told(start, count)?;
+    }
+    Ok(count)
+}
+
 /// The ranges of equal neighbours; they cover `values` in order.
-pub(crate) fn runs<T: PartialEq>(values: &[T]) -> Vec<Range<usize>> {
+fn runs<T: PartialEq>(values: &[T]) -> Vec<Range<usize>> {
     let mut end = 0;
     let equal = values.chunk_by(|one, next| one == next);
     equal

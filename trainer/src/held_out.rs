@@ -5,12 +5,12 @@ use std::path::Path;
 
 use crate::checkpoint::{self, State};
 use crate::config::DataOptions;
-use crate::data::{MicroBatch, Row, Source};
+use crate::data::{Row, Source};
 use crate::device::{OnBackend, on_device};
 use crate::error::Result;
-use crate::eval::runs;
-use crate::model::{Model, Sequences};
-use crate::ops::{Backend, Targets};
+use crate::eval::{Stretch, losses_by};
+use crate::model::Model;
+use crate::ops::Backend;
 
 /// What a model makes of a document.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,57 +39,30 @@ pub fn document_losses<B: Backend>(
     options: &DataOptions,
     told: Told<'_>,
 ) -> Result<Vec<DocumentLoss>> {
-    let count = source.sequences.sequences().min(most);
-    let length = model.length(source.sequence_tokens)?;
     let mut losses: Vec<DocumentLoss> = Vec::new();
-    let mut row = Row::default();
-    let mut start = 0;
-    while start < count {
-        let end = (start + options.sequences_per_micro_batch.max(1) as u64).min(count);
-        let mut batch = MicroBatch::default();
-        // Of each target the row and the dataset of its document.
-        let mut documents = Vec::new();
-        for index in start..end {
-            source.sequences.read_in_order(index, &mut row)?;
-            batch.push(&row)?;
-            let of = |document: usize| {
-                let dataset = row.datasets.get(document).copied();
-                Some((row.documents.get(document).copied()?, dataset?))
-            };
-            documents.extend(row.documents_of_targets().map(of));
-        }
-        let targets = Targets {
-            ids: &batch.next,
-            trained: &batch.trained,
+    // Of a document its row and its dataset.
+    let of = |row: &Row, document: usize| {
+        let dataset = row.datasets.get(document).copied();
+        Some((row.documents.get(document).copied()?, dataset?))
+    };
+    let add = &mut |stretch: Stretch<Option<(u64, u32)>>| {
+        let Some((row, dataset)) = stretch.of else {
+            return;
         };
-        let sequences = Sequences {
-            ids: &batch.ids,
-            starts: options.stay_in_documents.then_some(&batch.starts),
-        };
-        let stretches = runs(&documents);
-        let found = model.losses_of(sequences, targets, &length, &stretches)?;
-        for (stretch, found) in stretches.into_iter().zip(found) {
-            let Some((row, dataset)) = documents[stretch.start] else {
-                continue;
-            };
-            let trained = batch.trained[stretch].iter().filter(|&&trained| trained);
-            let trained_tokens = trained.count() as u64;
-            match losses.last_mut() {
-                Some(last) if last.row == row => {
-                    last.nats += found.nats;
-                    last.trained_tokens += trained_tokens;
-                }
-                _ => losses.push(DocumentLoss {
-                    row,
-                    dataset,
-                    nats: found.nats,
-                    trained_tokens,
-                }),
+        match losses.last_mut() {
+            Some(last) if last.row == row => {
+                last.nats += stretch.nats;
+                last.trained_tokens += stretch.trained_tokens;
             }
+            _ => losses.push(DocumentLoss {
+                row,
+                dataset,
+                nats: stretch.nats,
+                trained_tokens: stretch.trained_tokens,
+            }),
         }
-        start = end;
-        told(start, count)?;
-    }
+    };
+    losses_by(model, source, most, options, &of, add, told)?;
     Ok(losses)
 }
 
