@@ -5,9 +5,10 @@
 use std::ops::Range;
 
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::{
-    ChartBuilder, Circle, Color as _, DrawingArea, DrawingAreaErrorKind, IntoDrawingArea as _,
-    PathElement, RGBColor, SVGBackend,
+    Cartesian2d, ChartBuilder, ChartContext, Circle, Color as _, DrawingArea, DrawingAreaErrorKind,
+    IntoDrawingArea as _, PathElement, RGBColor, SVGBackend,
 };
 use plotters::style::{BLACK, IntoFont as _, TRANSPARENT, TextStyle};
 
@@ -62,26 +63,12 @@ pub(super) fn over_steps(lines: &[Line]) -> Option<String> {
     let shadows = lines.iter().filter(|line| line.noisy).flat_map(middle);
     let numbers = padded(ends(numbers.chain(shadows))?, 0.06);
     drawn(|area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(8)
-            .margin_right(18)
-            .x_label_area_size(54)
-            .y_label_area_size(74)
-            .build_cartesian_2d(steps.clone(), numbers.clone())?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(BLACK.mix(0.12))
-            .axis_style(BLACK.mix(0.4))
-            .x_labels(6)
-            .y_labels(5)
-            .x_desc("step")
-            .x_label_formatter(&|step: &f64| tick(*step))
-            .y_label_formatter(&|number: &f64| tick(*number))
-            .label_style(text())
-            .axis_desc_style(text())
-            .draw()?;
+        let beside = Beside {
+            labels: 6,
+            what: "step",
+            label: &tick,
+        };
+        let mut chart = framed(area, steps.clone(), numbers.clone(), &beside)?;
         for line in lines.iter().filter(|line| line.noisy) {
             let colour = COLOURS[line.colour % COLOURS.len()].mix(0.25);
             let within =
@@ -100,6 +87,48 @@ pub(super) fn over_steps(lines: &[Line]) -> Option<String> {
         }
         Ok(())
     })
+}
+
+/// What stands beside the lower axis.
+pub(super) struct Beside<'a> {
+    /// So many labels, about.
+    pub(super) labels: usize,
+    /// What the axis is of.
+    pub(super) what: &'a str,
+    /// What stands at a place of it.
+    pub(super) label: &'a dyn Fn(f64) -> String,
+}
+
+type Chart<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// A chart with its axes, and nothing on it yet.
+pub(super) fn framed<'a>(
+    area: &DrawingArea<SVGBackend<'a>, Shift>,
+    places: Range<f64>,
+    numbers: Range<f64>,
+    beside: &Beside<'_>,
+) -> Drawn<Chart<'a>> {
+    let mut chart = ChartBuilder::on(area)
+        .margin(8)
+        .margin_right(18)
+        .x_label_area_size(54)
+        .y_label_area_size(74)
+        .build_cartesian_2d(places, numbers)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(BLACK.mix(0.12))
+        .axis_style(BLACK.mix(0.4))
+        .x_labels(beside.labels)
+        .y_labels(5)
+        .x_desc(beside.what)
+        .x_label_formatter(&|place: &f64| (beside.label)(*place))
+        .y_label_formatter(&|number: &f64| tick(*number))
+        .label_style(text())
+        .axis_desc_style(text())
+        .draw()?;
+    Ok(chart)
 }
 
 /// What is drawn of a line in full colour.

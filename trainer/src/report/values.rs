@@ -3,7 +3,7 @@
 use plotters::prelude::{ChartBuilder, Circle, Color as _, PathElement};
 use plotters::style::{BLACK, TRANSPARENT};
 
-use super::charts::{COLOURS, drawn, ends, padded, text, tick};
+use super::charts::{Beside, COLOURS, drawn, ends, framed, padded, text, tick};
 
 /// What stands beside an axis of values.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,26 +103,12 @@ pub(super) fn over_values(
         _ => 5,
     };
     drawn(|area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(8)
-            .margin_right(18)
-            .x_label_area_size(54)
-            .y_label_area_size(74)
-            .build_cartesian_2d(places.clone(), numbers.clone())?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(BLACK.mix(0.12))
-            .axis_style(BLACK.mix(0.4))
-            .x_labels(labels)
-            .y_labels(5)
-            .x_desc(field)
-            .x_label_formatter(&|place: &f64| axis.label(*place))
-            .y_label_formatter(&|number: &f64| tick(*number))
-            .label_style(text())
-            .axis_desc_style(text())
-            .draw()?;
+        let beside = Beside {
+            labels,
+            what: field,
+            label: &|place| axis.label(place),
+        };
+        let mut chart = framed(area, places.clone(), numbers.clone(), &beside)?;
         let means = means(finite.iter().map(|(_, point)| *point));
         if means.len() > 1 && !matches!(axis, Axis::Names(_)) {
             chart.draw_series([PathElement::new(means, COLOURS[1].mix(0.4))])?;
