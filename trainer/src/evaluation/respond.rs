@@ -24,6 +24,7 @@ use crate::model::{Cache, Model, Sequences};
 use crate::ops::Backend;
 use crate::random::Stream;
 use crate::sample::{SampleOptions, choose};
+use crate::streaming::Streaming;
 
 /// Tokens that go through the model at once, about.
 const BATCH_TOKENS: usize = 4096;
@@ -350,7 +351,7 @@ impl<B: Backend> Responder<'_, B> {
     ) -> Result<String> {
         let known = self.tokenizer.get_vocab_size(true);
         let mut ids = prompt.to_vec();
-        let mut text = String::new();
+        let (mut streaming, mut text) = (Streaming::new(self.tokenizer), String::new());
         for counter in 0..tokens as u64 {
             let logits = self.model.next_logits(cache, &ids)?;
             let logits = &logits[..known.clamp(1, logits.len())];
@@ -364,14 +365,12 @@ impl<B: Backend> Responder<'_, B> {
                 break;
             }
             ids.push(next);
-            let decoded = self.tokenizer.decode(&ids[prompt.len()..], true);
-            text = decoded.map_err(|error| {
-                Error::Usage(format!("what was made cannot be decoded: {error}"))
-            })?;
+            text.push_str(&streaming.push(next)?);
             if cut(&text, stop).len() < text.len() {
                 break;
             }
         }
+        text.push_str(&streaming.rest()?);
         Ok(cut(&text, stop).to_owned())
     }
 }
