@@ -100,15 +100,17 @@ pub(crate) fn scores(scores: &[TaskScore], parts: bool) -> Result<()> {
         .iter()
         .flat_map(|score| score.parts.keys().filter(|_| parts).map(String::len))
         .fold(14, usize::max);
+    let names = scores.iter().flat_map(|score| &score.metrics);
+    let wide = names.fold(32, |wide, metric| wide.max(metric.metric.chars().count()));
     line(&format!(
-        "{:<width$} {:<11} {:<32} {:>9} {:>9} {:>9} {:>7}",
+        "{:<width$} {:<11} {:<wide$} {:>9} {:>9} {:>9} {:>7}",
         "task", "rules", "metric", "value", "+-", "chance", "items"
     ))?;
     let number =
         |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
     let row = |name: &str, score: &TaskScore, metric: &MetricScore| {
         line(&format!(
-            "{name:<width$} {:<11} {:<32} {:>9} {:>9} {:>9} {:>7}",
+            "{name:<width$} {:<11} {:<wide$} {:>9} {:>9} {:>9} {:>7}",
             score.rules.name(),
             metric.metric,
             number(metric.value),

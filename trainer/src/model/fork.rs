@@ -218,6 +218,7 @@ impl<B: Backend> Model<B> {
         let ids = continuations.ids();
         let passed = self.pass_through(&ids, &pass, keep)?;
         let hidden = backend.norm(config.norm, &passed.x, parameters, config.last_norm())?;
+        // The head is asked twice: how much its gradient counts is known once all nats are.
         let nats = self.nats(&hidden, continuations, &fork)?;
         let head = ModelConfig::EMBEDDING;
         let mut parts = vec![backend.zeros(fork.beginning.max(1), config.width)?];
