@@ -44,7 +44,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some("shuffled") => {
             // For a profiler: one thing, several times.
             let tokens = entry.tokens;
-            let make = || Loader::new(&build, Split::Train, LoaderOptions::new(2048, 1));
+            let length = arguments.get(2).map_or(Ok(2048), |length| length.parse())?;
+            let make = || Loader::new(&build, Split::Train, LoaderOptions::new(length, 1));
             for _ in 0..ROUNDS {
                 println!("{:.1}", epoch(&make, tokens, false)? / 1e6);
             }

@@ -3,9 +3,13 @@
 use std::ops::{ControlFlow, Range};
 
 use crate::error::Result;
+use crate::near;
 use crate::packing::{Packed, best_fit};
 use crate::reader::widen;
 use crate::stored::{Part, Stored};
+
+/// So many lines of a window are brought near: two-byte ids of 256 tokens and one more.
+const BROUGHT_LINES: usize = 9;
 
 /// A document, or a piece of one, in a chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +51,8 @@ pub(crate) struct Chunk {
     runs: Vec<(usize, Range<u64>)>,
     /// The frames it needs, ascending, and whether their ids are in `ids`.
     frames: Vec<(u64, bool)>,
+    /// Those whose ids are not there yet.
+    missing: usize,
     /// Ids as they are stored; empty where they are taken from the frames each time.
     ids: Vec<u8>,
 }
@@ -160,6 +166,7 @@ impl Chunk {
             for frame in stored.frames_of(&tokens) {
                 if self.frames.last().is_none_or(|(last, _)| *last < frame) {
                     self.frames.push((frame, false));
+                    self.missing += 1;
                 }
             }
             match self.runs.last_mut() {
@@ -186,6 +193,32 @@ impl Chunk {
         &self.pieces[first.unwrap_or(self.pieces.len())..]
     }
 
+    /// Has the processor fetch the ids of window `at` of `length` targets, and what tells its pieces. They lie anywhere in
+    /// some 32 MiB, so that whoever asks for them waits for memory; these looks do not wait for each other.
+    pub(crate) fn bring_window(&self, at: u64, length: usize) {
+        let Ok(at) = usize::try_from(at) else {
+            return;
+        };
+        let width = self.ids.len() / self.tokens.max(1);
+        let ids = at.saturating_mul(length).saturating_mul(width);
+        let ids = self.ids.get(ids..).unwrap_or_default();
+        // Further on the processor sees by itself what comes next.
+        for byte in ids.iter().step_by(near::LINE).take(BROUGHT_LINES) {
+            near::bring(byte);
+        }
+        if let Some(first) = self.first_pieces.get(at) {
+            near::bring(first);
+        }
+    }
+
+    /// Has the processor fetch the first of the pieces that window `at` touches, some time after [`Self::bring_window`].
+    pub(crate) fn bring_pieces(&self, at: u64) {
+        let at = usize::try_from(at).ok();
+        if let Some(piece) = at.and_then(|at| self.pieces_from(at).first()) {
+            near::bring(piece);
+        }
+    }
+
     /// Place in the split of a token of the chunk.
     pub(crate) fn place_of(&self, at: usize) -> u64 {
         let run = self.run_of(at);
@@ -207,6 +240,11 @@ impl Chunk {
     ) -> Result<()> {
         let width = stored.width();
         let kept = !self.ids.is_empty();
+        if kept && self.missing == 0 {
+            let bytes = range.start * width.bytes()..range.end * width.bytes();
+            widen(width, &self.ids[bytes], ids);
+            return Ok(());
+        }
         let mut at = range.start;
         let mut run = self.run_of(at);
         while at < range.end {
@@ -261,7 +299,7 @@ impl Chunk {
         let (wanted, into) = within(run);
         if wanted == of_frame {
             stored.decode(frame, &mut self.ids[into])?;
-            self.frames[known].1 = true;
+            self.has_frame(known);
             return Ok(());
         }
         if wanted == (of_frame.start..of_frame.start + 1)
@@ -269,7 +307,7 @@ impl Chunk {
             && let Some(id) = stored.first_id(frame)
         {
             self.ids[into].copy_from_slice(&id.to_le_bytes()[..width.bytes()]);
-            self.frames[known].1 = true;
+            self.has_frame(known);
             return Ok(());
         }
         let raw = stored.frame(frame)?;
@@ -285,8 +323,13 @@ impl Chunk {
             );
             self.ids[into].copy_from_slice(&raw[source]);
         }
-        self.frames[known].1 = true;
+        self.has_frame(known);
         Ok(())
+    }
+
+    fn has_frame(&mut self, known: usize) {
+        self.frames[known].1 = true;
+        self.missing -= 1;
     }
 }
 

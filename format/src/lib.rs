@@ -36,6 +36,7 @@ mod dialogue;
 mod error;
 mod loader;
 mod manifest;
+mod near;
 mod order;
 mod packing;
 mod prefetch;

@@ -83,16 +83,25 @@ pub(crate) struct Order {
     key: u64,
     /// Chunks whose sequences are permuted among each other.
     group_chunks: u64,
-    /// Of the epoch asked for last: its number, and the sequences before each group.
-    epoch: Option<(u64, Vec<u64>)>,
+    /// The epoch asked for last.
+    epoch: Option<Epoch>,
     /// The group asked for last.
     group: Option<Group>,
+}
+
+#[derive(Debug)]
+struct Epoch {
+    number: u64,
+    key: u64,
+    /// The sequences before each group; none where there is but one.
+    before: Vec<u64>,
 }
 
 #[derive(Debug)]
 struct Group {
     epoch: u64,
     number: u64,
+    key: u64,
     /// Its chunks in the order taken, each with the sequences of the group before it.
     chunks: Vec<(u64, u64)>,
     /// Its sequences.
@@ -116,22 +125,33 @@ impl Order {
     pub(crate) fn locate(&mut self, position: u64, table: &Table) -> (u64, u64) {
         let (n, chunks) = (table.sequences(), table.chunks());
         let (epoch, place) = (position / n, position % n);
-        let key = self.key ^ xxh3_64(&epoch.to_le_bytes());
-        if chunks <= self.group_chunks {
-            return table.locate(permute(place, n, key));
-        }
-        if self.epoch.as_ref().is_none_or(|(known, _)| *known != epoch) {
+        let is_one_group = chunks <= self.group_chunks;
+        if self
+            .epoch
+            .as_ref()
+            .is_none_or(|known| known.number != epoch)
+        {
+            let key = self.key ^ xxh3_64(&epoch.to_le_bytes());
             let mut before = Vec::new();
             let mut sum = 0;
-            for at in 0..chunks {
+            for at in 0..if is_one_group { 0 } else { chunks } {
                 if at % self.group_chunks == 0 {
                     before.push(sum);
                 }
                 sum += table.size(permute(at, chunks, key));
             }
-            self.epoch = Some((epoch, before));
+            let number = epoch;
+            self.epoch = Some(Epoch {
+                number,
+                key,
+                before,
+            });
         }
-        let before = self.epoch.as_ref().map_or(&[][..], |(_, before)| before);
+        let of_epoch = self.epoch.as_ref().expect("made just above");
+        let (key, before) = (of_epoch.key, &of_epoch.before);
+        if is_one_group {
+            return table.locate(permute(place, n, key));
+        }
         let number = before.partition_point(|first| *first <= place) - 1;
         let first = before[number];
         let number = number as u64;
@@ -140,6 +160,7 @@ impl Order {
             let mut group = Group {
                 epoch,
                 number,
+                key: xxh3_64_with_seed(&number.to_le_bytes(), key),
                 chunks: Vec::new(),
                 sequences: 0,
             };
@@ -152,8 +173,7 @@ impl Order {
             self.group = Some(group);
         }
         let group = self.group.as_ref().expect("made just above");
-        let key = xxh3_64_with_seed(&number.to_le_bytes(), key);
-        let at = permute(place - first, group.sequences, key);
+        let at = permute(place - first, group.sequences, group.key);
         let of = group.chunks.partition_point(|(_, before)| *before <= at) - 1;
         let (chunk, before) = group.chunks[of];
         (chunk, at - before)

@@ -1,5 +1,6 @@
 //! A source of sequences: a split of a build, or the documents of one dataset in it.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use crate::chunk::{Chunk, Cut, Cutter};
@@ -33,14 +34,27 @@ pub(crate) struct Source {
     table: Table,
     order: Order,
     chunks: Vec<Known>,
+    /// Their numbers once more, in the same places: they are sought for every sequence.
+    numbers: Vec<u64>,
     most_chunks: usize,
     keeps_ids: bool,
     clock: u64,
+    ahead: Ahead,
+}
+
+/// Where the next sequences are, if positions go on by the same step: what is sought before it is wanted, and brought near,
+/// is not waited for.
+#[derive(Debug, Default)]
+struct Ahead {
+    /// The position asked for last, and the step to it from the one before.
+    last: u64,
+    step: u64,
+    /// Positions one and two steps on, with chunk and place.
+    next: VecDeque<(u64, (u64, u64))>,
 }
 
 #[derive(Debug)]
 struct Known {
-    number: u64,
     used: u64,
     chunk: Chunk,
 }
@@ -110,9 +124,11 @@ impl Source {
             table,
             order: Order::new(root, name, options.seed, shuffle.group_chunks),
             chunks: Vec::new(),
+            numbers: Vec::new(),
             most_chunks,
             keeps_ids,
             clock: 0,
+            ahead: Ahead::default(),
         })
     }
 
@@ -133,8 +149,51 @@ impl Source {
         position: u64,
         sequence: &mut Sequence,
     ) -> Result<()> {
-        let (chunk, at) = self.order.locate(position, &self.table);
+        let (chunk, at) = self.locate(position);
         self.give(stored, chunk, at, sequence)
+    }
+
+    /// Where the sequence at a position is. Of a second step as long as the first, a third is expected.
+    fn locate(&mut self, position: u64) -> (u64, u64) {
+        let step = position.wrapping_sub(self.ahead.last);
+        // Packed sequences are pieces from all over a chunk.
+        let is_near = self.keeps_ids && self.packing == Packing::Concatenate;
+        let steady = is_near && step == self.ahead.step;
+        (self.ahead.last, self.ahead.step) = (position, step);
+        let expected = self.ahead.next.pop_front();
+        let expected = expected.filter(|(expected, _)| *expected == position);
+        let place = match expected {
+            Some((_, place)) => place,
+            None => {
+                self.ahead.next.clear();
+                self.order.locate(position, &self.table)
+            }
+        };
+        while steady && self.ahead.next.len() < 2 {
+            let last = self.ahead.next.back().map_or(position, |(last, _)| *last);
+            let Some(next) = last.checked_add(step) else {
+                break;
+            };
+            let place = self.order.locate(next, &self.table);
+            self.ahead.next.push_back((next, place));
+        }
+        // First what tells where its documents are, then these.
+        if let Some((_, (number, at))) = self.ahead.next.back()
+            && let Some(chunk) = self.known(*number)
+        {
+            chunk.bring_window(*at, self.sequence_tokens);
+        }
+        if let Some((_, (number, at))) = self.ahead.next.front()
+            && let Some(chunk) = self.known(*number)
+        {
+            chunk.bring_pieces(*at);
+        }
+        place
+    }
+
+    fn known(&self, number: u64) -> Option<&Chunk> {
+        let at = self.numbers.iter().position(|known| *known == number)?;
+        Some(&self.chunks[at].chunk)
     }
 
     /// Sequence `number` of the stored order, below [`Self::sequences`].
@@ -206,7 +265,7 @@ impl Source {
     /// A chunk, known from now on.
     fn chunk(&mut self, stored: &mut Stored, number: u64) -> Result<&mut Chunk> {
         self.clock += 1;
-        if let Some(at) = self.chunks.iter().position(|known| known.number == number) {
+        if let Some(at) = self.numbers.iter().position(|known| *known == number) {
             self.chunks[at].used = self.clock;
             return Ok(&mut self.chunks[at].chunk);
         }
@@ -240,12 +299,13 @@ impl Source {
             let oldest = self.chunks.iter().enumerate().min_by_key(|(_, k)| k.used);
             let oldest = oldest.map_or(0, |(at, _)| at);
             spare = self.chunks.swap_remove(oldest).chunk.into_ids();
+            self.numbers.swap_remove(oldest);
         }
         if self.keeps_ids {
             chunk.keep_ids(stored, spare);
         }
+        self.numbers.push(number);
         self.chunks.push(Known {
-            number,
             used: self.clock,
             chunk,
         });
