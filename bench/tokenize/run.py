@@ -21,7 +21,7 @@ ROOT = HERE.parent.parent
 WORK = ROOT / "target" / "bench" / "tokenize"
 CARGO = os.environ.get("CARGO") or "cargo"
 
-OWN = ["andromeda", "tokenizers-1.0-rc.3", "tokenizers-0.23"]
+OWN = ["andromeda", "tokenizers-1.0-rc.3", "tokenizers-0.23", "byte-scan"]
 PEERS = ["fastokens", "splintr", "tokie", "kitoken"]
 NAMES = {
     "andromeda": "andromeda, as the pipeline calls it",
@@ -31,6 +31,7 @@ NAMES = {
     "splintr": "splintr 0.22.0",
     "tokie": "tokie 0.1.4",
     "kitoken": "kitoken 0.11.1",
+    "byte-scan": "no tokenizer: a look in a table for each byte",
 }
 SLOW = {"tokenizers-0.23"}
 
@@ -94,7 +95,7 @@ def table(corpus, tokenizer, rows, hashes):
         other = sum(one != two for one, two in zip(oracle, hashes[engine]))
         # The oracle had fewer; against ours on all, where they agree on what the oracle had.
         beyond = sum(one != two for one, two in zip(hashes["andromeda"], hashes[engine]))
-        differ = f"{other} of {len(oracle):,}" + (f"; {beyond} of {len(hashes[engine]):,} beside ours" if engine != "andromeda" else "")
+        differ = "" if engine == "byte-scan" else f"{other} of {len(oracle):,}" + (f"; {beyond} of {len(hashes[engine]):,} beside ours" if engine != "andromeda" else "")
         peak = statistics.median(row["peak_mb"] for row in done)
         load = statistics.median(row["load_seconds"] for row in done)
         print(f"| {NAMES[engine]} | {rate:.1f} ({min(rates):.1f}-{max(rates):.1f}) | {rate / ours:.3f} | {peak:.0f} | {load:.2f} | {differ} |")
