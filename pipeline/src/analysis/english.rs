@@ -370,8 +370,19 @@ impl Tokenizer {
         exceptions: &Exceptions,
         hash: u64,
     ) {
-        match exceptions.number(hash) {
-            None => self.push_any(text, start, end, before, exceptions),
+        let (number, begins) = exceptions.known(hash);
+        match number {
+            None => self.push(
+                Token {
+                    hash,
+                    start: start as u32,
+                    length: (end - start) as u32,
+                    characters: (end - start) as u32,
+                    facts: fact::WORD | fact::LETTER | before | begins,
+                    stop_word: stop_word(hash),
+                },
+                exceptions,
+            ),
             Some(number) => {
                 let mut from = start;
                 for token in exceptions.ends(number) {
@@ -643,7 +654,7 @@ fn token(text: &str, start: usize, end: usize, before: u8, exceptions: &Exceptio
         };
     }
     let hash = hash(text.as_bytes(), start, end);
-    let begins = exceptions.may_know(hash) && exceptions.begins.contains(&hash);
+    let (_, begins) = exceptions.known(hash);
     let bit = |holds: bool, bit: u8| if holds { bit } else { 0 };
     if letters_end(text.as_bytes(), start) >= end {
         return Token {
@@ -651,7 +662,7 @@ fn token(text: &str, start: usize, end: usize, before: u8, exceptions: &Exceptio
             start: start as u32,
             length: bytes.len() as u32,
             characters: bytes.len() as u32,
-            facts: before | fact::WORD | fact::LETTER | bit(begins, fact::BEGINS),
+            facts: before | fact::WORD | fact::LETTER | begins,
             stop_word: stop_word(hash),
         };
     }
@@ -688,7 +699,7 @@ fn token(text: &str, start: usize, end: usize, before: u8, exceptions: &Exceptio
                 characters == 1 && all & class::SENTENCE_END != 0,
                 fact::SENTENCE_END,
             )
-            | bit(begins, fact::BEGINS),
+            | begins,
         stop_word: stop_word(hash),
     }
 }

@@ -1,34 +1,13 @@
 //! The exceptions to the rules ("don't", "e.g.", ":-)"), and what neighbouring tokens can become one.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::rules::Cutter;
-use super::{MULTIPLIERS, hash, token};
+use super::{MULTIPLIERS, fact, hash, token};
 
 /// Bytes of the longest exception; a test says so.
 pub(super) const LONGEST: usize = 29;
-
-/// Keys that are hashes are their own.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Own(u64);
-
-impl Hasher for Own {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxhash_rust::xxh3::xxh3_64(bytes);
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
-}
-
-pub(super) type Build = BuildHasherDefault<Own>;
 
 /// The tokens of an exception as the rules alone cut it, by hash, and its number.
 pub(super) type Pattern = (Vec<u64>, u16);
@@ -37,14 +16,13 @@ pub(super) type Pattern = (Vec<u64>, u16);
 pub(super) struct Exceptions {
     /// Of each, the bytes at which its tokens end.
     ends: Vec<Vec<usize>>,
-    /// By hash.
-    numbers: HashMap<u64, u16, Build>,
+    /// What is known of hashes, each at the first place from its own on that was free: its number, counted from 1, or 0
+    /// for one that only begins an exception.
+    known: Vec<Known>,
     /// By the first two tokens: all tokens of those that the rules without exceptions cut, and the exception.
     pub(super) patterns: HashMap<(u64, u64), Vec<Pattern>>,
     /// A bit for each hash's highest sixteen bits: what is not here is neither an exception nor begins one.
     seen: Vec<u64>,
-    /// Hashes of tokens that begin an exception.
-    pub(super) begins: HashSet<u64, Build>,
     /// A bit for each of the pairs, as [`Exceptions::seen`].
     pairs: Vec<u64>,
     /// Every token of one ASCII character: its hash and facts.
@@ -53,13 +31,35 @@ pub(super) struct Exceptions {
     lengths: [u32; 256],
 }
 
+/// What a hash means.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    hash: u64,
+    number: u16,
+    begins: u8,
+}
+
+impl Known {
+    fn is_taken(&self) -> bool {
+        self.number > 0 || self.begins > 0
+    }
+}
+
+/// Places for what is known, some three times as many as are taken.
+const KNOWN: usize = 1 << 12;
+
+/// A hash's own place.
+#[inline(always)]
+fn place(hash: u64) -> usize {
+    (hash >> 20) as usize % KNOWN
+}
+
 pub(super) static EXCEPTIONS: LazyLock<Exceptions> = LazyLock::new(|| {
     let mut exceptions = Exceptions {
         ends: Vec::new(),
-        numbers: HashMap::default(),
+        known: vec![Known::default(); KNOWN],
         patterns: HashMap::new(),
         seen: vec![0; 1 << 10],
-        begins: HashSet::default(),
         pairs: vec![0; 1 << 10],
         ascii: Vec::new(),
         lengths: [0; 256],
@@ -77,8 +77,7 @@ pub(super) static EXCEPTIONS: LazyLock<Exceptions> = LazyLock::new(|| {
                 .collect(),
         );
         let whole = hash(text.as_bytes(), 0, text.len());
-        exceptions.numbers.insert(whole, number);
-        exceptions.see(whole);
+        exceptions.know(whole).number = number + 1;
         if let Some(first) = text.bytes().next() {
             exceptions.lengths[usize::from(first)] |= 1 << text.len();
         }
@@ -91,8 +90,7 @@ pub(super) static EXCEPTIONS: LazyLock<Exceptions> = LazyLock::new(|| {
             .map(|&end| hash(text.as_bytes(), std::mem::replace(&mut start, end), end))
             .collect();
         if let [first, second, ..] = tokens[..] {
-            exceptions.see(first);
-            exceptions.begins.insert(first);
+            exceptions.know(first).begins = fact::BEGINS;
             let pair = pair(first, second);
             exceptions.pairs[(pair >> 54) as usize] |= 1 << (pair >> 48 & 63);
             exceptions
@@ -117,8 +115,32 @@ fn pair(first: u64, second: u64) -> u64 {
 }
 
 impl Exceptions {
-    fn see(&mut self, hash: u64) {
+    /// What is known of a hash, from now on.
+    fn know(&mut self, hash: u64) -> &mut Known {
         self.seen[(hash >> 54) as usize] |= 1 << (hash >> 48 & 63);
+        let mut place = place(hash);
+        while self.known[place].is_taken() && self.known[place].hash != hash {
+            place = (place + 1) % KNOWN;
+        }
+        self.known[place].hash = hash;
+        &mut self.known[place]
+    }
+
+    /// The exception of a hash, and [`fact::BEGINS`] if one begins with it.
+    #[inline]
+    pub(super) fn known(&self, hash: u64) -> (Option<u16>, u8) {
+        if !self.may_know(hash) {
+            return (None, 0);
+        }
+        let mut place = place(hash);
+        while self.known[place].is_taken() {
+            let known = self.known[place];
+            if known.hash == hash {
+                return (known.number.checked_sub(1), known.begins);
+            }
+            place = (place + 1) % KNOWN;
+        }
+        (None, 0)
     }
 
     /// Whether a hash may be of an exception or of what begins one: nearly no other is.
@@ -137,9 +159,7 @@ impl Exceptions {
 
     #[inline]
     pub(super) fn number(&self, hash: u64) -> Option<u16> {
-        self.may_know(hash)
-            .then(|| self.numbers.get(&hash).copied())
-            .flatten()
+        self.known(hash).0
     }
 
     #[inline]
