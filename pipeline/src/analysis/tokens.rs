@@ -17,7 +17,7 @@ use super::characters::is_space;
 use super::english::{Tokenizer, count_sentences, fact};
 use super::repetition::Tally;
 
-use self::seen::{Cover, Seen, key, long_key};
+use self::seen::{Before, Cover, Keys, key, sum_of, sum_of_sixteen};
 
 mod seen;
 
@@ -65,9 +65,8 @@ pub(super) struct TokenScratch {
     /// Tokens after which the next stretch is looked for.
     cursor: usize,
     twice: Twice,
-    seen: Seen,
+    seen: Keys,
     is_squeezed: bool,
-    has_candidates: bool,
     pairs: Vec<u64>,
     /// How many 2-, 3- and 4-grams fell into each cell, and into which that of each token did.
     counts: Vec<[u32; CELLS]>,
@@ -76,24 +75,23 @@ pub(super) struct TokenScratch {
     /// For [`BEGINNING`] bytes from each token on.
     keys: Vec<u64>,
     starts: Vec<(u32, u32)>,
-    /// Characters of the tokens before each, and at the end those of all.
-    characters: Vec<u32>,
     /// The text without white space, and a margin.
     squeezed: Vec<u8>,
-    /// Where each token starts in it, and at the end where the last ends.
-    offsets: Vec<u32>,
-    /// Tokens at which a repeated n-gram may start.
+    /// What stands before each token, at the end what all are, and once more [`FAR`].
+    before: Vec<Before>,
+    /// Tokens at which a repeated n-gram may start, with [`REPEATS`] where the first sixteen bytes may repeat; elsewhere
+    /// the n-gram is shorter than those.
     candidates: Vec<u32>,
-    /// Those of them at which one of six tokens or more may.
-    long_candidates: Vec<u32>,
+    /// Those of them for which that holds of one token more.
+    narrowed: Vec<u32>,
 }
 
 /// Tells keys that may occur twice from those that do not, in two bits a cell, sixteen cells a key: of keys that
 /// occur once, one in sixteen is not told.
 #[derive(Debug, Default)]
 struct Twice {
-    once: Vec<u64>,
-    twice: Vec<u64>,
+    /// Whether a key fell into each cell, and whether another had before, side by side: both are asked for at once.
+    cells: Vec<[u64; 2]>,
     shift: u32,
 }
 
@@ -101,31 +99,42 @@ impl Twice {
     fn begin(&mut self, keys: usize) {
         let cells = (16 * keys).next_power_of_two().max(1 << 10);
         self.shift = u64::BITS - cells.trailing_zeros();
-        for bits in [&mut self.once, &mut self.twice] {
-            bits.clear();
-            bits.resize(cells / 64, 0);
-        }
+        self.cells.clear();
+        self.cells.resize(cells / 64, [0; 2]);
     }
 
     /// Notes a key.
     #[inline(always)]
     fn see(&mut self, key: u64) {
         let cell = key >> self.shift;
-        let (word, bit) = ((cell >> 6) as usize, 1 << (cell & 63));
-        let before = self.once[word] & bit;
-        self.twice[word] |= before;
-        self.once[word] |= bit;
+        let [once, twice] = &mut self.cells[(cell >> 6) as usize];
+        let bit = 1 << (cell & 63);
+        *twice |= *once & bit;
+        *once |= bit;
     }
 
     #[inline(always)]
     fn may_repeat(&self, key: u64) -> bool {
         let cell = key >> self.shift;
-        self.twice[(cell >> 6) as usize] >> (cell & 63) & 1 == 1
+        self.cells[(cell >> 6) as usize][1] >> (cell & 63) & 1 == 1
     }
 }
 
 /// Bytes that equal n-grams of five tokens or more have in common, if they have as many.
 const BEGINNING: usize = 16;
+
+/// Marks a candidate whose first [`BEGINNING`] bytes may repeat. Tokens are fewer than 2^30.
+const REPEATS: u32 = 1 << 31;
+
+/// Where the token after the last would end.
+const FAR: u32 = u32::MAX;
+
+/// Whether an n-gram that begins at a candidate with the byte `from`, and ends before `to`, may repeat.
+#[inline(always)]
+fn stays(candidate: u32, from: u32, to: u32) -> bool {
+    let is_there = to != FAR;
+    is_there & ((candidate & REPEATS != 0) | (to.wrapping_sub(from) < narrow(BEGINNING)))
+}
 
 /// Cells that n-grams are thrown into to bound how often one occurs; three times as many stay in the innermost cache.
 const CELLS: usize = 1 << CELL_BITS;
@@ -137,7 +146,6 @@ impl TokenScratch {
     pub(super) fn read(&mut self, text: &str, kind: TokenKind) -> Tokens {
         self.cursor = 0;
         self.is_squeezed = false;
-        self.has_candidates = false;
         match kind {
             TokenKind::English => self.tokenizer.read(text),
             TokenKind::Unicode => self.tokenizer.read_segments(text),
@@ -269,7 +277,7 @@ impl TokenScratch {
         let tokens = &self.tokenizer.tokens;
         let characters = |start: usize| {
             let end = (start + n).min(tokens.len());
-            u64::from(self.characters[end] - self.characters[start]) + at as u64 + 1
+            u64::from(self.before[end].characters - self.before[start].characters) + at as u64 + 1
         };
         let whole = (tokens.len() + 1).saturating_sub(n);
         // Equal n-grams have equal bounds, so all of them are here or none.
@@ -315,7 +323,9 @@ impl TokenScratch {
         counts.fill(0);
         self.pair_cells.clear();
         self.pair_cells.extend(tokens.windows(2).map(|pair| {
-            let cell = cell_of(joined(pair[0].hash, pair[1].hash));
+            // A bound bears that different pairs meet, so half the work of a hash will do.
+            let pair = pair[0].hash.rotate_left(29).wrapping_add(pair[1].hash);
+            let cell = cell_of(pair.wrapping_mul(MULTIPLIERS[0]));
             let count = &mut counts[usize::from(cell) % CELLS];
             *count = count.wrapping_add(1);
             cell
@@ -324,12 +334,13 @@ impl TokenScratch {
             let count = u64::from(counts[usize::from(cell) % CELLS]);
             count.wrapping_mul(u64::from(end.wrapping_sub(start)).wrapping_add(3))
         };
-        let fours = self.pair_cells.iter().zip(self.characters.windows(5));
-        let most = fours.map(|(&cell, four)| bound(cell, four[0], four[4]));
+        let before = &self.before[..=tokens.len()];
+        let fours = self.pair_cells.iter().zip(before.windows(5));
+        let most = fours.map(|(&cell, four)| bound(cell, four[0].characters, four[4].characters));
         // The last tokens begin shorter ones alone.
-        let end = self.characters.last().copied().unwrap_or_default();
-        let shorter = self.pair_cells.iter().zip(&self.characters).rev().take(2);
-        let last = shorter.map(|(&cell, &start)| bound(cell, start, end));
+        let end = before[tokens.len()].characters;
+        let shorter = self.pair_cells.iter().zip(before).rev().take(2);
+        let last = shorter.map(|(&cell, start)| bound(cell, start.characters, end));
         most.chain(last).max().unwrap_or_default()
     }
 
@@ -364,10 +375,10 @@ impl TokenScratch {
         }
         let mut most = [0; 3];
         for (start, cells) in self.cells.iter().enumerate() {
-            let before = self.characters[start];
+            let before = self.before[start].characters;
             for (at, &cell) in cells.iter().enumerate() {
                 // Past the end there is no n-gram, and the shorter one that is taken for it is no more than its bound.
-                let end = self.characters[(start + at + 2).min(tokens.len())];
+                let end = self.before[(start + at + 2).min(tokens.len())].characters;
                 let characters = u64::from(end - before) + at as u64 + 1;
                 let count = u64::from(self.counts[at][usize::from(cell) % CELLS]);
                 most[at] = characters.wrapping_mul(count).max(most[at]);
@@ -379,7 +390,11 @@ impl TokenScratch {
     /// The characters of [`TokenNgrams::duplicate`] of the text that was read last.
     pub(super) fn duplicate_ngrams(&mut self, text: &str, tally: &mut Tally) -> [u64; 6] {
         self.find_candidates(text);
-        [5, 6, 7, 8, 9, 10].map(|n| self.duplicates(n, tally))
+        [5, 6, 7, 8, 9, 10].map(|n| {
+            let part = self.duplicates(n, tally);
+            self.narrow_candidates(n);
+            part
+        })
     }
 
     /// The first n of 5 to 10, less five, whose share of `characters` is above its limit, with the characters. Most
@@ -398,43 +413,51 @@ impl TokenScratch {
         };
         limits.iter().enumerate().find_map(|(at, &limit)| {
             let n = at + 5;
-            if !above(self.most_duplicates(n), limit) {
-                return None;
-            }
-            let part = self.duplicates(n, tally);
-            above(part, limit).then_some((at, part))
+            let most = self.most_duplicates(n);
+            let part = above(most, limit).then(|| self.duplicates(n, tally));
+            std::mem::swap(&mut self.candidates, &mut self.narrowed);
+            let part = part.filter(|&part| above(part, limit))?;
+            Some((at, part))
         })
     }
 
-    /// No fewer characters than [`Self::duplicates`] has, and seldom more by much.
+    /// No fewer characters than [`Self::duplicates`] has, and seldom more by much. Leaves the candidates of n + 1 tokens in
+    /// `narrowed`.
     fn most_duplicates(&mut self, n: usize) -> u64 {
-        let mut seen = std::mem::take(&mut self.seen);
-        let candidates = self.candidates_of(n);
-        seen.begin(candidates.len());
+        let Self {
+            seen,
+            candidates,
+            narrowed,
+            before,
+            ..
+        } = self;
+        let mut seen = seen.begin(candidates.len());
+        narrowed.resize(candidates.len(), 0);
         let mut cover = Cover::default();
-        for &start in candidates {
-            let start = start as usize;
-            let Some(&to) = self.offsets.get(start + n) else {
+        let mut kept = 0;
+        for &candidate in &*candidates {
+            let start = (candidate & !REPEATS) as usize;
+            let Some([from, .., to, next]) = before.get(start..start + n + 2) else {
                 break;
             };
-            let (from, to) = (self.offsets[start] as usize, to as usize);
-            let key = if to - from < BEGINNING {
-                key(&self.squeezed, from, to)
-            } else {
-                long_key(self.keys[start], &self.squeezed, from, to)
-            };
-            cover.put(&self.characters, start, start + n, seen.see(key));
+            // Which n-grams are short is what no processor foresees, so there is no branch.
+            let is_known = seen.see(key(from, to));
+            cover.put(from.characters, to.characters, is_known);
+            narrowed[kept] = candidate;
+            kept += usize::from(stays(candidate, from.offset, next.offset));
         }
-        self.seen = seen;
+        narrowed.truncate(kept);
         cover.characters
     }
 
-    fn candidates_of(&self, n: usize) -> &[u32] {
-        if n == 5 {
-            &self.candidates
-        } else {
-            &self.long_candidates
-        }
+    /// Turns the candidates of n tokens into those of n + 1.
+    fn narrow_candidates(&mut self, n: usize) {
+        let before = &self.before;
+        self.candidates.retain(|&candidate| {
+            let start = (candidate & !REPEATS) as usize;
+            let ends = before.get(start..start + n + 2);
+            ends.is_some_and(|ends| stays(candidate, ends[0].offset, ends[n + 1].offset))
+        });
     }
 
     fn squeeze(&mut self, text: &str) {
@@ -443,28 +466,29 @@ impl TokenScratch {
         }
         let bytes = text.as_bytes();
         self.squeezed.resize(bytes.len() + BEGINNING, 0);
-        self.offsets.clear();
-        self.characters.clear();
-        let mut characters = 0;
-        let mut at = 0_usize;
+        self.before.clear();
+        let mut before = Before::default();
         for token in &self.tokenizer.tokens {
-            self.offsets.push(narrow(at));
-            self.characters.push(characters);
-            characters += token.characters;
+            self.before.push(before);
+            let at = before.offset as usize;
             let (start, length) = (token.start as usize, token.length as usize);
             // Sixteen bytes at once are quicker than the few that are wanted; the next token covers the rest.
             if length <= BEGINNING
-                && let Some(from) = bytes.get(start..start + BEGINNING)
+                && let Some(from) = bytes.get(start..).and_then(<[u8]>::first_chunk)
             {
                 self.squeezed[at..at + BEGINNING].copy_from_slice(from);
+                before.take(sum_of_sixteen(from, length), token);
             } else {
-                self.squeezed[at..at + length].copy_from_slice(&bytes[start..start + length]);
+                let from = &bytes[start..start + length];
+                self.squeezed[at..at + length].copy_from_slice(from);
+                before.take(sum_of(from), token);
             }
-            at += length;
         }
-        self.offsets.push(narrow(at));
-        self.characters.push(characters);
-        self.squeezed[at..at + BEGINNING].fill(0);
+        let end = before.offset as usize;
+        self.before.push(before);
+        before.offset = FAR;
+        self.before.push(before);
+        self.squeezed[end..end + BEGINNING].fill(0);
     }
 
     /// Finds the repeated 2-grams.
@@ -532,73 +556,63 @@ impl TokenScratch {
                 (most, first) = (count, start as usize);
             }
         }
-        let characters = self.characters[first + n] - self.characters[first];
+        let characters = self.before[first + n].characters - self.before[first].characters;
         (u64::from(characters) + n as u64 - 1) * u64::from(most)
     }
 
     fn find_candidates(&mut self, text: &str) {
         self.squeeze(text);
-        if std::mem::replace(&mut self.has_candidates, true) {
-            return;
-        }
         self.candidates.clear();
-        self.long_candidates.clear();
-        let count = self.offsets.len() - 1;
+        let count = self.tokenizer.tokens.len();
         let Some(last) = count.checked_sub(5) else {
             return;
         };
         self.twice.begin(last + 1);
         self.keys.clear();
-        for &offset in &self.offsets[..=last] {
-            let key = beginning(&self.squeezed, offset as usize);
+        for before in &self.before[..=last] {
+            let key = near_beginning(&self.squeezed, before.offset as usize);
             self.twice.see(key);
             self.keys.push(key);
         }
         // No branch, as in `repeated_pairs`.
         self.candidates.resize(last + 1, 0);
-        self.long_candidates.resize(last + 1, 0);
-        let (mut kept, mut long) = (0, 0);
-        for (start, ends) in self.offsets.windows(6).enumerate() {
-            let repeats = self.twice.may_repeat(self.keys[start]);
-            // Sixth tokens that are not there lengthen nothing.
-            let sixth = self.offsets.get(start + 6).map_or(ends[5], |end| *end);
-            let short = |end: u32| end - ends[0] < narrow(BEGINNING);
-            self.candidates[kept] = narrow(start);
-            kept += usize::from(repeats | short(ends[5]));
-            self.long_candidates[long] = narrow(start);
-            long += usize::from(repeats | short(sixth));
+        let mut kept = 0;
+        for (start, ends) in self.before[..=count].windows(6).enumerate() {
+            let repeats = u32::from(self.twice.may_repeat(self.keys[start])) * REPEATS;
+            let candidate = narrow(start) | repeats;
+            self.candidates[kept] = candidate;
+            kept += usize::from(stays(candidate, ends[0].offset, ends[5].offset));
         }
         self.candidates.truncate(kept);
-        self.long_candidates.truncate(long);
     }
 
     /// The hash of the bytes of the tokens from `start` to `end`, a candidate: those that are equal have the same.
     #[inline(always)]
     fn hash_of(&self, start: usize, end: usize) -> u64 {
-        let (from, to) = (self.offsets[start] as usize, self.offsets[end] as usize);
+        let [from, to] = [start, end].map(|at| self.before[at].offset as usize);
         // Beginning and end overlap where they have to, so that each byte is in one of them.
         if (BEGINNING..=2 * BEGINNING).contains(&(to - from)) {
+            let first = beginning(&self.squeezed, from);
             let last = beginning(&self.squeezed, to - BEGINNING);
-            return joined(self.keys[start], last) ^ (to - from) as u64;
+            return joined(first, last) ^ (to - from) as u64;
         }
         xxh3_64(&self.squeezed[from..to])
     }
 
     fn duplicates(&mut self, n: usize, tally: &mut Tally) -> u64 {
-        let candidates = self.candidates_of(n);
-        tally.begin(candidates.len());
-        let count = self.offsets.len() - 1;
+        tally.begin(self.candidates.len());
+        let count = self.tokenizer.tokens.len();
         let mut repeated = 0;
         let mut free = 0;
-        for &start in candidates {
-            let start = start as usize;
+        for &candidate in &self.candidates {
+            let start = (candidate & !REPEATS) as usize;
             let end = start + n;
             if start < free || end > count {
                 continue;
             }
             let slot = tally.add(self.hash_of(start, end));
             if tally.count(slot) > 1 {
-                repeated += u64::from(self.characters[end] - self.characters[start]);
+                repeated += u64::from(self.before[end].characters - self.before[start].characters);
                 free = end;
             }
         }
@@ -621,16 +635,29 @@ fn cell_of(key: u64) -> u16 {
     (key >> (u64::BITS - CELL_BITS)) as u16
 }
 
+/// Two numbers for [`BEGINNING`] bytes.
+#[inline(always)]
+fn halves(bytes: &[u8], at: usize) -> [u64; 2] {
+    let group = bytes.get(at..).and_then(<[u8]>::first_chunk::<BEGINNING>);
+    let halves = group.map(|group| group.as_chunks::<8>().0);
+    let Some(&[first, second]) = halves else {
+        return [0; 2];
+    };
+    [u64::from_le_bytes(first), u64::from_le_bytes(second)]
+}
+
 /// A number for [`BEGINNING`] bytes.
 #[inline(always)]
 fn beginning(bytes: &[u8], at: usize) -> u64 {
-    let half = |at: usize| {
-        bytes
-            .get(at..)
-            .and_then(<[u8]>::first_chunk::<8>)
-            .map_or(0, |bytes| u64::from_le_bytes(*bytes))
-    };
-    joined(half(at), half(at + 8))
+    let [first, second] = halves(bytes, at);
+    joined(first, second)
+}
+
+/// The same where it does no harm that a few others have the same number.
+#[inline(always)]
+fn near_beginning(bytes: &[u8], at: usize) -> u64 {
+    let [first, second] = halves(bytes, at);
+    (first ^ second.rotate_left(29)).wrapping_mul(MULTIPLIERS[0])
 }
 
 #[expect(
