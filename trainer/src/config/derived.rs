@@ -6,7 +6,8 @@ use serde::Serialize;
 use super::{DeviceName, Dtype, RunConfig};
 use crate::memory::Memory;
 use crate::model::Keep;
-use crate::ops::fused::{PACKED_BYTES, chunk_rows};
+use crate::ops::Heads;
+use crate::ops::fused::{PACKED_BYTES, backward_sums, chunk_rows};
 use crate::parallel::{Owners, tree};
 
 /// The numbers that follow from a configuration and a build, said before the first step.
@@ -112,6 +113,18 @@ impl Derived {
         let activations = micro_batch_tokens.saturating_mul(kept + model.work_per_token());
         let logits =
             micro_batch_tokens.min(chunk_rows(model.vocabulary) as u64) * model.vocabulary as u64;
+        let sums = match config.compute.device {
+            DeviceName::Cpu => backward_sums(
+                data.sequences_per_micro_batch,
+                data.sequence_tokens,
+                Heads {
+                    queries: model.heads,
+                    keys: model.key_heads,
+                    size: model.head_size,
+                },
+            ),
+            _ => 0,
+        };
         let packed = match (config.compute.dtype, config.compute.device) {
             (Dtype::Bf16, DeviceName::Cpu) => PACKED_BYTES,
             _ => 0,
@@ -123,7 +136,10 @@ impl Derived {
                 * parameters
                 * tree::stores(data.parts_per_step, &(0..data.parts_per_step)) as u64,
             moments: 4 * (config.optimizer.kind.moments(model) + average),
-            activations: activations.saturating_mul(4).saturating_add(packed),
+            activations: activations
+                .saturating_add(sums)
+                .saturating_mul(4)
+                .saturating_add(packed),
             logits: 4 * logits,
         };
         Self {

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::numeric::{Real, dot, exponentials, maximum, vectorized};
 use super::product::{On, View, product};
-use crate::ops::Attention;
+use crate::ops::{Attention, Heads};
 
 /// Keys of a block.
 const BLOCK: usize = 128;
@@ -106,11 +106,7 @@ impl<'a, T: Real> Sizes<'a, T> {
 
     /// Positions of a tile.
     fn tile_positions(&self) -> usize {
-        if self.keys == 1 {
-            (256 / self.queries).clamp(16, 128)
-        } else {
-            128
-        }
+        tile_positions(self.queries, self.keys)
     }
 
     fn tiles(&self) -> impl Iterator<Item = Tile> + '_ {
@@ -328,6 +324,32 @@ struct Share<'a, T> {
     dv: Vec<T>,
 }
 
+/// Positions of a tile of so many heads.
+fn tile_positions(queries: usize, keys: usize) -> usize {
+    if keys == 1 {
+        (256 / queries.max(1)).clamp(16, 128)
+    } else {
+        128
+    }
+}
+
+/// Parts of a sequence that are gone through backward at a time, each with sums of its own for keys and values: by the sizes alone,
+/// so that sums do not depend on the number of threads; where keys are as many as queries, each part's sums are large.
+fn shares(sequences: usize, positions: usize, queries: usize, keys: usize) -> usize {
+    let tiles = positions.div_ceil(tile_positions(queries, keys));
+    let most = 4 * queries / keys.max(1);
+    (16 / sequences.max(1))
+        .clamp(1, most.max(1))
+        .min(tiles.max(1))
+}
+
+/// Numbers that backward sums up in for so many sequences of so many positions.
+pub fn backward_sums(sequences: usize, positions: usize, heads: Heads) -> u64 {
+    let shares = shares(sequences, positions, heads.queries, heads.keys) as u64;
+    let of_keys = (positions as u64).saturating_mul((heads.keys * heads.size) as u64);
+    (sequences as u64 * 2 * shares).saturating_mul(of_keys)
+}
+
 /// Writes the gradients of queries, keys and values.
 pub(super) fn backward<T: Real>(
     sizes: &Sizes<'_, T>,
@@ -339,12 +361,7 @@ pub(super) fn backward<T: Real>(
     let width = sizes.width();
     let of_keys = sizes.positions * sizes.key_width();
     let tiles = sizes.positions.div_ceil(sizes.tile_positions());
-    // By the sizes alone, so that sums do not depend on the number of threads; where keys are as many as queries, each share's
-    // own sums are large.
-    let most = 4 * sizes.queries / sizes.keys;
-    let shares = (16 / sizes.sequences.max(1))
-        .clamp(1, most)
-        .min(tiles.max(1));
+    let shares = shares(sizes.sequences, sizes.positions, sizes.queries, sizes.keys);
     let mut tasks: Vec<Share<'_, T>> = Vec::new();
     for _ in 0..sizes.sequences * shares {
         tasks.push(Share {

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 
+pub use self::attention::backward_sums;
 pub use self::bfloat::{Kernel, PACKED_BYTES};
 pub use self::loss::chunk_rows;
 #[cfg(feature = "cuda")]
