@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Training steps beside PyTorch's: tokens per processor second, and peak memory.
+"""Training steps beside PyTorch's: tokens per processor second, peak memory, and each operation's share of a step.
 
-    make bench-train [RUNS=3] [THREADS=1] [ONLY=palm-150m] [PEERS=no]
+    make bench-train [RUNS=3] [THREADS=1] [ONLY=palm-150m] [PEERS=no] [PYTHON=python that has torch]
 
 Programs take turns, each run a process of its own; the best step of the best run counts, for both. PyTorch is installed under
 target/bench. Prints Markdown and writes target/bench/train.json.
@@ -9,7 +9,6 @@ target/bench. Prints Markdown and writes target/bench/train.json.
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,61 +28,84 @@ CASES = {
 }
 
 
+# Ours, by what the configuration says of `compute`.
+OURS = {
+    "ours": "",
+    "ours, blocks again": "recompute = true\n",
+    "ours, bf16": 'dtype = "bf16"\n',
+}
+THEIRS = {"PyTorch": [], "PyTorch, bf16 autocast": ["bf16"]}
+
+
 def main():
     runs, threads = int(os.environ.get("RUNS") or 3), os.environ.get("THREADS") or "1"
     only, peers = os.environ.get("ONLY") or "", os.environ.get("PEERS") != "no"
     cargo = os.environ.get("CARGO") or "cargo"
-    build = [cargo, "build", "--release", "--quiet", "-p", "andromeda-trainer", "--example", "throughput"]
-    subprocess.run(build, cwd=ROOT, check=True)
-    program = ROOT / "target" / "release" / "examples" / "throughput"
-    python = environment() if peers else None
+    subprocess.run([cargo, "build", "--release", "--quiet", "--bin", "andromeda-train"], cwd=ROOT, check=True)
+    program = ROOT / "target" / "release" / "andromeda-train"
+    python = (os.environ.get("PYTHON") or environment()) if peers else None
     env = {**os.environ, "RAYON_NUM_THREADS": threads, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     WORK.mkdir(parents=True, exist_ok=True)
+    names = [*OURS, *(THEIRS if python else {})]
     result = {}
-    print(f"{threads} thread(s), best of {runs} runs; tokens per CPU-second (ours as a multiple), peak memory in MB\n")
-    print("| model | ours | recomputing | PyTorch f32 | PyTorch bf16 autocast | memory: ours | recomputing | PyTorch f32 |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(f"{threads} thread(s), best of {runs} runs: tokens a CPU-second, then tokens a second, then peak memory in MB\n")
+    print("| model | " + " | ".join(names) + " |\n" + "|---" * (len(names) + 1) + "|")
     for name, case in CASES.items():
         if only not in name:
             continue
-        rows = {}
+        rows, parts = dict.fromkeys(names, (0.0, 0.0, 0.0)), {}
         for _ in range(runs):
-            for row, run in (
-                ("ours", lambda: ours(program, name, case, False, env)),
-                ("recompute", lambda: ours(program, name, case, True, env)),
-                ("f32", lambda: theirs(python, case, [], env)),
-                ("bf16", lambda: theirs(python, case, ["bf16"], env)),
-            ):
-                if python is None and row in ("f32", "bf16"):
-                    continue
-                rate, peak = run()
-                before = rows.get(row, (0.0, 0.0))
-                rows[row] = (max(before[0], rate), max(before[1], peak))
-        result[name] = rows
-        cell = lambda row: f"{rows[row][0]:,.0f}" + ("" if row == "ours" else f" ({rows['ours'][0] / rows[row][0]:.2f}x)") if row in rows else "-"
-        memory = lambda row: f"{rows[row][1]:,.0f}" if row in rows else "-"
-        print(f"| {name} | {cell('ours')} | {cell('recompute')} | {cell('f32')} | {cell('bf16')} | {memory('ours')} | {memory('recompute')} | {memory('f32')} |", flush=True)
+            for row in names:
+                if row in OURS:
+                    measured, parts[row] = ours(program, name, case, OURS[row], env)
+                else:
+                    measured = theirs(python, case, THEIRS[row], env)
+                rows[row] = tuple(map(max, rows[row], measured))
+        result[name] = {"rows": rows, "shares": {row: parts[row] for row in ("ours", "ours, bf16")}}
+        print(f"| {name} | " + " | ".join(cell(row) for row in rows.values()) + " |", flush=True)
+    if python:
+        print("\n| model | ours beside PyTorch | ours, bf16, beside PyTorch | ours, bf16, beside its bf16 | blocks again cost | memory | memory, blocks again |\n" + "|---" * 7 + "|")
+        for name, found in result.items():
+            print(f"| {name} | " + " | ".join(ratios(found["rows"])) + " |")
+    print("\nshares of a step")
+    for name, found in result.items():
+        for row, parts in found["shares"].items():
+            print(f"- {name}, {row}: " + ", ".join(f"{part['part']} {part['share']:.0%}" for part in parts if part["share"] >= 0.005))
     (WORK / "train.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
-def ours(program, name, case, recompute, env):
+def cell(row):
+    return f"{row[0]:,.0f}; {row[1]:,.0f}; {row[2]:,.0f}"
+
+
+def ratios(rows):
+    """Tokens a CPU-second, and peak memory, as parts of PyTorch's."""
+    rate, memory = ({name: row[at] for name, row in rows.items()} for at in (0, 2))
+    yield f"{rate['ours'] / rate['PyTorch']:.2f}x"
+    yield f"{rate['ours, bf16'] / rate['PyTorch']:.2f}x"
+    yield f"{rate['ours, bf16'] / rate['PyTorch, bf16 autocast']:.2f}x"
+    yield f"{rate['ours'] / rate['ours, blocks again'] - 1:.0%}"
+    yield f"{memory['ours'] / memory['PyTorch']:.2f}x"
+    yield f"{memory['ours, blocks again'] / memory['PyTorch']:.2f}x"
+
+
+def ours(program, name, case, compute, env):
     family, vocabulary, width, layers, heads, size, tokens, sequences, steps = case
     config = WORK / f"{name}.toml"
     config.write_text(
         f'[model]\nfamily = "{family}"\nwidth = {width}\nlayers = {layers}\nheads = {heads}\nhead-size = {size}\n'
-        f"[data]\nsequence-tokens = {tokens}\nsequences-per-micro-batch = {sequences}\n[compute]\nrecompute = {str(recompute).lower()}\n"
+        f"[data]\nsequence-tokens = {tokens}\nsequences-per-micro-batch = {sequences}\nmicro-batches-per-step = 1\n[compute]\n{compute}"
     )
-    out = subprocess.run([program, config, str(vocabulary), str(steps + 1)], env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
-    last = out.splitlines()[-1]
-    number = lambda before: float(re.search(r"(\d+)" + before, last).group(1))
-    return number(r" tokens/CPU-s"), float(re.search(r"peak (\d+) MB", last).group(1))
+    command = [program, "bench", "--config", config, "--vocabulary", str(vocabulary), "--steps", str(steps + 1), "--json"]
+    said = json.loads(subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout)
+    return (said["tokens_per_processor_second"], said["tokens_per_second"], said["peak_memory_bytes"] / 1e6), said["parts"]
 
 
 def theirs(python, case, options, env):
     family, *sizes = case
     out = subprocess.run([python, HERE / "peer.py", family, *map(str, sizes), *options], env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
     said = json.loads(out.splitlines()[-1])
-    return said["tokens_per_cpu_second"], said["peak_mb"]
+    return said["tokens_per_cpu_second"], said["tokens_per_second"], said["peak_mb"]
 
 
 def environment():

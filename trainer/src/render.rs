@@ -218,6 +218,8 @@ pub(crate) fn bench(bench: &Bench, peak: Option<&Peak>) -> Result<()> {
     let seconds = bench.tokens_per_step as f64 / bench.tokens_per_second;
     row("seconds of the fastest step", format!("{seconds:.3}"))?;
     row("tokens/s", counted(bench.tokens_per_second))?;
+    let rate = counted(bench.tokens_per_processor_second);
+    row("tokens a processor second", rate)?;
     match (bench.mfu, peak) {
         (Some(mfu), Some(peak)) => {
             row("MFU", format!("{:.1} %", 100.0 * mfu))?;

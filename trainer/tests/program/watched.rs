@@ -240,6 +240,7 @@ fn a_bench_tells_rate_utilization_memory_and_shares() {
         "{report}"
     );
     assert!(number("peak_memory_bytes") > 1e6, "{report}");
+    assert!(number("tokens_per_processor_second") > 0.0, "{report}");
     // No operation is left out and none is counted twice, though between them is a little of the step too.
     let parts = report["parts"].as_array().unwrap();
     let shares: f64 = parts
