@@ -53,6 +53,7 @@ EXPECTED = {f"{name}, publisher's program": run for name, run in publishers.RULE
 # Rules that ask for the name of the file as well.
 FILES = {
     "code-files@starcoder, transcription": transcriptions.starcoder_files,
+    "code-files@starcoder2, transcription": transcriptions.starcoder2_files,
     "code-files@redpajama, transcription": transcriptions.redpajama_files,
 }
 # The profiles of other languages by the language of a document, as its row has it.

@@ -290,8 +290,7 @@ fn redpajama(
     let mut ids = Vec::new();
     // What the tokenizer cannot take it has no number of tokens for, and the rule says nothing.
     tokenizer?.encode(text, &mut ids).ok()?;
-    let letters = text.chars().filter(|c| LETTERS.contains(*c)).count();
-    let rate = letters as f64 / ids.len() as f64;
+    let rate = letters(text) as f64 / ids.len() as f64;
     (rate < MIN_LETTERS_A_TOKEN).then(|| ("code-few-letters-a-token", format!("{rate:.3}")))
 }
 
@@ -312,13 +311,15 @@ fn little_visible(text: &str, count: u64) -> Option<(&'static str, String)> {
     (!enough).then(|| ("code-little-visible", visible.to_string()))
 }
 
-/// Letters, as Python's `isalpha` counts them but for the marks that Rust counts too.
+/// Letters, as Python's `isalpha` counts them.
 fn letters(text: &str) -> u64 {
     let ascii = text.bytes().filter(u8::is_ascii_alphabetic).count() as u64;
     if text.is_ascii() {
         return ascii;
     }
-    let others = text.chars().filter(|c| !c.is_ascii() && c.is_alphabetic());
+    let others = text
+        .chars()
+        .filter(|c| !c.is_ascii() && LETTERS.contains(*c));
     ascii + others.count() as u64
 }
 
