@@ -67,10 +67,11 @@ def main():
         print("\n| model | ours beside PyTorch | ours, bf16, beside PyTorch | ours, bf16, beside its bf16 | blocks again cost | memory | memory, blocks again |\n" + "|---" * 7 + "|")
         for name, found in result.items():
             print(f"| {name} | " + " | ".join(ratios(found["rows"])) + " |")
-    print("\nshares of a step")
+    print("\nFLOPs of the model beside those of a matrix product in single precision (MFU), and shares of a step")
     for name, found in result.items():
-        for row, parts in found["shares"].items():
-            print(f"- {name}, {row}: " + ", ".join(f"{part['part']} {part['share']:.0%}" for part in parts if part["share"] >= 0.005))
+        for row, step in found["shares"].items():
+            large = [part for part in step["parts"] if part["share"] >= 0.005]
+            print(f"- {name}, {row}: {step['mfu'] or 0:.0%}; " + ", ".join(f"{part['part']} {part['share']:.0%}" for part in large))
     (WORK / "train.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
@@ -98,7 +99,8 @@ def ours(program, name, case, compute, env):
     )
     command = [program, "bench", "--config", config, "--vocabulary", str(vocabulary), "--steps", str(steps + 1), "--json"]
     said = json.loads(subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout)
-    return (said["tokens_per_processor_second"], said["tokens_per_second"], said["peak_memory_bytes"] / 1e6), said["parts"]
+    measured = said["tokens_per_processor_second"], said["tokens_per_second"], said["peak_memory_bytes"] / 1e6
+    return measured, {"mfu": said["mfu"], "parts": said["parts"]}
 
 
 def theirs(python, case, options, env):
