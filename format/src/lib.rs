@@ -49,7 +49,7 @@ mod store;
 mod stored;
 
 pub use build::{Build, VerifyEvent, VerifyReport, verify};
-pub use dialogue::ChatFormat;
+pub use dialogue::{ChatFormat, Piece};
 pub use error::{FormatError, Result};
 pub use loader::{Account, Loader, LoaderOptions, MixtureSource, Packing, Sequence, Shuffle};
 pub use manifest::{

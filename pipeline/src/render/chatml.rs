@@ -6,9 +6,6 @@
 
 use super::content::{Role, Segment, Turn};
 
-/// The tokens that begin and end a turn, in the order of [`super::ChatFormat::reserved`].
-pub(super) const TOKENS: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
-
 /// A dialogue as stretches for the loss.
 pub(super) fn dialogue(turns: &[Turn]) -> Vec<Segment<'_>> {
     let mut segments = Vec::new();
@@ -78,11 +75,11 @@ mod tests {
         for segment in content.segments_as(ChatFormat::ChatMl) {
             let mut one = String::new();
             if segment.begins_turn {
-                one.push_str(TOKENS[0]);
+                one.push_str(ChatFormat::ChatMl.reserved()[0]);
             }
             one.push_str(&segment.text);
             if segment.ends_turn {
-                one.push_str(TOKENS[1]);
+                one.push_str(ChatFormat::ChatMl.reserved()[1]);
             }
             if segment.end_of_text {
                 one.push('$');

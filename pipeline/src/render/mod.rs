@@ -12,7 +12,6 @@ mod content;
 mod facts;
 mod field;
 mod html;
-mod marks;
 mod options;
 mod preference;
 mod process;
@@ -26,9 +25,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+pub use andromeda_format::ChatFormat;
 pub use content::{Content, Role, Segment, Step, Turn};
 pub use facts::{FactFields, Facts};
-pub use marks::ChatFormat;
 pub use options::{
     Exchange, Instruction, Preference, Process, RenderOptions, Roles, Transcript, Tree, TreePaths,
     Turns, default_roles,
