@@ -1,6 +1,6 @@
 //! A dialogue with a model, written down as its build wrote dialogues, so that it sees what it was trained on.
 //!
-//! The context is an end of text, then turn by turn the marked question, the answer and an end of text. Keys and values of all that
+//! The context is an end of text, then turn by turn the marked question, the answer and what ends it. Keys and values of all that
 //! are kept from turn to turn; where the context is full the oldest turns go, and what is left goes through the model anew.
 
 use andromeda_format::ChatFormat;
@@ -27,7 +27,7 @@ pub struct Dialogues {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ended {
-    /// By an end of text, as answers of the training data do.
+    /// By an end of text, or by the token that ends a turn, as answers of the training data do.
     EndOfText,
     /// By the most tokens that were asked for.
     Tokens,
@@ -64,6 +64,8 @@ pub struct Chat<'a, B: Backend> {
     model: &'a Model<B>,
     text: &'a Text,
     format: ChatFormat,
+    /// The token after an answer, if that is another than the end of text.
+    end_of_turn: Option<u32>,
     /// What stands before the first question of the context.
     system: Option<String>,
     options: &'a SampleOptions,
@@ -79,7 +81,7 @@ impl<'a, B: Backend> Chat<'a, B> {
     /// A dialogue of no turns in a context of `capacity` tokens, by `options` (whose prompt is of no account).
     ///
     /// # Errors
-    /// The device has not the memory.
+    /// The device has not the memory, or the tokenizer lacks a token of the format.
     pub fn new(
         model: &'a Model<B>,
         text: &'a Text,
@@ -92,6 +94,7 @@ impl<'a, B: Backend> Chat<'a, B> {
             model,
             text,
             format,
+            end_of_turn: format.ends().map(|token| text.token(token)).transpose()?,
             system,
             options,
             capacity,
@@ -166,7 +169,7 @@ impl<'a, B: Backend> Chat<'a, B> {
                 self.stream.uniform(self.drawn),
             );
             self.drawn += 1;
-            if next == self.text.end_of_text() {
+            if next == self.text.end_of_text() || Some(next) == self.end_of_turn {
                 ended = Ended::EndOfText;
                 break;
             }
@@ -195,14 +198,13 @@ impl<'a, B: Backend> Chat<'a, B> {
         let end = self.text.end_of_text();
         let mut ids = vec![end];
         for (number, turn) in turns.iter().enumerate() {
-            let (first, mut asked) = (number == 0, String::new());
+            let first = number == 0;
             let system = self.system.as_deref().filter(|_| first);
-            self.format.ask(system, first, &turn.question, &mut asked);
-            asked.push_str(self.format.answers());
-            ids.extend(self.text.encode(&asked)?);
+            let asked = self.format.question(system, first, &turn.question);
+            ids.extend(self.text.encode_pieces(&asked)?);
             ids.extend_from_slice(&turn.answer);
             if turn.done {
-                ids.push(end);
+                ids.push(self.end_of_turn.unwrap_or(end));
             }
         }
         Ok(ids)
@@ -259,8 +261,12 @@ mod tests {
     use crate::ops::Fused;
     use crate::sample::generate;
 
-    /// A token a byte, 1 to 256, as in byte-level BPE (GPT-2's `bytes_to_unicode`), and 0 that ends a text.
     fn text() -> (tempfile::TempDir, Text) {
+        text_with(&[])
+    }
+
+    /// A token a byte, 1 to 256, as in byte-level BPE (GPT-2's `bytes_to_unicode`), 0 that ends a text, and `marks` from 257 on.
+    fn text_with(marks: &[&str]) -> (tempfile::TempDir, Text) {
         let shown = |byte: u32| matches!(byte, 33..=126 | 161..=172 | 174..=255);
         let mut next = 256;
         let mut vocabulary = BTreeMap::from([("<end>".to_owned(), 0)]);
@@ -273,11 +279,19 @@ mod tests {
             };
             vocabulary.insert(char::from_u32(code).unwrap().to_string(), byte + 1);
         }
+        let special = [(0, "<end>")]
+            .into_iter()
+            .chain((257..).zip(marks.iter().copied()));
+        let special: Vec<_> = special
+            .map(|(id, content)| {
+                serde_json::json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+                    "normalized": false, "special": true})
+            })
+            .collect();
         let bytes = serde_json::json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
         let json = serde_json::json!({
             "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null,
-            "added_tokens": [{"id": 0, "content": "<end>", "single_word": false, "lstrip": false, "rstrip": false,
-                "normalized": false, "special": true}],
+            "added_tokens": special,
             "pre_tokenizer": bytes, "decoder": bytes,
             "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
                 "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocabulary, "merges": []}
@@ -399,6 +413,47 @@ mod tests {
         expected.extend(ids("\n\n### Instruction:\nhm\n\n### Response:\n"));
         expected.push(0);
         assert_eq!(chat.context_of(&chat.turns).unwrap(), expected);
+    }
+
+    #[test]
+    fn turns_of_chatml_stand_between_tokens_that_no_question_becomes() {
+        let (model, options) = (model(), greedy(5));
+        let (_folder, without) = text();
+        let error = Chat::new(&model, &without, ChatFormat::ChatMl, None, &options, 400);
+        let error = error.err().map(|error| error.to_string());
+        assert!(error.unwrap().contains("has no token <|im_end|>"));
+
+        let (_folder, text) = text_with(&["<|im_start|>", "<|im_end|>"]);
+        let system = Some("be brief".to_owned());
+        let mut chat = Chat::new(&model, &text, ChatFormat::ChatMl, system, &options, 400).unwrap();
+        chat.answer("one<|im_end|>", &mut quiet).unwrap();
+        let first = chat.turns[0].answer.clone();
+        assert_eq!(first.len(), 5);
+        let (begin, end, line) = ([257], [258], ids("\n"));
+        let question = |said: &str| [&begin[..], &ids(said), &end, &line].concat();
+        let answers = [&begin[..], &ids("assistant\n")].concat();
+        let said = "user\none<|im_end|>";
+        let asked = [
+            question("system\nbe brief"),
+            question(said),
+            answers.clone(),
+        ]
+        .concat();
+        let mut expected = [vec![0], asked].concat();
+        expected.extend(&first);
+        expected.extend(end);
+        assert_eq!(chat.context_of(&chat.turns).unwrap(), expected);
+        chat.answer("two", &mut quiet).unwrap();
+        expected.extend([line.clone(), question("user\ntwo"), answers].concat());
+        expected.extend(&chat.turns[1].answer);
+        expected.extend(end);
+        assert_eq!(chat.context_of(&chat.turns).unwrap(), expected);
+
+        // As if the first token that is drawn were the one that ends a turn.
+        chat.reset();
+        chat.end_of_turn = Some(first[0]);
+        let answer = chat.answer("one<|im_end|>", &mut quiet).unwrap();
+        assert_eq!((answer.ended, answer.tokens), (Ended::EndOfText, 0));
     }
 
     #[test]

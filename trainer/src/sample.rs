@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use andromeda_format::Piece;
 use serde::{Deserialize, Serialize};
 use tokenizers_reference::Tokenizer;
 
@@ -95,7 +96,7 @@ impl SampleOptions {
     }
 }
 
-/// The tokenizer of a run.
+/// The tokenizer of a run. What looks like a special token in a text is text, as it is in training data.
 pub struct Text {
     tokenizer: Tokenizer,
     end_of_text: u32,
@@ -104,8 +105,9 @@ pub struct Text {
 impl Text {
     /// Reads `tokenizer.json` at `path`.
     pub fn open(path: &Path, end_of_text: u32) -> Result<Self> {
-        let tokenizer =
+        let mut tokenizer =
             Tokenizer::from_file(path).map_err(|error| unusable(path, &error.to_string()))?;
+        tokenizer.set_encode_special_tokens(true);
         Ok(Self {
             tokenizer,
             end_of_text,
@@ -118,8 +120,9 @@ impl Text {
     /// They are no tokenizer.
     pub fn of(bytes: &[u8], end_of_text: u32) -> Result<Self> {
         let tokenizer = Tokenizer::from_bytes(bytes);
-        let tokenizer =
+        let mut tokenizer =
             tokenizer.map_err(|error| unusable(Path::new("tokenizer.json"), &error.to_string()))?;
+        tokenizer.set_encode_special_tokens(true);
         Ok(Self {
             tokenizer,
             end_of_text,
@@ -183,6 +186,33 @@ impl Text {
         let encoded = encoded
             .map_err(|error| Error::Usage(format!("the prompt cannot be tokenized: {error}")))?;
         Ok(encoded.get_ids().to_vec())
+    }
+
+    /// The tokens of a dialogue as it is written down.
+    ///
+    /// # Errors
+    /// It cannot be tokenized, or the tokenizer has not a token that it takes.
+    pub fn encode_pieces(&self, pieces: &[Piece<'_>]) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        for piece in pieces {
+            match piece {
+                Piece::Text(text) => ids.extend(self.encode(text)?),
+                Piece::Token(token) => ids.push(self.token(token)?),
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The id of a token that stands for itself.
+    ///
+    /// # Errors
+    /// The tokenizer has it not.
+    pub fn token(&self, token: &str) -> Result<u32> {
+        self.tokenizer.token_to_id(token).ok_or_else(|| {
+            Error::Usage(format!(
+                "the tokenizer has no token {token}, which the dialogues of the run's build are written with; restore the tokenizer of the build"
+            ))
+        })
     }
 
     /// Tokens of the tokenizer; rows of a model above them are never drawn.

@@ -4,7 +4,6 @@
 
 use std::path::Path;
 
-use andromeda_format::ChatFormat;
 use serde::Serialize;
 
 use super::answers::Reading;
@@ -20,6 +19,7 @@ use crate::objective::Kind;
 use crate::objective::process::{Lines, StepJudge};
 use crate::ops::Backend;
 use crate::run::{read_dialogues, tokenizer_path};
+use crate::sample::Text;
 
 /// A run that was trained to judge steps.
 #[derive(Debug, Clone, Copy)]
@@ -109,17 +109,10 @@ impl OnBackend for Judging<'_, '_> {
         let mut model = Model::zeros(state.config.model, backend)?;
         checkpoint::load_model(checkpoint, state, &mut model)?;
         let path = tokenizer_path(run);
-        let tokenizer = respond::tokenizer(&path)?;
+        let text = Text::open(&path, state.end_of_text)?;
         let lines = Lines::open(&path, &state.config.objective)?;
         let judge = StepJudge::new(&model, lines, state.end_of_text)?;
         let format = read_dialogues(run)?.unwrap_or_default().format;
-        let tokens = |text: &str| -> Result<Vec<u32>> {
-            let encoded = tokenizer.encode(text, false);
-            let encoded = encoded.map_err(|error| {
-                Error::Usage(format!("a solution cannot be tokenized: {error}"))
-            })?;
-            Ok(encoded.get_ids().to_vec())
-        };
         let mut all = Vec::with_capacity(self.tasks.len());
         for (task, items, answers) in self.tasks {
             let requests = answers
@@ -134,10 +127,10 @@ impl OnBackend for Judging<'_, '_> {
                 let mut of_item = Vec::new();
                 let samples = answers.first().map_or(&[][..], samples);
                 if let Some(problem) = &item.problem {
-                    let prompt = tokens(&asked(format, problem))?;
+                    let prompt = text.encode_pieces(&format.question(None, true, problem))?;
                     for sample in samples {
-                        let text = cut_at_stops(item, sample).trim();
-                        let solution = tokens(&format!("{}{text}", format.begins()))?;
+                        let said = cut_at_stops(item, sample).trim();
+                        let solution = text.encode(&format!("{}{said}", format.begins()))?;
                         of_item.push(judge.judge(&prompt, &solution)?);
                     }
                     done += samples.len();
@@ -156,14 +149,6 @@ fn samples(answer: &Answer) -> &[String] {
         Answer::Completions(samples) => samples,
         _ => &[],
     }
-}
-
-/// The problem as the judge's build wrote it down.
-fn asked(format: ChatFormat, problem: &str) -> String {
-    let mut prompt = String::new();
-    format.ask(None, true, problem, &mut prompt);
-    prompt.push_str(format.answers());
-    prompt
 }
 
 /// What choosing comes to: for each reading of the task, exact match of the sample judged best (of equals the first; one that could not be

@@ -225,6 +225,9 @@ fn keys(exporting: &Exporting<'_>) -> Result<Vec<(String, Value)>> {
         ("add_bos_token", Value::Bool(true)),
         ("add_space_prefix", Value::Bool(false)),
     ];
+    if let Some(end) = exporting.tokenizer.end_of_turn() {
+        keys.push(("tokenizer.ggml.eot_token_id".to_owned(), Value::U32(end)));
+    }
     if let Some(template) = exporting.tokenizer.template() {
         let template = Value::String(template.to_owned());
         keys.push(("tokenizer.chat_template".to_owned(), template));

@@ -83,8 +83,8 @@ pub fn export(
 ) -> Result<Exported> {
     let architecture = Architecture::of(&state.config.model)?;
     let dialogues = read_dialogues(run)?.filter(|dialogues| dialogues.trained);
-    let template = dialogues.map(|dialogues| template::template(dialogues.format));
-    let tokenizer = ExportedTokenizer::read(&tokenizer_path(run), state.end_of_text, template)?;
+    let format = dialogues.map(|dialogues| dialogues.format);
+    let tokenizer = ExportedTokenizer::read(&tokenizer_path(run), state.end_of_text, format)?;
     if tokenizer.known() > state.config.model.vocabulary {
         return Err(Error::Usage(format!(
             "the run's tokenizer has {} tokens and its model {}: it is not the tokenizer that the model was trained with",

@@ -2,7 +2,7 @@
 
 use andromeda_format::ChatFormat;
 
-/// The template of a format: an end of text, as before every document, then the turns, each answer with an end of text.
+/// The template of a format: an end of text, as before every document, then the turns, each answer with what ends it.
 pub(super) const fn template(format: ChatFormat) -> &'static str {
     match format {
         ChatFormat::HumanAssistant => {
@@ -29,6 +29,13 @@ pub(super) const fn template(format: ChatFormat) -> &'static str {
              {% if loop.first or loop.previtem['role'] != 'system' %}{{ '[INST] ' }}{% endif %}{{ message['content'] }}\
              {% else %}{{ ' [/INST] ' + message['content'] + eos_token }}{% endif %}{% endfor %}\
              {% if add_generation_prompt %}{{ ' [/INST]' }}{% endif %}"
+        }
+        ChatFormat::ChatMl => {
+            "{{ bos_token }}{% for message in messages %}\
+             {% if not loop.first %}{{ '\n' }}{% endif %}\
+             {{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' }}\
+             {% if loop.last and message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}\
+             {% if add_generation_prompt %}{{ '\n<|im_start|>assistant\n' }}{% endif %}"
         }
     }
 }

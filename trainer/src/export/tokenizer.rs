@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use andromeda_format::ChatFormat;
 use serde_json::{Value, json};
 use tokenizers_reference::Tokenizer;
 
 use super::folder::Unfinished;
+use super::template::template;
 use crate::error::{Error, Result};
 
 /// A run's tokenizer.
@@ -15,19 +17,17 @@ pub(super) struct ExportedTokenizer {
     /// The token that ends a document.
     end_of_text: (u32, String),
     /// How dialogues are written down, of a run that was trained on some.
-    template: Option<&'static str>,
+    format: Option<ChatFormat>,
+    /// The token that ends an answer in them, if that is another.
+    end_of_turn: Option<u32>,
 }
 
 impl ExportedTokenizer {
     /// Reads `tokenizer.json` at `path`.
     ///
     /// # Errors
-    /// It cannot be read, or has no token `end_of_text`.
-    pub(super) fn read(
-        path: &Path,
-        end_of_text: u32,
-        template: Option<&'static str>,
-    ) -> Result<Self> {
+    /// It cannot be read, or has no token `end_of_text`, or none of those that `format` takes.
+    pub(super) fn read(path: &Path, end_of_text: u32, format: Option<ChatFormat>) -> Result<Self> {
         let unusable = |problem: String| Error::Tokenizer {
             path: path.to_owned(),
             problem,
@@ -40,11 +40,19 @@ impl ExportedTokenizer {
                 "it has no token {end_of_text}, which ends a document of this run; restore the tokenizer of the build"
             ))
         })?;
+        let end_of_turn = format.and_then(ChatFormat::ends).map(|token| {
+            tokenizer.token_to_id(token).ok_or_else(|| {
+                unusable(format!(
+                    "it has no token {token}, which ends an answer in dialogues of this run; restore the tokenizer of the build"
+                ))
+            })
+        });
         Ok(Self {
             bytes,
+            end_of_turn: end_of_turn.transpose()?,
             tokenizer,
             end_of_text: (end_of_text, token),
-            template,
+            format,
         })
     }
 
@@ -65,7 +73,7 @@ impl ExportedTokenizer {
             // Spaces before punctuation are the text's own.
             "clean_up_tokenization_spaces": false,
         });
-        if let Some(template) = self.template {
+        if let Some(template) = self.template() {
             config["chat_template"] = json!(template);
         }
         unfinished.write_json("tokenizer_config.json", &config)?;
@@ -78,6 +86,9 @@ impl ExportedTokenizer {
     pub(super) fn generation(&self, vocabulary: usize) -> Value {
         let (id, _) = &self.end_of_text;
         let mut config = json!({ "bos_token_id": id, "eos_token_id": id });
+        if let Some(end) = self.end_of_turn {
+            config["eos_token_id"] = json!([id, end]);
+        }
         let without: Vec<usize> = (self.known()..vocabulary).collect();
         if !without.is_empty() {
             config["suppress_tokens"] = json!(without);
@@ -86,8 +97,13 @@ impl ExportedTokenizer {
     }
 
     /// How dialogues are written down, of a run that was trained on some.
-    pub(super) const fn template(&self) -> Option<&'static str> {
-        self.template
+    pub(super) fn template(&self) -> Option<&'static str> {
+        self.format.map(template)
+    }
+
+    /// Id of the token that ends an answer, where that is not [`Self::end_of_text`].
+    pub(super) const fn end_of_turn(&self) -> Option<u32> {
+        self.end_of_turn
     }
 
     /// The bytes of its file.

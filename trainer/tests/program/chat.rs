@@ -3,9 +3,10 @@
 use std::io::Write as _;
 use std::process::Stdio;
 
-use serde_json::Value;
+use andromeda_format::{Manifest, Split};
+use serde_json::{Value, json};
 
-use crate::support::World;
+use crate::support::{Made, World, make_build_of, tokenizer};
 
 #[test]
 fn a_dialogue_is_a_turn_a_line() {
@@ -66,4 +67,76 @@ fn a_dialogue_is_a_turn_a_line() {
     );
     assert!(talk(&[], b"\xff\n", 2).1.contains("UTF-8"));
     talk(&["--top-p", "2"], b"", 2);
+}
+
+#[test]
+fn a_run_learns_from_chatml_and_speaks_it() {
+    let world = World::new();
+    let folder = world.folder.path();
+    std::fs::remove_dir_all(folder.join("shards")).unwrap();
+    let mut own: Value = serde_json::from_slice(&tokenizer()).unwrap();
+    for (id, token) in [(37, "<|im_start|>"), (38, "<|im_end|>")] {
+        let vocabulary = own["model"]["vocab"].as_object_mut().unwrap();
+        vocabulary.remove(&format!("w{id}"));
+        vocabulary.insert(token.to_owned(), id.into());
+        let mut added = own["added_tokens"][0].clone();
+        added["id"] = id.into();
+        added["content"] = token.into();
+        own["added_tokens"].as_array_mut().unwrap().push(added);
+    }
+    let own = serde_json::to_vec(&own).unwrap();
+    // A question of one word, whose answer is the next one: words that are not known are 39.
+    let made = |count: u32| -> Vec<Made> {
+        let one = |at: u32| {
+            let word = at % 32 + 1;
+            let ids = vec![37, 39, word, 38, 37, 39, word % 32 + 1, 38, 0];
+            Made {
+                ids,
+                masked: vec![0..6],
+            }
+        };
+        (0..count).map(one).collect()
+    };
+    let build = folder.join("shards/talk");
+    let splits = [(Split::Train, made(640)), (Split::Val, made(64))];
+    make_build_of(&build, "chat", &own, &splits);
+    let path = build.join("manifest.json");
+    let mut manifest: Manifest = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    manifest.recipe = json!({ "chat": { "format": "chatml" } });
+    std::fs::write(&path, manifest.to_bytes().unwrap()).unwrap();
+
+    let steps = ["--set", "schedule.steps=80"];
+    world.succeed(
+        &[
+            &["run", "--config", "test.toml", "--run", "talk"][..],
+            &steps,
+        ]
+        .concat(),
+    );
+    let kept = std::fs::read_to_string(world.run("talk").join("dialogues.json")).unwrap();
+    assert_eq!(kept, "{\"format\":\"chatml\",\"trained\":true}\n");
+    let mut child = world
+        .program(&["chat", "talk", "--json", "--temperature", "0"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"w7\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let told = [&answer["text"], &answer["tokens"], &answer["ended"]];
+    assert_eq!(told, [&json!("w8"), &json!(1), &json!("end-of-text")]);
+
+    world.succeed(&["export", "talk", "--to", "transformers", "--out", "out"]);
+    let read = |name: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(folder.join("out").join(name)).unwrap()).unwrap()
+    };
+    assert_eq!(
+        read("generation_config.json")["eos_token_id"],
+        json!([0, 38])
+    );
+    let template = &read("tokenizer_config.json")["chat_template"];
+    assert!(
+        template.as_str().unwrap().contains("<|im_start|>"),
+        "{template}"
+    );
 }
