@@ -92,7 +92,7 @@ fn a_run_learns_from_chatml_and_speaks_it() {
             let ids = vec![37, 39, word, 38, 37, 39, word % 32 + 1, 38, 0];
             Made {
                 ids,
-                masked: vec![0..6],
+                masked: std::iter::once(0..6).collect(),
             }
         };
         (0..count).map(one).collect()

@@ -31,7 +31,7 @@ impl Seen<'_> {
     #[inline(always)]
     pub(super) fn see(&mut self, key: u64) -> bool {
         let bits = 1 << (key & 63) | 1 << (key >> 6 & 63);
-        let word = &mut self.words[(key >> (self.shift & 63)) as usize];
+        let word = &mut self.words[usize::try_from(key >> (self.shift & 63)).unwrap_or_default()];
         let before = *word & bits;
         *word |= bits;
         before == bits
