@@ -45,6 +45,16 @@ pub enum Piece<'a> {
     Token(&'static str),
 }
 
+impl Piece<'_> {
+    /// The text, or the token's content.
+    pub fn content(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Token(token) => token,
+        }
+    }
+}
+
 impl ChatFormat {
     /// All of them.
     pub const ALL: [Self; 4] = [
@@ -99,6 +109,13 @@ impl ChatFormat {
             out.push_str(self.answers());
             return vec![Piece::Text(out.into())];
         }
+        let mut pieces = Self::turns(system, first, text);
+        pieces.extend([Piece::Token(TURN[0]), Piece::Text("assistant\n".into())]);
+        pieces
+    }
+
+    /// The turns of ChatML that stand before an answer.
+    fn turns<'a>(system: Option<&'a str>, first: bool, text: &'a str) -> Vec<Piece<'a>> {
         let mut pieces = Vec::new();
         let line = || Piece::Text("\n".into());
         if !first {
@@ -112,7 +129,6 @@ impl ChatFormat {
             let said = Piece::Text(format!("{role}\n{said}").into());
             pieces.extend([Piece::Token(TURN[0]), said, Piece::Token(TURN[1]), line()]);
         }
-        pieces.extend([Piece::Token(TURN[0]), Piece::Text("assistant\n".into())]);
         pieces
     }
 
@@ -136,14 +152,8 @@ impl ChatFormat {
                 out.push_str(text);
             }
             Self::ChatMl => {
-                let [begin, end] = TURN;
-                if !first {
-                    out.push('\n');
-                }
-                if let Some(system) = system {
-                    out.extend([begin, "system\n", system, end, "\n"]);
-                }
-                out.extend([begin, "user\n", text, end, "\n"]);
+                let turns = Self::turns(system, first, text);
+                turns.iter().for_each(|piece| out.push_str(piece.content()));
             }
         }
     }
@@ -181,10 +191,7 @@ mod tests {
                 format.ask(system, first, "Q", &mut out);
                 out.push_str(format.answers());
                 let pieces = format.question(system, first, "Q");
-                let pieces = pieces.iter().map(|piece| match piece {
-                    Piece::Text(text) => text,
-                    Piece::Token(token) => *token,
-                });
+                let pieces = pieces.iter().map(Piece::content);
                 assert_eq!(pieces.collect::<String>(), out);
                 out + format.begins() + "A" + format.ends().unwrap_or_default()
             };
