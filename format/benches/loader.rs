@@ -41,13 +41,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     match arguments.get(1).map(String::as_str) {
         Some("table") => table(&build),
         Some("shuffles") => shuffles(&build),
-        Some("shuffled") => {
+        Some(what @ ("shuffled" | "stored")) => {
             // For a profiler: one thing, several times.
             let tokens = entry.tokens;
             let length = arguments.get(2).map_or(Ok(2048), |length| length.parse())?;
             let make = || Loader::new(&build, Split::Train, LoaderOptions::new(length, 1));
             for _ in 0..ROUNDS {
-                println!("{:.1}", epoch(&make, tokens, false)? / 1e6);
+                let rate = match what {
+                    "stored" => in_order(&make)?,
+                    _ => epoch(&make, tokens, false)?,
+                };
+                println!("{:.1}", rate / 1e6);
             }
             Ok(())
         }

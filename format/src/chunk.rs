@@ -3,7 +3,7 @@
 use std::ops::{ControlFlow, Range};
 
 use crate::error::Result;
-use crate::near;
+use crate::memory::{self, Pages};
 use crate::packing::{Packed, best_fit};
 use crate::reader::widen;
 use crate::stored::{Part, Stored};
@@ -54,7 +54,7 @@ pub(crate) struct Chunk {
     /// Those whose ids are not there yet.
     missing: usize,
     /// Ids as they are stored; empty where they are taken from the frames each time.
-    ids: Vec<u8>,
+    ids: Pages,
 }
 
 impl Chunk {
@@ -177,13 +177,17 @@ impl Chunk {
     }
 
     /// Keeps ids from now on, in `spare`.
-    pub(crate) fn keep_ids(&mut self, stored: &Stored, mut spare: Vec<u8>) {
-        spare.resize(self.tokens * stored.width().bytes(), 0);
-        self.ids = spare;
+    pub(crate) fn keep_ids(&mut self, stored: &Stored, spare: Pages) {
+        let bytes = self.tokens * stored.width().bytes();
+        self.ids = if spare.len() == bytes {
+            spare
+        } else {
+            Pages::zeroed(bytes)
+        };
     }
 
     /// The memory of its ids, for another chunk.
-    pub(crate) fn into_ids(self) -> Vec<u8> {
+    pub(crate) fn into_ids(self) -> Pages {
         self.ids
     }
 
@@ -203,11 +207,11 @@ impl Chunk {
         let ids = at.saturating_mul(length).saturating_mul(width);
         let ids = self.ids.get(ids..).unwrap_or_default();
         // Further on the processor sees by itself what comes next.
-        for byte in ids.iter().step_by(near::LINE).take(BROUGHT_LINES) {
-            near::bring(byte);
+        for byte in ids.iter().step_by(memory::LINE).take(BROUGHT_LINES) {
+            memory::bring(byte);
         }
         if let Some(first) = self.first_pieces.get(at) {
-            near::bring(first);
+            memory::bring(first);
         }
     }
 
@@ -215,7 +219,7 @@ impl Chunk {
     pub(crate) fn bring_pieces(&self, at: u64) {
         let at = usize::try_from(at).ok();
         if let Some(piece) = at.and_then(|at| self.pieces_from(at).first()) {
-            near::bring(piece);
+            memory::bring(piece);
         }
     }
 

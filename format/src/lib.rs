@@ -36,7 +36,7 @@ mod dialogue;
 mod error;
 mod loader;
 mod manifest;
-mod near;
+pub mod memory;
 mod order;
 mod packing;
 mod prefetch;

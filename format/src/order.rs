@@ -85,27 +85,47 @@ pub(crate) struct Order {
     group_chunks: u64,
     /// The epoch asked for last.
     epoch: Option<Epoch>,
-    /// The group asked for last.
-    group: Option<Group>,
+    /// The group asked for last; of no sequences before.
+    group: Group,
 }
 
 #[derive(Debug)]
 struct Epoch {
     number: u64,
     key: u64,
-    /// The sequences before each group; none where there is but one.
+    /// The sequences before each group.
     before: Vec<u64>,
 }
 
-#[derive(Debug)]
+/// Positions that are permuted among each other.
+#[derive(Debug, Default)]
 struct Group {
-    epoch: u64,
-    number: u64,
-    key: u64,
-    /// Its chunks in the order taken, each with the sequences of the group before it.
-    chunks: Vec<(u64, u64)>,
-    /// Its sequences.
+    /// The first position.
+    start: u64,
     sequences: u64,
+    key: u64,
+    /// Its chunks in the order taken, each with the sequences of the group before it; none where it is all of an epoch, and
+    /// the table tells.
+    chunks: Vec<(u64, u64)>,
+}
+
+impl Group {
+    fn has(&self, position: u64) -> bool {
+        position >= self.start && position - self.start < self.sequences
+    }
+
+    /// The chunk, and the sequence in it, of one of its sequences.
+    fn locate(&self, sequence: u64, table: &Table) -> (u64, u64) {
+        if self.chunks.is_empty() {
+            return table.locate(sequence);
+        }
+        let of = self
+            .chunks
+            .partition_point(|(_, before)| *before <= sequence)
+            - 1;
+        let (chunk, before) = self.chunks[of];
+        (chunk, sequence - before)
+    }
 }
 
 impl Order {
@@ -115,7 +135,7 @@ impl Order {
             key: xxh3_64_with_seed(root.as_bytes(), seed) ^ of_dataset,
             group_chunks,
             epoch: None,
-            group: None,
+            group: Group::default(),
         }
     }
 
@@ -123,60 +143,82 @@ impl Order {
     ///
     /// The first question of an epoch costs a look at each chunk, 50 nanoseconds or so; every other the same few.
     pub(crate) fn locate(&mut self, position: u64, table: &Table) -> (u64, u64) {
+        let [place] = self.locate_each([position], table);
+        place
+    }
+
+    /// [`Self::locate`] for several positions, which costs less than one by one if they are near each other.
+    pub(crate) fn locate_each<const N: usize>(
+        &mut self,
+        positions: [u64; N],
+        table: &Table,
+    ) -> [(u64, u64); N] {
+        let first = positions.first().copied().unwrap_or(0);
+        if !self.group.has(first) {
+            self.group = self.group_of(first, table);
+        }
+        let group = &self.group;
+        if positions.iter().all(|position| group.has(*position)) {
+            let places = positions.map(|position| position - group.start);
+            return permute(places, group.sequences, group.key)
+                .map(|sequence| group.locate(sequence, table));
+        }
+        positions.map(|position| self.locate(position, table))
+    }
+
+    fn group_of(&mut self, position: u64, table: &Table) -> Group {
         let (n, chunks) = (table.sequences(), table.chunks());
         let (epoch, place) = (position / n, position % n);
-        let is_one_group = chunks <= self.group_chunks;
-        if self
-            .epoch
-            .as_ref()
-            .is_none_or(|known| known.number != epoch)
-        {
-            let key = self.key ^ xxh3_64(&epoch.to_le_bytes());
-            let mut before = Vec::new();
-            let mut sum = 0;
-            for at in 0..if is_one_group { 0 } else { chunks } {
-                if at % self.group_chunks == 0 {
-                    before.push(sum);
-                }
-                sum += table.size(permute(at, chunks, key));
-            }
-            let number = epoch;
-            self.epoch = Some(Epoch {
-                number,
-                key,
-                before,
-            });
-        }
-        let of_epoch = self.epoch.as_ref().expect("made just above");
-        let (key, before) = (of_epoch.key, &of_epoch.before);
-        if is_one_group {
-            return table.locate(permute(place, n, key));
-        }
-        let number = before.partition_point(|first| *first <= place) - 1;
-        let first = before[number];
-        let number = number as u64;
-        let same = |group: &Group| (group.epoch, group.number) == (epoch, number);
-        if !self.group.as_ref().is_some_and(same) {
-            let mut group = Group {
-                epoch,
-                number,
-                key: xxh3_64_with_seed(&number.to_le_bytes(), key),
+        let start = position - place;
+        if chunks <= self.group_chunks {
+            return Group {
+                start,
+                sequences: n,
+                key: self.key_of(epoch),
                 chunks: Vec::new(),
-                sequences: 0,
             };
-            let taken = number * self.group_chunks;
-            for at in taken..chunks.min(taken.saturating_add(self.group_chunks)) {
-                let chunk = permute(at, chunks, key);
-                group.chunks.push((chunk, group.sequences));
-                group.sequences += table.size(chunk);
-            }
-            self.group = Some(group);
         }
-        let group = self.group.as_ref().expect("made just above");
-        let at = permute(place - first, group.sequences, group.key);
-        let of = group.chunks.partition_point(|(_, before)| *before <= at) - 1;
-        let (chunk, before) = group.chunks[of];
-        (chunk, at - before)
+        let epoch = match self.epoch.take() {
+            Some(known) if known.number == epoch => known,
+            _ => {
+                let key = self.key_of(epoch);
+                let mut before = Vec::new();
+                let mut sum = 0;
+                for at in 0..chunks {
+                    if at % self.group_chunks == 0 {
+                        before.push(sum);
+                    }
+                    let [chunk] = permute([at], chunks, key);
+                    sum += table.size(chunk);
+                }
+                Epoch {
+                    number: epoch,
+                    key,
+                    before,
+                }
+            }
+        };
+        let number = epoch.before.partition_point(|first| *first <= place) - 1;
+        let first = epoch.before[number];
+        let number = number as u64;
+        let mut group = Group {
+            start: start + first,
+            sequences: 0,
+            key: xxh3_64_with_seed(&number.to_le_bytes(), epoch.key),
+            chunks: Vec::new(),
+        };
+        let taken = number * self.group_chunks;
+        for at in taken..chunks.min(taken.saturating_add(self.group_chunks)) {
+            let [chunk] = permute([at], chunks, epoch.key);
+            group.chunks.push((chunk, group.sequences));
+            group.sequences += table.size(chunk);
+        }
+        self.epoch = Some(epoch);
+        group
+    }
+
+    fn key_of(&self, epoch: u64) -> u64 {
+        self.key ^ xxh3_64(&epoch.to_le_bytes())
     }
 }
 
@@ -231,22 +273,27 @@ fn narrow(count: u128) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-/// A permutation of `0..n`: a balanced Feistel network on the next even number of bits, walked until it lands inside.
-fn permute(place: u64, n: u64, key: u64) -> u64 {
+/// Places of a permutation of `0..n`: a balanced Feistel network on the next even number of bits, walked until it lands inside.
+/// A round waits for the one before it, so that several places together cost little more than one.
+fn permute<const N: usize>(places: [u64; N], n: u64, key: u64) -> [u64; N] {
     let bits = (64 - (n - 1).leading_zeros()).max(2).div_ceil(2);
     let mask = (1u64 << bits) - 1;
-    let mut at = place;
-    loop {
-        let (mut left, mut right) = (at >> bits, at & mask);
+    let walked = |at: [u64; N]| -> [u64; N] {
+        let (mut left, mut right) = (at.map(|at| at >> bits), at.map(|at| at & mask));
         for round in 0..ROUNDS {
-            let mixed = xxh3_64_with_seed(&right.to_le_bytes(), key.wrapping_add(round)) & mask;
-            (left, right) = (right, left ^ mixed);
+            let seed = key.wrapping_add(round);
+            let mixed = right.map(|right| xxh3_64_with_seed(&right.to_le_bytes(), seed) & mask);
+            let next = std::array::from_fn(|i| left[i] ^ mixed[i]);
+            (left, right) = (right, next);
         }
-        at = left << bits | right;
-        if at < n {
-            return at;
-        }
+        std::array::from_fn(|i| left[i] << bits | right[i])
+    };
+    let mut at = walked(places);
+    while at.iter().any(|at| *at >= n) {
+        let further = walked(at);
+        at = std::array::from_fn(|i| if at[i] < n { at[i] } else { further[i] });
     }
+    at
 }
 
 /// Six rounds of a Feistel network are indistinguishable from random for this use; four are the theoretical least.
@@ -256,12 +303,16 @@ const ROUNDS: u64 = 6;
 mod tests {
     use super::*;
 
+    fn permute_one(place: u64, n: u64, key: u64) -> u64 {
+        permute([place], n, key)[0]
+    }
+
     #[test]
     fn the_order_is_a_permutation_of_every_size() {
         for n in [1, 2, 3, 5, 16, 17, 100, 1000, 4097] {
             let mut seen = vec![false; usize::try_from(n).unwrap()];
             for place in 0..n {
-                let at = usize::try_from(permute(place, n, 0x1234)).unwrap();
+                let at = usize::try_from(permute_one(place, n, 0x1234)).unwrap();
                 assert!(!std::mem::replace(&mut seen[at], true), "n {n}");
             }
         }
@@ -278,7 +329,7 @@ mod tests {
             u64::MAX,
         ] {
             let places = (0..1000).chain(n - 1000..n);
-            let mut order: Vec<u64> = places.map(|place| permute(place, n, 7)).collect();
+            let mut order: Vec<u64> = places.map(|place| permute_one(place, n, 7)).collect();
             order.sort_unstable();
             assert!(
                 order.windows(2).all(|w| w[0] < w[1]) && order[order.len() - 1] < n,
@@ -292,7 +343,7 @@ mod tests {
         let n = 10_000;
         let order = |key| {
             (0..n)
-                .map(|place| permute(place, n, key))
+                .map(|place| permute_one(place, n, key))
                 .collect::<Vec<_>>()
         };
         let (a, b) = (order(1), order(2));
@@ -305,6 +356,25 @@ mod tests {
             .sum::<f64>()
             / (n - 1) as f64;
         assert!((distance / n as f64 - 1.0 / 3.0).abs() < 0.02, "{distance}");
+    }
+
+    #[test]
+    fn positions_together_are_where_each_is_alone() {
+        for table in tables() {
+            for group_chunks in [1, 2, 3, u64::MAX] {
+                let order = || Order::new("root", None, 5, group_chunks);
+                for start in (0..200).chain([u64::MAX - 50]) {
+                    for step in [1, 3] {
+                        let positions: [u64; 8] = std::array::from_fn(|i| start + step * i as u64);
+                        let (mut together, mut alone) = (order(), order());
+                        assert_eq!(
+                            together.locate_each(positions, &table),
+                            positions.map(|position| alone.locate(position, &table))
+                        );
+                    }
+                }
+            }
+        }
     }
 
     fn tables() -> [Table; 3] {

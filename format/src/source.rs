@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use crate::chunk::{Chunk, Cut, Cutter};
 use crate::error::{FormatError, Result};
 use crate::loader::{LoaderOptions, Packing, Sequence};
+use crate::memory::Pages;
 use crate::order::{Order, Table};
 use crate::stored::Stored;
 
@@ -49,8 +50,36 @@ struct Ahead {
     /// The position asked for last, and the step to it from the one before.
     last: u64,
     step: u64,
-    /// Positions one and two steps on, with chunk and place.
-    next: VecDeque<(u64, (u64, u64))>,
+    /// Positions one, two and more steps on.
+    next: VecDeque<Place>,
+}
+
+/// So many positions after the next its ids are brought near: memory answers while so many sequences are given.
+const FAR: usize = 3;
+
+/// So many positions are located together.
+const LOCATED: usize = 8;
+
+/// Where a sequence is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    position: u64,
+    /// The chunk, and the sequence in it.
+    chunk: u64,
+    at: u64,
+    /// Where the chunk was among those known; it may not be there any more.
+    known: usize,
+}
+
+impl Place {
+    fn new(position: u64, (chunk, at): (u64, u64)) -> Self {
+        Self {
+            position,
+            chunk,
+            at,
+            known: 0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -149,51 +178,62 @@ impl Source {
         position: u64,
         sequence: &mut Sequence,
     ) -> Result<()> {
-        let (chunk, at) = self.locate(position);
-        self.give(stored, chunk, at, sequence)
+        let place = self.locate(position);
+        self.give(stored, place, sequence)
     }
 
     /// Where the sequence at a position is. Of a second step as long as the first, a third is expected.
-    fn locate(&mut self, position: u64) -> (u64, u64) {
+    fn locate(&mut self, position: u64) -> Place {
         let step = position.wrapping_sub(self.ahead.last);
         // Packed sequences are pieces from all over a chunk.
         let is_near = self.keeps_ids && self.packing == Packing::Concatenate;
         let steady = is_near && step == self.ahead.step;
         (self.ahead.last, self.ahead.step) = (position, step);
         let expected = self.ahead.next.pop_front();
-        let expected = expected.filter(|(expected, _)| *expected == position);
-        let place = match expected {
-            Some((_, place)) => place,
-            None => {
-                self.ahead.next.clear();
-                self.order.locate(position, &self.table)
-            }
-        };
-        while steady && self.ahead.next.len() < 2 {
-            let last = self.ahead.next.back().map_or(position, |(last, _)| *last);
-            let Some(next) = last.checked_add(step) else {
-                break;
-            };
-            let place = self.order.locate(next, &self.table);
-            self.ahead.next.push_back((next, place));
+        let expected = expected.filter(|expected| expected.position == position);
+        let place = expected.unwrap_or_else(|| {
+            self.ahead.next.clear();
+            Place::new(position, self.order.locate(position, &self.table))
+        });
+        if steady && self.ahead.next.len() <= FAR {
+            let last = self
+                .ahead
+                .next
+                .back()
+                .map_or(position, |last| last.position);
+            self.expect(last, step);
         }
         // First what tells where its documents are, then these.
-        if let Some((_, (number, at))) = self.ahead.next.back()
-            && let Some(chunk) = self.known(*number)
+        if let Some(place) = self.ahead.next.get_mut(FAR)
+            && let Some(known) = position_of(&self.numbers, place.chunk)
         {
-            chunk.bring_window(*at, self.sequence_tokens);
+            place.known = known;
+            let chunk = &self.chunks[known].chunk;
+            chunk.bring_window(place.at, self.sequence_tokens);
         }
-        if let Some((_, (number, at))) = self.ahead.next.front()
-            && let Some(chunk) = self.known(*number)
+        if let Some(place) = self.ahead.next.front()
+            && self.numbers.get(place.known) == Some(&place.chunk)
         {
-            chunk.bring_pieces(*at);
+            self.chunks[place.known].chunk.bring_pieces(place.at);
         }
         place
     }
 
-    fn known(&self, number: u64) -> Option<&Chunk> {
-        let at = self.numbers.iter().position(|known| *known == number)?;
-        Some(&self.chunks[at].chunk)
+    /// Locates the positions that come after `last`, if there are so many.
+    fn expect(&mut self, last: u64, step: u64) {
+        let reach = step.checked_mul(LOCATED as u64);
+        if reach.is_none_or(|reach| last.checked_add(reach).is_none()) {
+            return;
+        }
+        let mut position = last;
+        let positions: [u64; LOCATED] = std::array::from_fn(|_| {
+            position += step;
+            position
+        });
+        let places = self.order.locate_each(positions, &self.table);
+        let places = positions.into_iter().zip(places);
+        let places = places.map(|(position, place)| Place::new(position, place));
+        self.ahead.next.extend(places);
     }
 
     /// Sequence `number` of the stored order, below [`Self::sequences`].
@@ -203,21 +243,15 @@ impl Source {
         number: u64,
         sequence: &mut Sequence,
     ) -> Result<()> {
-        let (chunk, at) = self.table.locate(number);
-        self.give(stored, chunk, at, sequence)
+        let place = Place::new(number, self.table.locate(number));
+        self.give(stored, place, sequence)
     }
 
-    fn give(
-        &mut self,
-        stored: &mut Stored,
-        number: u64,
-        at: u64,
-        sequence: &mut Sequence,
-    ) -> Result<()> {
+    fn give(&mut self, stored: &mut Stored, place: Place, sequence: &mut Sequence) -> Result<()> {
         let (length, packing) = (self.sequence_tokens, self.packing);
         let end_of_text = stored.end_of_text();
-        let at = usize::try_from(at).map_err(|_| stored.outside(at, at))?;
-        let chunk = self.chunk(stored, number)?;
+        let at = usize::try_from(place.at).map_err(|_| stored.outside(place.at, place.at))?;
+        let chunk = self.chunk(stored, place)?;
         sequence.clear(length);
         match packing {
             Packing::Concatenate => {
@@ -263,9 +297,14 @@ impl Source {
     }
 
     /// A chunk, known from now on.
-    fn chunk(&mut self, stored: &mut Stored, number: u64) -> Result<&mut Chunk> {
+    fn chunk(&mut self, stored: &mut Stored, place: Place) -> Result<&mut Chunk> {
         self.clock += 1;
-        if let Some(at) = self.numbers.iter().position(|known| *known == number) {
+        let number = place.chunk;
+        let known = match self.numbers.get(place.known) {
+            Some(known) if *known == number => Some(place.known),
+            _ => position_of(&self.numbers, number),
+        };
+        if let Some(at) = known {
             self.chunks[at].used = self.clock;
             return Ok(&mut self.chunks[at].chunk);
         }
@@ -294,7 +333,7 @@ impl Source {
                 chunk
             }
         };
-        let mut spare = Vec::new();
+        let mut spare = Pages::default();
         if self.chunks.len() >= self.most_chunks.max(1) {
             let oldest = self.chunks.iter().enumerate().min_by_key(|(_, k)| k.used);
             let oldest = oldest.map_or(0, |(at, _)| at);
@@ -312,6 +351,10 @@ impl Source {
         let newest = self.chunks.len() - 1;
         Ok(&mut self.chunks[newest].chunk)
     }
+}
+
+fn position_of(numbers: &[u64], number: u64) -> Option<usize> {
+    numbers.iter().position(|known| *known == number)
 }
 
 fn listed(stored: &Stored, starts: &[u64], chunk: u64) -> Result<u64> {

@@ -1,6 +1,7 @@
 //! What was seen, with its ids: most of a text is in it. Its size is fixed; what is forgotten is encoded again.
 
-use super::memory::{prefetch, table};
+use andromeda_format::memory::{bring, large_pages};
+
 use super::merge::{Merges, NEAR, Scratch};
 
 /// Ids that are remembered by a short key.
@@ -115,7 +116,7 @@ impl Cache {
     #[inline(always)]
     pub(super) fn ask_short(&self, key: Short) -> u32 {
         let set = spread(key) & (SHORT_SETS - 1);
-        prefetch(&self.short[set as usize]);
+        bring(&self.short[set as usize]);
         set
     }
 
@@ -124,8 +125,8 @@ impl Cache {
     pub(super) fn ask_long(&self, key: Long) -> u32 {
         let set = spread_long(key) & (LONG_SETS - 1);
         let LongSet(places) = &self.long[set as usize];
-        prefetch(&places[0]);
-        prefetch(&places[1]);
+        bring(&places[0]);
+        bring(&places[1]);
         set
     }
 
@@ -287,4 +288,12 @@ fn spread(key: Short) -> u32 {
 #[inline(always)]
 fn spread_long(key: Long) -> u32 {
     spread(key[0]) ^ spread(key[1]).rotate_left(5)
+}
+
+/// A table of so many equal places, in large pages.
+fn table<T: Copy>(place: T, count: usize) -> Vec<T> {
+    let mut table = Vec::with_capacity(count);
+    large_pages(table.spare_capacity_mut());
+    table.resize(count, place);
+    table
 }

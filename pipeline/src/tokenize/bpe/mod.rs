@@ -8,7 +8,6 @@ mod block;
 mod cache;
 mod classes;
 mod compose;
-mod memory;
 mod merge;
 mod split;
 #[cfg(test)]
