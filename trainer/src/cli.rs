@@ -109,12 +109,25 @@ pub(crate) struct WorkersArgs {
     /// How many workers there are; without it `WORLD_SIZE`
     #[arg(long, value_name = "N")]
     pub(crate) world_size: Option<usize>,
+    /// How workers talk: `tcp`, or `nccl` from GPU to GPU
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) transport: TransportName,
     /// Seconds to wait until all workers are there
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub(crate) join_seconds: u64,
     /// Seconds after which a worker that says nothing is taken for dead; longer than an evaluation takes
     #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
     pub(crate) silence_seconds: u64,
+}
+
+/// How workers talk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum TransportName {
+    /// Connections of the network.
+    #[default]
+    Tcp,
+    /// NVIDIA's library, in a program that was built with it.
+    Nccl,
 }
 
 impl WorkersArgs {
@@ -125,6 +138,7 @@ impl WorkersArgs {
             coordinator: None,
             rank: None,
             world_size: None,
+            transport: TransportName::Tcp,
             join_seconds: 0,
             silence_seconds: 1,
         }

@@ -7,6 +7,25 @@ use crate::error::{Error, Result};
 use crate::ops::fused::Kernel;
 use crate::ops::{Backend, Fused, Portable};
 
+/// The variable that says which worker of its machine this is, as launchers of several workers set it.
+pub const LOCAL_RANK: &str = "LOCAL_RANK";
+
+/// Which GPU of its machine a worker takes: that of the number in [`LOCAL_RANK`], the first without one.
+///
+/// # Errors
+/// The variable is no number.
+pub fn gpu() -> Result<usize> {
+    let Some(value) = std::env::var_os(LOCAL_RANK).filter(|value| !value.is_empty()) else {
+        return Ok(0);
+    };
+    let number = value.to_str().and_then(|value| value.parse().ok());
+    number.ok_or_else(|| {
+        Error::Usage(format!(
+            "the variable {LOCAL_RANK} is {value:?} and should be the number of a GPU"
+        ))
+    })
+}
+
 /// Something to do on a backend that is known only when the program runs.
 pub trait OnBackend {
     /// What comes of it.
@@ -45,12 +64,12 @@ pub fn on_device<T: OnBackend>(options: &ComputeOptions, task: T) -> Result<T::O
             } else {
                 Precision::Single
             };
-            task.on(Cuda::new(0, precision)?)
+            task.on(Cuda::new(gpu()?, precision)?)
         }
         #[cfg(feature = "cuda")]
         DeviceName::CudaPortable => {
             candle_core::cuda_backend::set_gemm_reduced_precision_f32(options.tf32);
-            task.on(portable(Device::new_cuda(0)?))
+            task.on(portable(Device::new_cuda(gpu()?)?))
         }
         #[cfg(not(feature = "cuda"))]
         DeviceName::Cuda | DeviceName::CudaPortable => Err(without("cuda")),

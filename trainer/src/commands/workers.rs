@@ -4,12 +4,13 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use andromeda_trainer::device::LOCAL_RANK;
 use andromeda_trainer::error::{Error, Result};
 use andromeda_trainer::parallel::rendezvous::{MOST_WORKERS, Purpose, Timeouts, join, lead};
-use andromeda_trainer::parallel::{Alone, Transport};
+use andromeda_trainer::parallel::{Alone, Tcp, Transport};
 use andromeda_trainer::progress::{Event, Progress};
 
-use crate::cli::WorkersArgs;
+use crate::cli::{TransportName, WorkersArgs};
 
 /// How long workers that were started here may take to end by themselves.
 const TO_END: Duration = Duration::from_secs(10);
@@ -18,6 +19,7 @@ const TO_END: Duration = Duration::from_secs(10);
 pub(crate) struct Place {
     kind: Kind,
     workers: usize,
+    transport: TransportName,
     timeouts: Timeouts,
 }
 
@@ -37,9 +39,13 @@ impl Place {
                     // A time of zero is none at all.
                     silence: Duration::from_secs(arguments.silence_seconds.max(1)),
                 };
+                if arguments.transport == TransportName::Nccl && !cfg!(feature = "nccl") {
+                    return Err(without_nccl());
+                }
                 return Ok(Self {
                     kind,
                     workers,
+                    transport: arguments.transport,
                     timeouts,
                 });
             }
@@ -99,8 +105,10 @@ impl Place {
         let Self {
             kind,
             workers,
+            transport,
             timeouts,
         } = self;
+        let over = |tcp| over(tcp, transport, purpose, timeouts);
         let mut children = Children(Vec::new());
         let alone = matches!(kind, Kind::Starts) && workers == 1;
         let address = match kind {
@@ -114,7 +122,7 @@ impl Place {
             Kind::Joins { rank, coordinator } if rank > 0 => {
                 let tcp = join(&coordinator, rank, workers, purpose, timeouts)?;
                 return Ok(Connected {
-                    transport: Box::new(tcp),
+                    transport: over(tcp)?,
                     _children: children,
                 });
             }
@@ -146,10 +154,53 @@ impl Place {
             &mut warn,
         )?;
         Ok(Connected {
-            transport: Box::new(tcp),
+            transport: over(tcp)?,
             _children: children,
         })
     }
+}
+
+/// What workers that found each other by TCP go on talking by.
+fn over(
+    tcp: Tcp,
+    transport: TransportName,
+    purpose: &Purpose,
+    timeouts: Timeouts,
+) -> Result<Box<dyn Transport>> {
+    match transport {
+        TransportName::Tcp => Ok(Box::new(tcp)),
+        TransportName::Nccl => by_nccl(tcp, purpose, timeouts),
+    }
+}
+
+#[cfg(feature = "nccl")]
+fn by_nccl(tcp: Tcp, purpose: &Purpose, timeouts: Timeouts) -> Result<Box<dyn Transport>> {
+    use andromeda_trainer::config::DeviceName;
+    use andromeda_trainer::device::gpu;
+    use andromeda_trainer::parallel::Nccl;
+
+    let device = purpose.config.compute.device;
+    if !matches!(device, DeviceName::Cuda | DeviceName::CudaPortable) {
+        let error = Error::Usage(
+            "--transport nccl is for workers with a GPU each\nhint: set compute.device = \"cuda\", or leave it out"
+                .to_owned(),
+        );
+        tcp.abort(&error.to_string());
+        return Err(error);
+    }
+    Ok(Box::new(Nccl::new(tcp, gpu()?, timeouts.silence)?))
+}
+
+#[cfg(not(feature = "nccl"))]
+fn by_nccl(_: Tcp, _: &Purpose, _: Timeouts) -> Result<Box<dyn Transport>> {
+    Err(without_nccl())
+}
+
+fn without_nccl() -> Error {
+    Error::Usage(
+        "this program was built without nccl\nhint: build it with `cargo build --release --features nccl --bin andromeda-train`, or leave --transport out: workers then talk by TCP"
+            .to_owned(),
+    )
 }
 
 /// The connections to the others. When it is dropped those that were started here are waited for.
@@ -203,6 +254,7 @@ impl Children {
                 .stdout(Stdio::null());
             command.args(["--coordinator", coordinator, "--rank", &rank.to_string()]);
             command.args(["--world-size", &workers.to_string()]);
+            command.env(LOCAL_RANK, rank.to_string());
             if !told {
                 command.env("RAYON_NUM_THREADS", threads.to_string());
             }

@@ -7,6 +7,8 @@
 //! others ([`Team::spread`]). Numbers of the step (nats, norms, signals) are told to all, so that all decide the same.
 
 pub mod gradients;
+#[cfg(feature = "nccl")]
+pub mod nccl;
 pub mod owners;
 mod pieces;
 pub mod rendezvous;
@@ -25,6 +27,8 @@ use crate::model::Model;
 use crate::ops::Backend;
 
 pub use gradients::Gradients;
+#[cfg(feature = "nccl")]
+pub use nccl::Nccl;
 pub use owners::Owners;
 pub use tcp::Tcp;
 pub use threads::Threads;

@@ -271,6 +271,12 @@ fn workers_that_cannot_be_are_refused_with_what_to_do() {
             "below --world-size",
         ),
         (&["--workers", "2", "--rank", "0"], "cannot be used with"),
+        #[cfg(not(feature = "nccl"))]
+        (
+            &["--workers", "2", "--transport", "nccl"],
+            "--features nccl",
+        ),
+        (&["--workers", "2", "--transport", "mpi"], "tcp, nccl"),
         (
             &["--set", "data.parts-per-step=3"],
             "data.parts-per-step must be between 1 and",
