@@ -22,10 +22,10 @@ use rustix::time::{ClockId, clock_gettime};
 
 const ROUNDS: usize = 5;
 
-/// The rules whose rate is the one to watch.
+/// The rules whose rates are the ones to watch.
 const TOGETHER: [&str; 4] = [
-    "gopher-repetition@datatrove",
     "gopher-quality@datatrove",
+    "gopher-repetition@datatrove",
     "c4@datatrove",
     "fineweb",
 ];
@@ -114,8 +114,24 @@ fn rates(documents: &[Document], only: &str) -> anyhow::Result<()> {
         let kept = kept.map_or(String::new(), |kept| format!("{kept:>9} kept"));
         println!("{name:<44}{rate:>7.1} MB/CPU-s{kept}");
     };
-    let mut scratch = Scratch::default();
     let four = filters(&TOGETHER)?;
+    let in_a_row = |name: &str, rules: &Filters| {
+        if !name.contains(only) {
+            return;
+        }
+        let mut scratch = Scratch::default();
+        let kept = documents
+            .iter()
+            .filter(|document| rules.judge(&document.text, &mut scratch).reason().is_none())
+            .count();
+        report(
+            name,
+            Some(kept),
+            Box::new(|text| _ = black_box(rules.judge(text, &mut scratch))),
+        );
+    };
+    in_a_row("Gopher + C4 + FineWeb, in a row", &four);
+    let mut scratch = Scratch::default();
     let mut each = Vec::new();
     report(
         "Gopher + C4 + FineWeb, each judges all",
@@ -170,20 +186,7 @@ fn rates(documents: &[Document], only: &str) -> anyhow::Result<()> {
         );
     }
     for name in rules::names().filter(|name| !name.starts_with("fineweb-2@")) {
-        if !name.contains(only) {
-            continue;
-        }
-        let one = filters(&[name])?;
-        let mut scratch = Scratch::default();
-        let kept = documents
-            .iter()
-            .filter(|document| one.judge(&document.text, &mut scratch).reason().is_none())
-            .count();
-        report(
-            name,
-            Some(kept),
-            Box::new(|text| _ = black_box(one.judge(text, &mut scratch))),
-        );
+        in_a_row(name, &filters(&[name])?);
     }
     Ok(())
 }
