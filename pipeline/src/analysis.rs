@@ -438,11 +438,18 @@ impl<'a> Analysis<'a> {
         }
     }
 
-    /// Whether one of `phrases`, ASCII in small letters, stands in `text` in any case of ASCII.
-    pub(crate) fn holds_any(&self, text: &str, phrases: &[memmem::Finder<'_>]) -> bool {
+    /// Whether one of `phrases`, ASCII in small letters, stands in one of `lines` in any case of ASCII.
+    pub(crate) fn holds_any<'l>(
+        &self,
+        lines: impl Iterator<Item = &'l str>,
+        phrases: &[memmem::Finder<'_>],
+    ) -> bool {
         let lower = &mut self.scratch.borrow_mut().lower;
         lower.clear();
-        lower.extend(text.bytes().map(|byte| byte.to_ascii_lowercase()));
+        for line in lines {
+            lower.extend(line.bytes().map(|byte| byte.to_ascii_lowercase()));
+            lower.push(b'\n');
+        }
         let mut phrases = phrases.iter();
         phrases.any(|phrase| phrase.find(lower).is_some())
     }

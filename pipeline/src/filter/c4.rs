@@ -17,7 +17,7 @@ use memchr::{memchr, memmem};
 use serde::{Deserialize, Serialize};
 
 use super::verdict::{above, below, beyond};
-use super::{Edit, Edited, FilterError, Reason};
+use super::{Edit, Edited, FilterError, Reason, Verdict};
 use crate::analysis::{
     Analysis, DECIMALS, count_characters, has_words, is_space, strip, strip_end, strip_start,
 };
@@ -199,6 +199,27 @@ enum Line<'t> {
 
 impl Edit for C4 {
     fn edit(&self, document: &Analysis<'_>) -> Result<Option<Edited>, Reason> {
+        let page = self.judged(document)?;
+        let text = document.text();
+        let mut kept = page.asked.join("\n");
+        let end = strip_end(&kept).len();
+        kept.truncate(end);
+        let lead = kept.len() - strip_start(&kept).len();
+        kept.drain(..lead);
+        Ok((kept != text).then_some(Edited {
+            text: kept,
+            tokens: Some(page.tokens),
+        }))
+    }
+
+    fn check(&self, document: &Analysis<'_>) -> Verdict {
+        self.judged(document).err().into()
+    }
+}
+
+impl C4 {
+    /// What is left of a page that stays.
+    fn judged<'t>(&self, document: &Analysis<'t>) -> Result<Page<'t>, Reason> {
         let options = &self.options;
         let text = document.text();
         if let Some(max) = options.max_characters {
@@ -209,35 +230,23 @@ impl Edit for C4 {
         let kelvin = text.contains('\u{212a}');
         // Few pages hold a phrase, and those that do not are told by the lines that are left of them.
         let mut page = self.page(document, &[], kelvin);
-        if document.holds_any(&page.asked, &*FIND_ENDS) {
+        let asked = page.asked.iter().map(|line| &**line);
+        if document.holds_any(asked, &*FIND_ENDS) {
             let hits = hits_of(document);
             page = self.page(document, &hits, kelvin);
         }
-        let Page {
-            asked: mut kept,
-            tokens,
-            sentences,
-            reason,
-        } = page;
-        reason.map_or(Ok(()), Err)?;
-        let min = options.min_sentences as f64;
-        below("c4-few-sentences", "c4-sentences", sentences as f64, min).map_or(Ok(()), Err)?;
-        let end = strip_end(&kept).len();
-        kept.truncate(end);
-        let lead = kept.len() - strip_start(&kept).len();
-        kept.drain(..lead);
-        Ok((kept != text).then_some(Edited {
-            text: kept,
-            tokens: Some(tokens),
-        }))
+        page.reason.take().map_or(Ok(()), Err)?;
+        let (sentences, min) = (page.sentences as f64, options.min_sentences as f64);
+        below("c4-few-sentences", "c4-sentences", sentences, min).map_or(Ok(()), Err)?;
+        Ok(page)
     }
 }
 
 /// What is left of a page.
 #[derive(Default)]
-struct Page {
+struct Page<'t> {
     /// The lines that were asked for phrases, which are those that stay, and the one at which the page went.
-    asked: String,
+    asked: Vec<Cow<'t, str>>,
     tokens: u64,
     sentences: u64,
     /// Why the page goes, if it does for a line.
@@ -269,13 +278,10 @@ impl C4 {
     }
 
     /// Judges all lines, of which `hits` are the phrases.
-    fn page(&self, document: &Analysis<'_>, hits: &[(usize, usize)], kelvin: bool) -> Page {
+    fn page<'t>(&self, document: &Analysis<'t>, hits: &[(usize, usize)], kelvin: bool) -> Page<'t> {
         let text = document.text();
         let citations = self.options.remove_citations && memchr(b'[', text.as_bytes()).is_some();
-        let mut page = Page {
-            asked: String::with_capacity(text.len()),
-            ..Page::default()
-        };
+        let mut page = Page::default();
         for (at, line) in document.split_lines() {
             let start = at + (line.len() - strip_start(line).len());
             let stripped = strip(line);
@@ -284,11 +290,10 @@ impl C4 {
                 Ok(Line::Stays(line, tokens, sentences)) => {
                     page.tokens += tokens;
                     page.sentences += sentences;
-                    page.asked.push_str(&line);
-                    page.asked.push('\n');
+                    page.asked.push(line);
                 }
                 Err(reason) => {
-                    page.asked.push_str(stripped);
+                    page.asked.push(Cow::Borrowed(stripped));
                     page.reason = Some(reason);
                     break;
                 }

@@ -66,6 +66,11 @@ pub trait Edit: Send + Sync {
     /// # Errors
     /// Why the document goes.
     fn edit(&self, document: &Analysis<'_>) -> Result<Option<Edited>, Reason>;
+
+    /// Whether one document goes, where nobody wants what is left of it.
+    fn check(&self, document: &Analysis<'_>) -> Verdict {
+        self.edit(document).err().into()
+    }
 }
 
 /// What a rule left of a text.
@@ -409,7 +414,7 @@ impl Filters {
         verdicts.extend(self.steps.iter().map(|step| match step {
             Step::Judge(rule) => rule.check(&document),
             Step::Edit(_) if answers.is_some() => Verdict::Keep,
-            Step::Edit(rule) => rule.edit(&document).err().into(),
+            Step::Edit(rule) => rule.check(&document),
         }));
     }
 }
