@@ -23,6 +23,17 @@ pub const BUSY: u8 = 40;
 /// Interrupted from the keyboard; 143 when asked to terminate.
 pub const INTERRUPTED: u8 = 130;
 
+/// What ended a command, and what caused that; a cause that an error tells in its own words is not said twice.
+pub fn told(error: &anyhow::Error) -> String {
+    let mut told = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
+}
+
 /// The exit code of whatever ended a command.
 pub fn code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
@@ -146,5 +157,19 @@ pub(crate) fn of_build(error: &BuildError) -> u8 {
         BuildError::BadFiles(faults) if faults.iter().any(|fault| fault.passing) => RETRIABLE,
         BuildError::BadFiles(_) | BuildError::Empty(_) => PERMANENT,
         BuildError::InTheWay { .. } => INTEGRITY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let gone = std::io::Error::other("the disk is gone");
+        let within = anyhow::Error::new(gone).context("a.jsonl: the disk is gone");
+        assert_eq!(told(&within), "a.jsonl: the disk is gone");
+        let behind = anyhow::anyhow!("no such row").context("b.jsonl");
+        assert_eq!(told(&behind), "b.jsonl: no such row");
     }
 }

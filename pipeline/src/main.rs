@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     match commands::run(Cli::parse().command) {
         Ok(()) => ExitCode::from(exit::OK),
         Err(error) => {
-            let text = screen::safe(&format!("error: {error:#}"));
+            let text = screen::safe(&format!("error: {}", exit::told(&error)));
             let _ = writeln!(std::io::stderr().lock(), "{text}");
             ExitCode::from(exit::code(&error))
         }

@@ -275,24 +275,37 @@ pub(crate) fn stages(reports: &[StageReport]) -> Result<()> {
         let shown = of.contamination.shown();
         known.entry(shown).or_default().insert(&of.score.task);
     }
-    let mut said = BTreeSet::new();
-    for of in reports.iter().flat_map(|report| &report.tasks) {
-        let task = &of.score.task;
-        for (reason, items) in &of.score.skipped {
-            said.insert(format!("{task}: {items} items skipped: {reason}"));
-        }
-        if of.truncated > 0 {
-            said.insert(format!(
-                "{task}: {} of {} requests are longer than the model's context and lost their beginning",
-                of.truncated, of.requests
-            ));
+    // What is the same after several stages is said once.
+    let mut said: BTreeMap<(&str, String), Vec<&str>> = BTreeMap::new();
+    for report in reports {
+        for of in &report.tasks {
+            let mut say = |what| {
+                let stages = said.entry((&of.score.task, what)).or_default();
+                stages.push(&report.stage);
+            };
+            for (reason, items) in &of.score.skipped {
+                say(format!("{items} items skipped: {reason}"));
+            }
+            if of.truncated > 0 {
+                say(format!(
+                    "{} of {} requests are longer than the model's context and lost their beginning",
+                    of.truncated, of.requests
+                ));
+            }
         }
     }
     for (shown, tasks) in known {
         let tasks: Vec<&str> = tasks.into_iter().collect();
         line(&format!("{}: {shown}", tasks.join(", ")))?;
     }
-    said.iter().try_for_each(|text| line(text))
+    for ((task, what), stages) in said {
+        if stages.len() == reports.len() {
+            line(&format!("{task}: {what}"))?;
+        } else {
+            line(&format!("{task}, after {}: {what}", stages.join(" and ")))?;
+        }
+    }
+    Ok(())
 }
 
 /// What a stage has in the table: names of measures and their values.

@@ -9,7 +9,7 @@ use super::build::rates;
 use super::{Interruption, grouped, local, print, print_json, rows_of_files, say, table, threads};
 use crate::cli::{FilterArgs, Limits};
 use crate::execute::filter::{FileCounts, FilterFiles, FilterFilesError, Filtered};
-use crate::exit::Usage;
+use crate::exit::{Usage, told};
 use crate::fetch::HubFile;
 use crate::filter::FilterOptions;
 use crate::filter::lists::Lists;
@@ -103,7 +103,7 @@ fn profiles(args: &FilterArgs) -> anyhow::Result<Vec<NamedProfile>> {
     recipe.profile.retain(|name, _| args.profile.contains(name));
     recipe.read_models(
         &mut |name| match HubFile::is_written(name) {
-            true => local(Path::new(name), None).map_err(|error| format!("{error:#}")),
+            true => local(Path::new(name), None).map_err(|error| told(&error)),
             false => Ok(args.manifests.join(name)),
         },
         &file,

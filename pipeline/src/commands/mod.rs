@@ -374,10 +374,9 @@ fn local(named: &Path, default: Option<&str>) -> anyhow::Result<PathBuf> {
 fn find_tokenizer(name: &str, place: &Place) -> anyhow::Result<(PathBuf, String)> {
     if !HubFile::is_written(name) {
         let here = PathBuf::from(name);
-        let file = match here.is_file() {
-            true => here,
-            false => place.manifests.join(name),
-        };
+        let there = place.manifests.join(name);
+        let is_there = !here.is_file() && there.is_file();
+        let file = if is_there { there } else { here };
         return Ok((file, name.to_owned()));
     }
     let file = place.manifests.join("datasets.lock");

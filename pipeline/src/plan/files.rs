@@ -213,7 +213,7 @@ fn find(inputs: &[PathBuf]) -> Result<Vec<(String, PathBuf)>, PlanError> {
         let unreadable = |error: std::io::Error| {
             Problem::of_file(input, format!("it cannot be read: {error}"), None)
         };
-        match fs_err::metadata(input) {
+        match input.metadata() {
             Err(error) => problems.push(unreadable(error)),
             Ok(meta) if meta.is_dir() => match source::files_below(input) {
                 Err(error) => problems.push(unreadable(error)),

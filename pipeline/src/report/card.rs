@@ -42,13 +42,16 @@ pub fn card(summary: &Summary) -> String {
     out.push_str("tags:\n- andromeda\n- pretokenized\n---\n\n");
     let _ = write!(
         out,
-        "# {}\n\n{} tokens of {} documents ({} of text) as zstd shards, made from {} of documents of {} datasets. Root hash `{}`: it covers every file, and\nthe same sources and recipe give it again.\n\n",
+        "# {}\n\n{} tokens of {} documents ({} of text) as zstd shards, made from {} documents of {}. Root hash `{}`: it covers every file, and\nthe same sources and recipe give it again.\n\n",
         inline(&manifest.name),
         short(tokens as f64),
         grouped(funnel.kept.documents),
         megabytes(funnel.kept.bytes as f64),
         grouped(funnel.documents_in),
-        manifest.datasets.len(),
+        match manifest.datasets.len() {
+            1 => "one dataset".to_owned(),
+            many => format!("{many} datasets"),
+        },
         manifest.root,
     );
     if !manifest.contaminates.is_empty() {
