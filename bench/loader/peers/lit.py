@@ -11,8 +11,11 @@ from pathlib import Path
 
 import numpy
 import torch
-from litdata import StreamingDataset, TokensLoader
+from litdata import StreamingDataLoader, StreamingDataset, TokensLoader
 from litdata.streaming.writer import BinaryWriter
+
+sys.path.append(str(Path(__file__).parent))
+from tree import batches
 
 ids, dtype, length, tokens, folder, compression = sys.argv[1:7]
 length, tokens = int(length), int(tokens)
@@ -49,4 +52,13 @@ for epoch in range(2):
             # No embedding takes uint16, and until here the sample is a view that nothing has read.
             read += len(sample.to(torch.int32)) - 1
     rates.append(read / (time.process_time() - start))
-print(json.dumps({"epochs": rates, "bytes": size, "write": items * length / write}))
+
+
+def collate(samples):
+    return torch.stack([sample.to(torch.int32) for sample in samples])
+
+
+dataset = StreamingDataset(str(folder), item_loader=TokensLoader(block_size=block), shuffle=True, seed=1, drop_last=False)
+loader = StreamingDataLoader(dataset, batch_size=8, num_workers=1, collate_fn=collate)
+used = batches(loader, lambda batch: batch.numel() - len(batch))
+print(json.dumps({"epochs": rates, "batches": used, "bytes": size, "write": items * length / write}))

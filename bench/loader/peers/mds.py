@@ -10,7 +10,12 @@ import time
 from pathlib import Path
 
 import numpy
+import torch
 from streaming import MDSWriter, StreamingDataset
+from torch.utils.data import DataLoader
+
+sys.path.append(str(Path(__file__).parent))
+from tree import batches
 
 ids, dtype, length, tokens, folder, compression = sys.argv[1:7]
 length, tokens = int(length), int(tokens)
@@ -44,4 +49,15 @@ for epoch in range(2):
             # No embedding takes uint16.
             read += len(sample["tokens"].astype(numpy.int32)) - 1
     rates.append(read / (time.process_time() - start))
-print(json.dumps({"epochs": rates, "bytes": size, "write": windows * length / write}))
+
+
+def collate(samples):
+    return torch.from_numpy(numpy.stack([sample["tokens"].astype(numpy.int32) for sample in samples]))
+
+
+dataset = StreamingDataset(
+    remote=str(folder / "remote"), local=str(folder / "used"), shuffle=True, shuffle_seed=1, batch_size=8, validate_hash="xxh3_64", predownload=64,
+)
+loader = DataLoader(dataset, batch_size=8, num_workers=1, collate_fn=collate)
+used = batches(loader, lambda batch: batch.numel() - len(batch))
+print(json.dumps({"epochs": rates, "batches": used, "bytes": size, "write": windows * length / write}))
