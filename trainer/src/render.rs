@@ -279,15 +279,15 @@ pub(crate) fn stages(reports: &[StageReport]) -> Result<()> {
     let mut said: BTreeMap<(&str, String), Vec<&str>> = BTreeMap::new();
     for report in reports {
         for of in &report.tasks {
-            let mut say = |what| {
+            let mut note = |what| {
                 let stages = said.entry((&of.score.task, what)).or_default();
                 stages.push(&report.stage);
             };
             for (reason, items) in &of.score.skipped {
-                say(format!("{items} items skipped: {reason}"));
+                note(format!("{items} items skipped: {reason}"));
             }
             if of.truncated > 0 {
-                say(format!(
+                note(format!(
                     "{} of {} requests are longer than the model's context and lost their beginning",
                     of.truncated, of.requests
                 ));

@@ -9,6 +9,7 @@
     reason = "NCCL takes pointers to memory of the GPU; each call is given buffers that outlive it"
 )]
 
+use std::ffi::c_char;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -61,14 +62,14 @@ impl Nccl {
             let mut id = Vec::new();
             if tcp.rank() == 0 {
                 let drawn = result::get_uniqueid().map_err(|error| nccl(&error))?;
-                id.extend(drawn.internal.map(i8_as_u8));
+                id.extend(drawn.internal.map(as_byte));
             }
             tcp.broadcast(&mut id, size_of::<sys::ncclUniqueId>())?;
             let id: [u8; size_of::<sys::ncclUniqueId>()] = id
                 .try_into()
                 .map_err(|_| failed(0, "what it told of NCCL cannot be read"))?;
             let id = sys::ncclUniqueId {
-                internal: id.map(u8_as_i8),
+                internal: id.map(as_character),
             };
             let [workers, rank] =
                 [tcp.workers(), tcp.rank()].map(|number| i32::try_from(number).unwrap_or(i32::MAX));
@@ -251,12 +252,13 @@ fn announced(heard: &[u8], most: usize) -> Option<Option<usize>> {
     }
 }
 
-const fn i8_as_u8(byte: std::ffi::c_char) -> u8 {
-    byte.cast_unsigned()
+// Characters of C have a sign on some processors and none on others.
+const fn as_byte(character: c_char) -> u8 {
+    u8::from_ne_bytes(character.to_ne_bytes())
 }
 
-const fn u8_as_i8(byte: u8) -> std::ffi::c_char {
-    byte.cast_signed()
+const fn as_character(byte: u8) -> c_char {
+    c_char::from_ne_bytes([byte])
 }
 
 fn driver(error: DriverError) -> Error {
