@@ -47,6 +47,10 @@ pub trait Real:
     /// The error function.
     #[must_use]
     fn erf(self) -> Self;
+    /// Numbers, if they are single ones.
+    fn singles(numbers: &[Self]) -> Option<&[f32]>;
+    /// The same, to be changed.
+    fn singles_mut(numbers: &mut [Self]) -> Option<&mut [f32]>;
     /// The bits of the nearest number of bf16, of two as near the even one: the upper sixteen of these.
     fn bf16_bits(self) -> u32;
     /// The nearest number of bf16.
@@ -141,6 +145,14 @@ impl Real for f32 {
         }
     }
 
+    fn singles(numbers: &[Self]) -> Option<&[f32]> {
+        Some(numbers)
+    }
+
+    fn singles_mut(numbers: &mut [Self]) -> Option<&mut [f32]> {
+        Some(numbers)
+    }
+
     #[inline(always)]
     fn bf16_bits(self) -> u32 {
         let bits = self.to_bits();
@@ -187,6 +199,14 @@ impl Real for f64 {
     #[inline(always)]
     fn erf(self) -> Self {
         candle_core::cpu::erf::erf_f64(self)
+    }
+
+    fn singles(_: &[Self]) -> Option<&[f32]> {
+        None
+    }
+
+    fn singles_mut(_: &mut [Self]) -> Option<&mut [f32]> {
+        None
     }
 
     #[inline(always)]

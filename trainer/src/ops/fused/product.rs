@@ -19,7 +19,7 @@ pub(super) struct View<'a, T> {
     column: usize,
 }
 
-impl<'a, T> View<'a, T> {
+impl<'a, T: Real> View<'a, T> {
     /// Rows of `columns` numbers, `stride` apart.
     pub(super) fn strided(numbers: &'a [T], rows: usize, columns: usize, stride: usize) -> Self {
         let view = Self {
@@ -69,6 +69,17 @@ impl<'a, T> View<'a, T> {
         debug_assert!(self.column == 1 && columns.end <= self.columns && row < self.rows);
         let first = row * self.row;
         &self.numbers[first + columns.start..first + columns.end]
+    }
+
+    /// The same, if the numbers are single ones.
+    pub(super) fn singles(self) -> Option<View<'a, f32>> {
+        Some(View {
+            numbers: T::singles(self.numbers)?,
+            rows: self.rows,
+            columns: self.columns,
+            row: self.row,
+            column: self.column,
+        })
     }
 
     /// Rows and columns exchanged.

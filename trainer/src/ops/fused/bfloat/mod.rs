@@ -1,14 +1,16 @@
 //! Products of numbers rounded to bf16 (eight bits of exponent as `f32` has them, eight of mantissa), added up in single precision.
 //!
-//! Where the processor multiplies pairs of such numbers ([`Kernel::Dot`], `vdpbf16ps`), blocks are rounded and packed so that a tile of the
-//! result stays in registers while the inputs stream through it from the caches (Goto and van de Geijn, "Anatomy of High-Performance Matrix
-//! Multiplication", 2008). Elsewhere [`Kernel::Rounded`] rounds blocks and multiplies them as single precision: the same products, since
+//! Where the processor multiplies pairs of such numbers ([`Kernel::Dot`]), blocks are rounded and packed so that a tile of the result stays in
+//! registers while the inputs stream through it from the caches (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication",
+//! 2008). Elsewhere [`Kernel::Rounded`] rounds blocks and multiplies them as single precision: the same products, since
 //! two numbers of eight bits have one of sixteen, in another order of their sums. Neither depends on the number of threads.
 
-#![expect(
+#[cfg(target_arch = "x86_64")]
+#[expect(
     unsafe_code,
-    reason = "a kernel for instructions that are looked for before it is chosen, and loads from arrays whose lengths are in their types"
+    reason = "instructions that are looked for before, and loads and stores within slices"
 )]
+mod dot;
 
 use std::ops::Range;
 
@@ -17,15 +19,11 @@ use rayon::prelude::*;
 use super::numeric::{Real, vectorized};
 use super::product::{On, View, product};
 
-/// Rows and columns of the tile that a kernel holds: 28 of 32 registers, which leaves two for columns and one for a row.
-const ROWS: usize = 14;
-const COLUMNS: usize = 32;
+/// Terms of a sum that are packed at one time, at most: the words of a tile's rows and columns stay in the first two caches. Sums of blocks
+/// are added up in their order, so this is a part of the result.
+const DEPTH: usize = 768;
 
-/// Terms of a sum that are packed at one time. [`COLUMNS`] of them take 32 KB and stay in the first cache. Sums of blocks are added up in
-/// their order, so this is a part of the result.
-const DEPTH: usize = 512;
-
-/// Rows or columns that are packed at one time, 4 MB of each: enough that packing is a small part, and little memory.
+/// Rows or columns that are packed at one time, 6 MB of each: enough that packing is a small part, and little memory.
 const BLOCK: usize = 4096;
 
 /// Bytes of the packed blocks, at most.
@@ -34,7 +32,7 @@ pub const PACKED_BYTES: u64 = 2 * 4 * (BLOCK * DEPTH) as u64;
 /// How numbers of bf16 are multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernel {
-    /// By `vdpbf16ps` of AVX-512.
+    /// By `vdpbf16ps` of AVX-512, of numbers of single precision; double ones are multiplied as by the other.
     #[cfg(target_arch = "x86_64")]
     Dot,
     /// By the products of single precision, on rounded inputs: on any processor.
@@ -46,7 +44,7 @@ impl Kernel {
     pub fn available() -> Vec<Self> {
         let mut kernels = vec![Self::Rounded];
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16") {
+        if dot::is_here() {
             kernels.push(Self::Dot);
         }
         kernels
@@ -113,11 +111,12 @@ impl<T: Real> Bfloat<T> {
                 .take(m)
                 .for_each(|row| row[..n].fill(T::ZERO));
         }
+        // Blocks of terms as long as each other.
+        let terms_at_once = depth.max(1).div_ceil(depth.div_ceil(DEPTH).max(1));
         for columns in blocks(n, BLOCK) {
-            for terms in blocks(depth, DEPTH) {
+            for terms in blocks(depth, terms_at_once.next_multiple_of(2)) {
                 let add = add || terms.start > 0;
-                let b = b.part(terms.clone(), columns.clone());
-                let mut b = self.right(b);
+                let mut b = self.right(b.part(terms.clone(), columns.clone()));
                 for rows in blocks(m, BLOCK) {
                     let first = rows.start * stride + columns.start;
                     let last = (rows.end - 1) * stride + columns.end;
@@ -130,20 +129,15 @@ impl<T: Real> Bfloat<T> {
 
     /// The right side of a block's product.
     fn right(&mut self, b: View<'_, T>) -> Right<'_, T> {
-        let [packed_left, packed] = &mut self.packed;
-        let [rounded_left, rounded] = &mut self.rounded;
-        match self.kernel {
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Dot => Right::Packed {
-                left: packed_left,
-                right: pack::<T, COLUMNS>(b.transposed(), packed),
-                columns: b.shape().1,
-            },
-            Kernel::Rounded => Right::Rounded {
-                left: rounded_left,
-                right: round(b, rounded),
-            },
+        #[cfg(target_arch = "x86_64")]
+        if let (Kernel::Dot, Some(b)) = (self.kernel, b.singles()) {
+            let [left, right] = &mut self.packed;
+            let right = dot::pack::<{ dot::COLUMNS }>(b.transposed(), right);
+            return Right::Packed { left, right };
         }
+        let [left, right] = &mut self.rounded;
+        let right = round(b, right);
+        Right::Rounded { left, right }
     }
 }
 
@@ -158,8 +152,7 @@ enum Right<'a, T> {
     #[cfg(target_arch = "x86_64")]
     Packed {
         left: &'a mut Vec<u32>,
-        right: &'a [u32],
-        columns: usize,
+        right: dot::Packed<'a>,
     },
     Rounded {
         left: &'a mut Vec<T>,
@@ -174,31 +167,11 @@ impl<T: Real> Right<'_, T> {
                 product(round(a, left), *right, c, stride, add, On::AllThreads);
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Packed {
-                left,
-                right,
-                columns,
-            } => {
-                let (rows, depth) = a.shape();
-                let pairs = depth.div_ceil(2);
-                let left = pack::<T, ROWS>(a, left);
-                // Some tasks a thread; which task a row is in changes nothing in it.
-                let tasks = 4 * rayon::current_num_threads();
-                let panels = rows.div_ceil(ROWS).div_ceil(tasks).clamp(1, 18);
-                let of_task = panels * ROWS;
-                let (right, columns) = (*right, *columns);
-                c.par_chunks_mut(of_task * stride)
-                    .zip(left.par_chunks(pairs * of_task))
-                    .enumerate()
-                    .for_each(|(task, (c, left))| {
-                        let size = Size {
-                            rows: of_task.min(rows - task * of_task),
-                            columns,
-                            pairs,
-                        };
-                        // SAFETY: `Kernel::Dot`, and with it a packed side, is made where the processor has these instructions.
-                        unsafe { dot(size, left, right, c, stride, add) }
-                    });
+            Self::Packed { left, right } => {
+                if let (Some(a), Some(c)) = (a.singles(), T::singles_mut(c)) {
+                    let left = dot::pack::<{ dot::ROWS }>(a, left);
+                    dot::multiply(left, *right, c, stride, add);
+                }
             }
         }
     }
@@ -231,169 +204,6 @@ fn round<'a, T: Real>(view: View<'_, T>, memory: &'a mut Vec<T>) -> View<'a, T> 
         View::new(numbers, columns, rows).transposed()
     } else {
         View::new(numbers, rows, columns)
-    }
-}
-
-/// Panels of `LINES` rows of `view`, for each pair of columns a word for each row: the even column below, the odd one above. What is beyond
-/// the view is 0.
-#[cfg(target_arch = "x86_64")]
-fn pack<'a, T: Real, const LINES: usize>(view: View<'_, T>, memory: &'a mut Vec<u32>) -> &'a [u32] {
-    let (rows, depth) = view.shape();
-    let pairs = depth.div_ceil(2);
-    let count = rows.div_ceil(LINES) * pairs * LINES;
-    memory.resize(memory.len().max(count), 0);
-    let packed = &mut memory[..count];
-    packed
-        .par_chunks_exact_mut(pairs * LINES)
-        .enumerate()
-        .for_each(|(panel, packed)| {
-            let first = panel * LINES;
-            let view = view.part(first..rows.min(first + LINES), 0..depth);
-            vectorized(
-                #[inline(always)]
-                || {
-                    if view.strides().0 == 1 {
-                        pack_across::<T, LINES>(view, packed);
-                    } else {
-                        pack_along::<T, LINES>(view, packed);
-                    }
-                },
-            );
-        });
-    packed
-}
-
-#[inline(always)]
-fn word<T: Real>(low: T, high: T) -> u32 {
-    low.bf16_bits() >> 16 | high.bf16_bits()
-}
-
-/// [`pack`] where the numbers of a column stand one after the other.
-#[inline(always)]
-fn pack_across<T: Real, const LINES: usize>(view: View<'_, T>, packed: &mut [u32]) {
-    let (rows, depth) = view.shape();
-    let view = view.transposed();
-    let zeros = [T::ZERO; LINES];
-    let (words, _) = packed.as_chunks_mut::<LINES>();
-    for (pair, words) in words.iter_mut().enumerate() {
-        let low = view.line(2 * pair, 0..rows);
-        let high = if 2 * pair + 1 < depth {
-            view.line(2 * pair + 1, 0..rows)
-        } else {
-            &zeros[..rows]
-        };
-        if let (Some(low), Some(high)) = (low.first_chunk::<LINES>(), high.first_chunk::<LINES>()) {
-            for ((word_, &low), &high) in words.iter_mut().zip(low).zip(high) {
-                *word_ = word(low, high);
-            }
-        } else {
-            words.fill(0);
-            for ((word_, &low), &high) in words.iter_mut().zip(low).zip(high) {
-                *word_ = word(low, high);
-            }
-        }
-    }
-}
-
-/// [`pack`] where the numbers of a row stand one after the other.
-#[inline(always)]
-fn pack_along<T: Real, const LINES: usize>(view: View<'_, T>, packed: &mut [u32]) {
-    const AT_ONCE: usize = 16;
-    let (rows, depth) = view.shape();
-    if rows < LINES || depth % 2 > 0 {
-        packed.fill(0);
-    }
-    for row in 0..rows {
-        let mut words = packed[row..].chunks_mut(LINES);
-        let numbers = view.line(row, 0..depth);
-        let (blocks, rest) = numbers.as_chunks::<{ 2 * AT_ONCE }>();
-        for block in blocks {
-            let mut of_block = [0; AT_ONCE];
-            for (to, pair) in of_block.iter_mut().zip(block.as_chunks::<2>().0) {
-                *to = word(pair[0], pair[1]);
-            }
-            for (&word, to) in of_block.iter().zip(&mut words) {
-                to[0] = word;
-            }
-        }
-        for (pair, to) in rest.chunks(2).zip(words) {
-            to[0] = word(pair[0], pair.get(1).copied().unwrap_or(T::ZERO));
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[derive(Clone, Copy)]
-struct Size {
-    rows: usize,
-    columns: usize,
-    pairs: usize,
-}
-
-/// Panels of rows times panels of columns.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
-fn dot<T: Real>(size: Size, left: &[u32], right: &[u32], c: &mut [T], stride: usize, add: bool) {
-    let mut tile = [[0.0_f32; COLUMNS]; ROWS];
-    for (panel, right) in right.chunks_exact(size.pairs * COLUMNS).enumerate() {
-        let column = panel * COLUMNS;
-        let columns = COLUMNS.min(size.columns - column);
-        for (panel, left) in left.chunks_exact(size.pairs * ROWS).enumerate() {
-            let row = panel * ROWS;
-            let rows = ROWS.min(size.rows - row);
-            dot_tile(left.as_chunks().0, right.as_chunks().0, &mut tile);
-            for (row, tile) in (row..row + rows).zip(&tile) {
-                let at = row * stride + column;
-                let to = &mut c[at..at + columns];
-                if add {
-                    to.iter_mut()
-                        .zip(tile)
-                        .for_each(|(sum, &x)| *sum += T::of(f64::from(x)));
-                } else {
-                    to.iter_mut()
-                        .zip(tile)
-                        .for_each(|(to, &x)| *to = T::of(f64::from(x)));
-                }
-            }
-        }
-    }
-}
-
-/// A tile: for each row and column the sum over pairs.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bf16")]
-#[inline]
-fn dot_tile(left: &[[u32; ROWS]], right: &[[u32; COLUMNS]], tile: &mut [[f32; COLUMNS]; ROWS]) {
-    use std::arch::x86_64::{
-        __m512bh, __m512i, _mm512_dpbf16_ps, _mm512_loadu_si512, _mm512_set1_epi32,
-        _mm512_setzero_ps, _mm512_storeu_ps,
-    };
-    // SAFETY: 512 bits are 512 bits.
-    let pairs = |words: __m512i| -> __m512bh { unsafe { std::mem::transmute(words) } };
-    let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
-    for (left, right) in left.iter().zip(right) {
-        // SAFETY: there are 32 words, two times 512 bits.
-        let columns = unsafe {
-            let words = right.as_ptr();
-            [
-                _mm512_loadu_si512(words.cast()),
-                _mm512_loadu_si512(words.add(16).cast()),
-            ]
-        };
-        let columns = columns.map(pairs);
-        for (sums, &row) in sums.iter_mut().zip(left) {
-            let row = pairs(_mm512_set1_epi32(row.cast_signed()));
-            for (sum, columns) in sums.iter_mut().zip(columns) {
-                *sum = _mm512_dpbf16_ps(*sum, row, columns);
-            }
-        }
-    }
-    for (tile, sums) in tile.iter_mut().zip(sums) {
-        // SAFETY: there are 32 numbers, two times 512 bits.
-        unsafe {
-            _mm512_storeu_ps(tile.as_mut_ptr(), sums[0]);
-            _mm512_storeu_ps(tile.as_mut_ptr().add(16), sums[1]);
-        }
     }
 }
 
@@ -444,11 +254,12 @@ mod tests {
     }
 
     /// Rows, terms and columns: whole tiles, ragged ones, an odd number of terms, more than a block of each.
-    const SHAPES: [[usize; 3]; 7] = [
+    const SHAPES: [[usize; 3]; 8] = [
         [28, 64, 64],
         [1, 1, 1],
         [15, 33, 37],
         [130, 1030, 70],
+        [17, 2 * DEPTH + 1, 33],
         [2, BLOCK, 3],
         [BLOCK + 20, 5, 3],
         [3, 2, BLOCK + 40],
