@@ -7,13 +7,38 @@ mod render;
 use std::io::Write;
 use std::process::ExitCode;
 
+use andromeda_trainer::error::Result;
 use andromeda_trainer::evaluation::execute;
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let command = Cli::parse().command;
+    if let Command::Sandbox = command {
+        return execute::sandbox();
+    }
+    match done(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing can be done if nobody listens any more.
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn done(command: Command) -> Result<()> {
+    // With several workers here each has a part of the processors, as the first of them says.
+    let several = match &command {
+        Command::Run(arguments) => arguments.workers.workers.is_some(),
+        Command::Resume(arguments) => arguments.workers.workers.is_some(),
+        _ => false,
+    };
+    if !several {
+        commands::threads::begin(None)?;
+    }
+    match command {
         Command::Plan(arguments) => commands::plan::plan(&arguments),
         Command::LrFind(arguments) => commands::lr_find::lr_find(&arguments),
         Command::Run(arguments) => commands::run::run(&arguments),
@@ -33,14 +58,7 @@ fn main() -> ExitCode {
         Command::Tasks(arguments) => commands::tasks::tasks(&arguments),
         Command::Evaluate(arguments) => commands::evaluate::evaluate(&arguments),
         Command::Score(arguments) => commands::score::score(&arguments),
-        Command::Sandbox => return execute::sandbox(),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nothing can be done if nobody listens any more.
-            let _ = writeln!(std::io::stderr(), "error: {error}");
-            ExitCode::from(error.exit_code())
-        }
+        // It is no command for people.
+        Command::Sandbox => Ok(()),
     }
 }

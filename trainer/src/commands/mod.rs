@@ -19,6 +19,7 @@ pub(crate) mod score;
 pub(crate) mod strategy;
 pub(crate) mod sweep;
 pub(crate) mod tasks;
+pub(crate) mod threads;
 pub(crate) mod trace;
 mod workers;
 

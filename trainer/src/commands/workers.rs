@@ -241,11 +241,7 @@ impl Children {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = (threads / workers).max(1);
         let told = variable("RAYON_NUM_THREADS").is_some();
-        if !told {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-            pool.build_global()
-                .map_err(|error| starting(std::io::Error::other(error)))?;
-        }
+        super::threads::begin((!told).then_some(threads))?;
         for rank in 1..workers {
             let mut command = Command::new(&program);
             command
