@@ -29,45 +29,56 @@ pub fn bring<T>(place: &T) {
 /// Bytes of a large page.
 const PAGE: usize = 2 << 20;
 
-/// Bytes that begin where a large page does, if there are enough to fill one.
-#[derive(Debug, Default)]
-pub(crate) struct Pages {
-    /// With room before the bytes, which nobody touches.
-    memory: Vec<u8>,
-    bytes: Range<usize>,
+/// Numbers that begin where a large page does, if there are enough to fill one, and are held in such pages.
+#[derive(Debug)]
+pub struct Pages<T = u8> {
+    /// With room before the numbers, which nobody touches.
+    memory: Vec<T>,
+    numbers: Range<usize>,
 }
 
-impl Pages {
-    /// So many zeros.
-    pub(crate) fn zeroed(length: usize) -> Self {
-        if length < PAGE {
+impl<T> Default for Pages<T> {
+    fn default() -> Self {
+        Self {
+            memory: Vec::new(),
+            numbers: 0..0,
+        }
+    }
+}
+
+impl<T: Copy + Default> Pages<T> {
+    /// So many zeros, or what else is the default.
+    pub fn zeroed(length: usize) -> Self {
+        let size = size_of::<T>().max(1);
+        if length.saturating_mul(size) < PAGE || !PAGE.is_multiple_of(size) {
             return Self {
-                memory: vec![0; length],
-                bytes: 0..length,
+                memory: vec![T::default(); length],
+                numbers: 0..length,
             };
         }
-        let memory = vec![0u8; length.saturating_add(PAGE - 1)];
+        let memory = vec![T::default(); length.saturating_add(PAGE / size - 1)];
         let start = memory.as_ptr().addr().next_multiple_of(PAGE) - memory.as_ptr().addr();
+        let start = start / size;
         let pages = Self {
             memory,
-            bytes: start..start + length,
+            numbers: start..start + length,
         };
         large_pages(&pages);
         pages
     }
 }
 
-impl Deref for Pages {
-    type Target = [u8];
+impl<T> Deref for Pages<T> {
+    type Target = [T];
 
-    fn deref(&self) -> &[u8] {
-        &self.memory[self.bytes.clone()]
+    fn deref(&self) -> &[T] {
+        &self.memory[self.numbers.clone()]
     }
 }
 
-impl DerefMut for Pages {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[self.bytes.clone()]
+impl<T> DerefMut for Pages<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.memory[self.numbers.clone()]
     }
 }
 
@@ -109,5 +120,8 @@ mod tests {
             pages.fill(7);
             assert_eq!(pages.iter().filter(|byte| **byte == 7).count(), length);
         }
+        let numbers = Pages::<f64>::zeroed(PAGE / 8 + 3);
+        assert_eq!(numbers.len(), PAGE / 8 + 3);
+        assert!(numbers.as_ptr().addr().is_multiple_of(PAGE));
     }
 }

@@ -176,12 +176,12 @@ mod tests {
         // 12 x 64 tokens; a block keeps 64 + 2 x 64 + 2 x 32 + 2 + 512 numbers, one works with 256 + 128 + 64 + 512, and attention
         // sums up 32 of a key and 32 of a value, once a sequence.
         assert_eq!(memory.activations, 4 * 768 * (8 * 770 + 960 + 64));
-        // Two blocks of 4,096 x 512, rounded, and no copies of weights.
+        // Two blocks of 4,096 x 768, rounded, and no copies of weights.
         let mut rounding = config();
         rounding.compute.dtype = crate::config::Dtype::Bf16;
         let rounding = Derived::new(&rounding, 1).memory;
-        assert_eq!(rounding.activations, memory.activations + (16 << 20));
-        assert_eq!(rounding.total(), memory.total() + (16 << 20));
+        assert_eq!(rounding.activations, memory.activations + (24 << 20));
+        assert_eq!(rounding.total(), memory.total() + (24 << 20));
         assert_eq!(
             memory.total(),
             memory.parts().iter().map(|part| part.1).sum::<u64>()

@@ -7,7 +7,7 @@ use super::{DeviceName, Dtype, RunConfig};
 use crate::memory::Memory;
 use crate::model::Keep;
 use crate::ops::Heads;
-use crate::ops::fused::{PACKED_BYTES, backward_sums, chunk_rows};
+use crate::ops::fused::{PACKED_BYTES, backward_sums, loss_numbers};
 use crate::parallel::{Owners, tree};
 
 /// The numbers that follow from a configuration and a build, said before the first step.
@@ -111,8 +111,7 @@ impl Derived {
             }
         };
         let activations = micro_batch_tokens.saturating_mul(kept + model.work_per_token());
-        let logits =
-            micro_batch_tokens.min(chunk_rows(model.vocabulary) as u64) * model.vocabulary as u64;
+        let logits = loss_numbers(micro_batch_tokens, model.vocabulary);
         let sums = match config.compute.device {
             DeviceName::Cpu => backward_sums(
                 data.sequences_per_micro_batch,

@@ -20,7 +20,7 @@ const TILE: usize = 1024;
 pub struct Portable {
     device: Device,
     dtype: DType,
-    /// Whether what goes into the products with weights is rounded to bf16.
+    /// Whether what goes into products is rounded to bf16.
     bf16: bool,
 }
 
@@ -43,7 +43,7 @@ impl Portable {
         }
     }
 
-    /// The same, but that what goes into the products with weights, of linears, head and their gradients, is rounded to bf16.
+    /// The same, but that what goes into products, of linears, head, attention and their gradients, is rounded to bf16.
     #[must_use]
     pub const fn in_bf16(mut self) -> Self {
         // A device with the feature `cuda` has a destructor, which taking the others out of `self` would run.
@@ -51,7 +51,7 @@ impl Portable {
         self
     }
 
-    /// `a b`, of weights and what meets them.
+    /// `a b`, of numbers that may be rounded first.
     fn product(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         if !self.bf16 {
             return Ok(a.matmul(b)?);
@@ -566,21 +566,21 @@ impl Backend for Portable {
             let k = by_heads(k, attention, heads.keys, 0, end)?;
             let v = by_heads(v, attention, heads.keys, 0, end)?;
             let bias = self.bias(attention, sequences, first, end)?;
-            let scores = (q.matmul(&k.t()?)? * (heads.size as f64).powf(-0.5))?
+            let scores = (self.product(&q, &k.t()?)? * (heads.size as f64).powf(-0.5))?
                 .reshape((sequences, heads.keys, shared, count, end))?
                 .broadcast_add(&bias)?;
             let largest = scores.max_keepdim(D::Minus1)?;
             let powers = scores.broadcast_sub(&largest)?.exp()?;
             let total = powers.sum_keepdim(D::Minus1)?;
-            let p = powers.broadcast_div(&total)?.reshape((
-                sequences * heads.keys,
-                shared * count,
-                end,
-            ))?;
-            outputs.push(by_rows(&p.matmul(&v)?, heads.keys, count)?);
+            let flat = |x: &Tensor, width: usize| {
+                x.reshape((sequences * heads.keys, shared * count, width))
+            };
+            let output = self
+                .product(&flat(&powers, end)?, &v)?
+                .broadcast_div(&flat(&total, 1)?)?;
+            outputs.push(by_rows(&output, heads.keys, count)?);
             let log = (largest + total.log()?)?;
-            let log = log.reshape((sequences * heads.keys, shared * count, 1))?;
-            sums.push(by_rows(&log, heads.keys, count)?);
+            sums.push(by_rows(&flat(&log, 1)?, heads.keys, count)?);
         }
         Ok((
             Tensor::cat(&outputs, 1)?.reshape((rows, width))?,
@@ -619,16 +619,17 @@ impl Backend for Portable {
             let v = by_heads(v, attention, heads.keys, 0, end)?;
             let sums = by_heads(sums, &of_heads, heads.keys, first, end)?;
             let bias = self.bias(attention, sequences, first, end)?;
-            let scores = (q.matmul(&k.t()?)? * scale)?
+            let scores = (self.product(&q, &k.t()?)? * scale)?
                 .reshape((sequences, heads.keys, shared, count, end))?
                 .broadcast_add(&bias)?;
             let p = flat(&scores, shared * count, end)?
                 .broadcast_sub(&sums)?
                 .exp()?;
             let delta = (&dout * &o)?.sum_keepdim(D::Minus1)?;
-            let ds = ((dout.matmul(&v.t()?)?.broadcast_sub(&delta)? * &p)? * scale)?;
-            dq.push(by_rows(&ds.matmul(&k)?, heads.keys, count)?);
-            let parts = [ds.t()?.matmul(&q)?, p.t()?.matmul(&dout)?];
+            let dp = self.product(&dout, &v.t()?)?;
+            let ds = ((dp.broadcast_sub(&delta)? * &p)? * scale)?;
+            dq.push(by_rows(&self.product(&ds, &k)?, heads.keys, count)?);
+            let parts = [self.product(&ds.t()?, &q)?, self.product(&p.t()?, &dout)?];
             for (sum, part) in [&mut dk, &mut dv].into_iter().zip(parts) {
                 // Later tiles see more keys than earlier ones.
                 let part = part.pad_with_zeros(1, 0, positions - end)?;

@@ -7,6 +7,7 @@
 
 use rayon::prelude::*;
 
+use super::bfloat::{Bfloat, Kernel};
 use super::numeric::{Real, dot, exponentials, maximum, vectorized};
 use super::product::{On, View, product};
 use crate::ops::{Attention, Heads};
@@ -29,6 +30,22 @@ pub(super) struct Sizes<'a, T> {
     starts: Option<&'a [u32]>,
     /// 1 / sqrt(n).
     scale: T,
+    /// How what goes into products is multiplied where it is rounded to bf16: queries, keys, values, the exponentials of scores, and the
+    /// gradients of outputs and scores.
+    kernel: Option<Kernel>,
+}
+
+/// Products on the thread that asks for them.
+struct Products<T>(Option<Bfloat<T>>);
+
+impl<T: Real> Products<T> {
+    /// `c = a b`, or `c += a b` with `add`; rows of `c` are `stride` apart.
+    fn form(&mut self, a: View<'_, T>, b: View<'_, T>, c: &mut [T], stride: usize, add: bool) {
+        match &mut self.0 {
+            None => product(a, b, c, stride, add, On::ThisThread),
+            Some(bfloat) => bfloat.product(a, b, c, stride, add, On::ThisThread),
+        }
+    }
 }
 
 /// Heads that go through a product together: all that are folded into rows, or one.
@@ -50,7 +67,7 @@ struct Tile {
 }
 
 impl<'a, T: Real> Sizes<'a, T> {
-    pub(super) fn new(attention: &'a Attention, rows: usize) -> Self {
+    pub(super) fn new(attention: &'a Attention, rows: usize, kernel: Option<Kernel>) -> Self {
         let heads = attention.heads;
         Self {
             sequences: rows / attention.positions.max(1),
@@ -64,7 +81,13 @@ impl<'a, T: Real> Sizes<'a, T> {
                 .map(|slopes| slopes.iter().map(|&slope| T::of(slope)).collect()),
             starts: attention.starts.as_deref(),
             scale: T::of((heads.size as f64).powf(-0.5)),
+            kernel,
         }
+    }
+
+    /// What a task multiplies with.
+    fn products(&self) -> Products<T> {
+        Products(self.kernel.map(Bfloat::new))
     }
 
     /// Numbers of a row of queries.
@@ -243,6 +266,7 @@ fn forward_tile<T: Real>(
     let q = &q[(tile.sequence * sizes.positions + tile.first) * sizes.width()..];
     o.fill(T::ZERO);
     let rows = sizes.rows(positions);
+    let mut products = sizes.products();
     let mut scores = vec![T::ZERO; rows * BLOCK];
     let (mut largest, mut total) = (vec![T::ZERO; rows], vec![T::ZERO; rows]);
     for lane in sizes.lanes() {
@@ -254,14 +278,7 @@ fn forward_tile<T: Real>(
         total.fill(T::ZERO);
         for (block, (first, count)) in sizes.blocks(tile).enumerate() {
             let keys = sizes.keys(k, tile, &lane, first, count);
-            product(
-                queries,
-                keys.transposed(),
-                &mut scores,
-                BLOCK,
-                false,
-                On::ThisThread,
-            );
+            products.form(queries, keys.transposed(), &mut scores, BLOCK, false);
             vectorized(
                 #[inline(always)]
                 || {
@@ -294,7 +311,7 @@ fn forward_tile<T: Real>(
             );
             let values = sizes.keys(v, tile, &lane, first, count);
             let scores = View::strided(&scores, rows, count, BLOCK);
-            product(scores, values, o, stride, true, On::ThisThread);
+            products.form(scores, values, o, stride, true);
         }
         for row in 0..rows {
             let inverse = T::ONE / total[row];
@@ -430,6 +447,7 @@ fn backward_tile<T: Real>(
     let rows = sizes.rows(positions);
     let (mut p, mut ds) = (vec![T::ZERO; rows * BLOCK], vec![T::ZERO; rows * BLOCK]);
     let mut delta = vec![T::ZERO; rows];
+    let mut products = sizes.products();
     for lane in sizes.lanes() {
         let of_lane = if sizes.keys == 1 { 0 } else { lane.head * size };
         let (queries, doutputs) = (
@@ -452,22 +470,8 @@ fn backward_tile<T: Real>(
         for (first, count) in sizes.blocks(tile) {
             let keys = sizes.keys(saved.k, tile, &lane, first, count);
             let values = sizes.keys(saved.v, tile, &lane, first, count);
-            product(
-                queries,
-                keys.transposed(),
-                &mut p,
-                BLOCK,
-                false,
-                On::ThisThread,
-            );
-            product(
-                doutputs,
-                values.transposed(),
-                &mut ds,
-                BLOCK,
-                false,
-                On::ThisThread,
-            );
+            products.form(queries, keys.transposed(), &mut p, BLOCK, false);
+            products.form(doutputs, values.transposed(), &mut ds, BLOCK, false);
             vectorized(
                 #[inline(always)]
                 || {
@@ -499,23 +503,9 @@ fn backward_tile<T: Real>(
             // What a tile adds to keys stands in its sequence's own numbers.
             let at = first * sizes.key_width() + lane.key * size;
             let key_width = sizes.key_width();
-            product(
-                p.transposed(),
-                doutputs,
-                &mut dv[at..],
-                key_width,
-                true,
-                On::ThisThread,
-            );
-            product(
-                ds.transposed(),
-                queries,
-                &mut dk[at..],
-                key_width,
-                true,
-                On::ThisThread,
-            );
-            product(ds, keys, &mut dq[of_lane..], stride, true, On::ThisThread);
+            products.form(p.transposed(), doutputs, &mut dv[at..], key_width, true);
+            products.form(ds.transposed(), queries, &mut dk[at..], key_width, true);
+            products.form(ds, keys, &mut dq[of_lane..], stride, true);
         }
     }
 }

@@ -12,6 +12,7 @@ mod rows;
 use std::cell::RefCell;
 use std::ops::Range;
 
+use andromeda_format::memory::Pages;
 use rayon::prelude::*;
 
 use self::attention::{Saved, Sizes};
@@ -27,7 +28,7 @@ use crate::error::{Error, Result};
 
 pub use self::attention::backward_sums;
 pub use self::bfloat::{Kernel, PACKED_BYTES};
-pub use self::loss::chunk_rows;
+pub use self::loss::{chunk_rows, loss_numbers};
 #[cfg(feature = "cuda")]
 pub(super) use self::muon::on_host;
 pub use self::numeric::Real;
@@ -38,14 +39,14 @@ pub use self::rows::Table;
 #[derive(Debug, Default)]
 pub struct Fused<T> {
     pool: Pool<T>,
-    /// What multiplies with weights where it is not the numbers as they are.
+    /// What multiplies where it is not the numbers as they are.
     bfloat: Option<RefCell<Bfloat<T>>>,
 }
 
 /// Numbers of all parameters, one after the other.
 #[derive(Debug)]
 pub struct Flat<T> {
-    numbers: Vec<T>,
+    numbers: Pages<T>,
     places: Vec<(Range<usize>, Place)>,
 }
 
@@ -67,8 +68,8 @@ impl<T: Real> Flat<T> {
 }
 
 impl<T: Real> Fused<T> {
-    /// Rounds what goes into the products with weights, of linears, head and their gradients, to bf16, and multiplies it with `kernel`.
-    /// All else, attention too, stays as it is.
+    /// Rounds what goes into products, of linears, head, attention and their gradients, to bf16, and multiplies it with `kernel`. All
+    /// else stays as it is.
     pub fn in_bf16(kernel: Kernel) -> Self {
         Self {
             pool: Pool::default(),
@@ -80,8 +81,13 @@ impl<T: Real> Fused<T> {
     fn product(&self, a: View<'_, T>, b: View<'_, T>, c: &mut [T], stride: usize, add: bool) {
         match &self.bfloat {
             None => product(a, b, c, stride, add, On::AllThreads),
-            Some(bfloat) => bfloat.borrow_mut().product(a, b, c, stride, add),
+            Some(bfloat) => (bfloat.borrow_mut()).product(a, b, c, stride, add, On::AllThreads),
         }
+    }
+
+    /// How numbers of bf16 are multiplied, if they are.
+    fn kernel(&self) -> Option<Kernel> {
+        self.bfloat.as_ref().map(|bfloat| bfloat.borrow().kernel())
     }
 
     fn linear_into(&self, x: &[T], store: &Flat<T>, weight: usize, y: &mut [T], add: bool) {
@@ -109,7 +115,7 @@ impl<T: Real> Backend for Fused<T> {
         let places = one_after_the_other(places);
         let end = places.last().map_or(0, |(range, _)| range.end);
         Ok(Flat {
-            numbers: vec![T::ZERO; end],
+            numbers: Pages::zeroed(end),
             places,
         })
     }
@@ -534,7 +540,7 @@ impl<T: Real> Backend for Fused<T> {
         attention: &Attention,
     ) -> Result<(Slab<T>, Slab<T>)> {
         let rows = fitting(q, k, v, attention)?;
-        let sizes = Sizes::new(attention, rows);
+        let sizes = Sizes::new(attention, rows, self.kernel());
         let mut o = self.pool.take(q.len());
         let mut sums = self.pool.take(rows * attention.heads.queries);
         attention::forward(&sizes, q, k, v, &mut o, &mut sums);
@@ -552,7 +558,7 @@ impl<T: Real> Backend for Fused<T> {
         attention: &Attention,
     ) -> Result<(Slab<T>, Slab<T>, Slab<T>)> {
         let rows = fitting(q, k, v, attention)?;
-        let sizes = Sizes::new(attention, rows);
+        let sizes = Sizes::new(attention, rows, self.kernel());
         let mut dq = self.pool.take(q.len());
         let (mut dk, mut dv) = (self.pool.take(k.len()), self.pool.take(v.len()));
         let saved = Saved {
@@ -582,22 +588,27 @@ impl<T: Real> Backend for Fused<T> {
         if targets.trained.len() != rows || x.len() != rows * width {
             return Err(misfit("the loss"));
         }
-        let chunk = chunk_rows(vocabulary).min(rows.max(1));
-        let mut logits = self.pool.take(chunk * vocabulary);
         let weight = store.weight(head);
         Ok(match gradients {
-            None => {
-                let losses = loss::loss(self, x, weight, targets, options, &mut logits, None);
-                (losses, None)
-            }
+            None => (loss::loss(self, x, weight, targets, options, None), None),
             Some(gradients) => {
                 let mut dx = self.pool.take(x.len());
-                let both = Some((&mut dx[..], gradients.of_mut(head)));
-                let losses = loss::loss(self, x, weight, targets, options, &mut logits, both);
+                let both = loss::Gradients {
+                    x: &mut dx,
+                    head: gradients.of_mut(head),
+                };
+                let losses = loss::loss(self, x, weight, targets, options, Some(both));
                 (losses, Some(dx))
             }
         })
     }
+}
+
+/// Ranges of `size` that make up `count`, the last of them with what is left.
+fn blocks(count: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..count)
+        .step_by(size)
+        .map(move |first| first..count.min(first + size))
 }
 
 /// The rows of an attention whose inputs fit each other.

@@ -1,17 +1,20 @@
 //! Buffers that are used again. A step makes and drops the same buffers as the one before it, so after the first nothing is asked
-//! of the allocator, which would have to get zeroed pages from the system each time: without this that was a third of a step.
+//! of the allocator, which would have to get zeroed pages from the system each time: without this that was a third of a step. Large pages
+//! hold the long ones, since products go through them in many places at once.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
+use andromeda_format::memory::Pages;
+
 use super::numeric::Real;
 
 /// Free memory by capacity.
 #[derive(Debug, Default)]
 pub(super) struct Pool<T> {
-    free: Rc<RefCell<BTreeMap<usize, Vec<Vec<T>>>>>,
+    free: Rc<RefCell<BTreeMap<usize, Vec<Pages<T>>>>>,
 }
 
 impl<T> Clone for Pool<T> {
@@ -25,7 +28,8 @@ impl<T> Clone for Pool<T> {
 /// Numbers of an activation, whose memory goes back to its pool.
 #[derive(Debug)]
 pub struct Slab<T> {
-    numbers: Vec<T>,
+    numbers: Pages<T>,
+    count: usize,
     pool: Pool<T>,
 }
 
@@ -36,8 +40,8 @@ impl<T: Real> Pool<T> {
         // Not much larger than is wanted, or a short one would keep the memory of a long one from those that need it.
         let fitting = free.range(count..=count.saturating_mul(2)).next();
         let capacity = fitting.map(|(&capacity, _)| capacity);
-        let mut numbers = match capacity {
-            None => Vec::with_capacity(count),
+        let numbers = match capacity {
+            None => Pages::zeroed(count),
             Some(capacity) => {
                 let same = free.entry(capacity).or_default();
                 let numbers = same.pop().unwrap_or_default();
@@ -47,9 +51,9 @@ impl<T: Real> Pool<T> {
                 numbers
             }
         };
-        numbers.resize(count, T::ZERO);
         Slab {
             numbers,
+            count,
             pool: self.clone(),
         }
     }
@@ -66,22 +70,22 @@ impl<T> Deref for Slab<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        &self.numbers
+        &self.numbers[..self.count]
     }
 }
 
 impl<T> DerefMut for Slab<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.numbers
+        &mut self.numbers[..self.count]
     }
 }
 
 impl<T> Drop for Slab<T> {
     fn drop(&mut self) {
         let numbers = std::mem::take(&mut self.numbers);
-        if numbers.capacity() > 0 {
+        if !numbers.is_empty() {
             let mut free = self.pool.free.borrow_mut();
-            free.entry(numbers.capacity()).or_default().push(numbers);
+            free.entry(numbers.len()).or_default().push(numbers);
         }
     }
 }

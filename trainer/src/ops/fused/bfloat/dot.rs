@@ -12,10 +12,10 @@ use std::arch::x86_64::{
     _mm512_unpacklo_epi64,
 };
 
-use andromeda_format::memory::bring;
+use andromeda_format::memory::{Pages, bring};
 use rayon::prelude::*;
 
-use crate::ops::fused::product::View;
+use crate::ops::fused::product::{On, View};
 
 /// Rows and columns of the tile that is held in registers: 28 of 32, which leaves two for columns and one for a row.
 pub(super) const ROWS: usize = 14;
@@ -49,31 +49,33 @@ pub(super) struct Packed<'a> {
 /// Where the processor has not the instructions.
 pub(super) fn pack<'a, const LINES: usize>(
     view: View<'_, f32>,
-    memory: &'a mut Vec<u32>,
+    memory: &'a mut Pages<u32>,
+    on: On,
 ) -> Packed<'a> {
     assert!(is_here(), "bf16 on a processor without AVX-512 for it");
     let (lines, depth) = view.shape();
     let pairs = depth.div_ceil(2);
     let count = lines.div_ceil(LINES) * pairs * LINES;
-    memory.resize(memory.len().max(count), 0);
-    let words = &mut memory[..count];
+    let words = super::first(memory, count);
     // Panels whose numbers lie side by side are packed together, so that what is read at a time is long.
     let panels = if view.strides().0 == 1 { 32 } else { 1 };
-    words
-        .par_chunks_mut((panels * pairs * LINES).max(1))
-        .enumerate()
-        .for_each(|(task, words)| {
-            let first = task * panels * LINES;
-            let view = view.part(first..lines.min(first + panels * LINES), 0..depth);
-            // SAFETY: the instructions are there, by the assertion above.
-            unsafe {
-                if view.strides().0 == 1 {
-                    pack_across::<LINES>(view, words);
-                } else {
-                    pack_along::<LINES>(view, words);
-                }
+    let size = (panels * pairs * LINES).max(1);
+    let pack = |(task, words): (usize, &mut [u32])| {
+        let first = task * panels * LINES;
+        let view = view.part(first..lines.min(first + panels * LINES), 0..depth);
+        // SAFETY: the instructions are there, by the assertion above.
+        unsafe {
+            if view.strides().0 == 1 {
+                pack_across::<LINES>(view, words);
+            } else {
+                pack_along::<LINES>(view, words);
             }
-        });
+        }
+    };
+    match on {
+        On::AllThreads => words.par_chunks_mut(size).enumerate().for_each(pack),
+        On::ThisThread => words.chunks_mut(size).enumerate().for_each(pack),
+    }
     Packed {
         words,
         lines,
@@ -88,24 +90,36 @@ pub(super) fn multiply(
     c: &mut [f32],
     stride: usize,
     add: bool,
+    on: On,
 ) {
     assert_eq!(left.pairs, right.pairs, "sides that do not fit");
     // Some tasks a thread; which task a row is in changes nothing in it.
-    let tasks = 4 * rayon::current_num_threads();
+    let tasks = match on {
+        On::AllThreads => 4 * rayon::current_num_threads(),
+        On::ThisThread => 1,
+    };
     let panels = left.lines.div_ceil(ROWS).div_ceil(tasks).clamp(1, PANELS);
     let rows = panels * ROWS;
-    c.par_chunks_mut(rows * stride)
-        .zip(left.words.par_chunks((rows * left.pairs).max(1)))
-        .enumerate()
-        .for_each(|(task, (c, words))| {
-            let left = Packed {
-                words,
-                lines: rows.min(left.lines - task * rows),
-                ..left
-            };
-            // SAFETY: there are packed sides, so the instructions are there.
-            unsafe { panels_times_panels(left, right, c, stride, add) }
-        });
+    let words = (rows * left.pairs).max(1);
+    let multiply = |(task, (c, words)): (usize, (&mut [f32], &[u32]))| {
+        let left = Packed {
+            words,
+            lines: rows.min(left.lines - task * rows),
+            ..left
+        };
+        // SAFETY: there are packed sides, so the instructions are there.
+        unsafe { panels_times_panels(left, right, c, stride, add) }
+    };
+    match on {
+        On::AllThreads => (c.par_chunks_mut(rows * stride))
+            .zip(left.words.par_chunks(words))
+            .enumerate()
+            .for_each(multiply),
+        On::ThisThread => (c.chunks_mut(rows * stride))
+            .zip(left.words.chunks(words))
+            .enumerate()
+            .for_each(multiply),
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
@@ -167,16 +181,33 @@ impl Tile {
                 }
             }
         }
-        for (row, sums) in sums.into_iter().enumerate() {
-            if row >= self.rows {
-                break;
+        if self.rows == ROWS && self.columns == COLUMNS {
+            // Row by row from the registers, since all that is counted is known.
+            for (row, sums) in sums.into_iter().enumerate() {
+                let at = row * self.stride;
+                set_down(&mut c[at..at + COLUMNS], sums, add);
             }
-            let at = row * self.stride;
-            let (first, second) = c[at..at + self.columns].split_at_mut(self.columns.min(LANES));
-            add_or_set(first, sums[0], add);
-            add_or_set(second, sums[1], add);
+        } else {
+            let mut tile = [[0.0; COLUMNS]; ROWS];
+            for (to, sums) in tile.iter_mut().zip(sums) {
+                set_down(to, sums, false);
+            }
+            for (row, tile) in tile.iter().enumerate().take(self.rows) {
+                let at = row * self.stride;
+                let sums = [load(&tile[..LANES]), load(&tile[LANES..])];
+                set_down(&mut c[at..at + self.columns], sums, add);
+            }
         }
     }
+}
+
+/// Sets down in `to`, or adds to it, what it has room for.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn set_down(to: &mut [f32], sums: [__m512; 2], add: bool) {
+    let (first, second) = to.split_at_mut(to.len().min(LANES));
+    add_or_set(first, sums[0], add);
+    add_or_set(second, sums[1], add);
 }
 
 #[target_feature(enable = "avx512f")]

@@ -12,10 +12,10 @@
 )]
 mod dot;
 
-use std::ops::Range;
-
+use andromeda_format::memory::Pages;
 use rayon::prelude::*;
 
+use super::blocks;
 use super::numeric::{Real, vectorized};
 use super::product::{On, View, product};
 
@@ -78,17 +78,21 @@ fn intel() -> bool {
 #[derive(Debug)]
 pub(super) struct Bfloat<T> {
     kernel: Kernel,
-    packed: [Vec<u32>; 2],
-    rounded: [Vec<T>; 2],
+    packed: [Pages<u32>; 2],
+    rounded: [Pages<T>; 2],
 }
 
 impl<T: Real> Bfloat<T> {
-    pub(super) const fn new(kernel: Kernel) -> Self {
+    pub(super) fn new(kernel: Kernel) -> Self {
         Self {
             kernel,
-            packed: [Vec::new(), Vec::new()],
-            rounded: [Vec::new(), Vec::new()],
+            packed: Default::default(),
+            rounded: Default::default(),
         }
+    }
+
+    pub(super) fn kernel(&self) -> Kernel {
+        self.kernel
     }
 
     /// `c = a b`, or `c += a b` with `add`, of the rounded numbers of `a` and `b`; rows of `c` are `stride` apart.
@@ -99,6 +103,7 @@ impl<T: Real> Bfloat<T> {
         c: &mut [T],
         stride: usize,
         add: bool,
+        on: On,
     ) {
         let ((m, depth), (inner, n)) = (a.shape(), b.shape());
         assert_eq!(depth, inner, "matrices that do not fit");
@@ -116,90 +121,97 @@ impl<T: Real> Bfloat<T> {
         for columns in blocks(n, BLOCK) {
             for terms in blocks(depth, terms_at_once.next_multiple_of(2)) {
                 let add = add || terms.start > 0;
-                let mut b = self.right(b.part(terms.clone(), columns.clone()));
+                let mut b = self.right(b.part(terms.clone(), columns.clone()), on);
                 for rows in blocks(m, BLOCK) {
                     let first = rows.start * stride + columns.start;
                     let last = (rows.end - 1) * stride + columns.end;
                     let a = a.part(rows, terms.clone());
-                    b.multiply(a, &mut c[first..last], stride, add);
+                    b.multiply(a, &mut c[first..last], stride, add, on);
                 }
             }
         }
     }
 
     /// The right side of a block's product.
-    fn right(&mut self, b: View<'_, T>) -> Right<'_, T> {
+    fn right(&mut self, b: View<'_, T>, on: On) -> Right<'_, T> {
         #[cfg(target_arch = "x86_64")]
         if let (Kernel::Dot, Some(b)) = (self.kernel, b.singles()) {
             let [left, right] = &mut self.packed;
-            let right = dot::pack::<{ dot::COLUMNS }>(b.transposed(), right);
+            let right = dot::pack::<{ dot::COLUMNS }>(b.transposed(), right, on);
             return Right::Packed { left, right };
         }
         let [left, right] = &mut self.rounded;
-        let right = round(b, right);
+        let right = round(b, right, on);
         Right::Rounded { left, right }
     }
-}
-
-fn blocks(count: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..count)
-        .step_by(size)
-        .map(move |first| first..count.min(first + size))
 }
 
 /// A block of the right side, as its kernel takes it, and memory for blocks of the left one.
 enum Right<'a, T> {
     #[cfg(target_arch = "x86_64")]
     Packed {
-        left: &'a mut Vec<u32>,
+        left: &'a mut Pages<u32>,
         right: dot::Packed<'a>,
     },
     Rounded {
-        left: &'a mut Vec<T>,
+        left: &'a mut Pages<T>,
         right: View<'a, T>,
     },
 }
 
 impl<T: Real> Right<'_, T> {
-    fn multiply(&mut self, a: View<'_, T>, c: &mut [T], stride: usize, add: bool) {
+    fn multiply(&mut self, a: View<'_, T>, c: &mut [T], stride: usize, add: bool, on: On) {
         match self {
             Self::Rounded { left, right } => {
-                product(round(a, left), *right, c, stride, add, On::AllThreads);
+                product(round(a, left, on), *right, c, stride, add, on);
             }
             #[cfg(target_arch = "x86_64")]
             Self::Packed { left, right } => {
                 if let (Some(a), Some(c)) = (a.singles(), T::singles_mut(c)) {
-                    let left = dot::pack::<{ dot::ROWS }>(a, left);
-                    dot::multiply(left, *right, c, stride, add);
+                    let left = dot::pack::<{ dot::ROWS }>(a, left, on);
+                    dot::multiply(left, *right, c, stride, add, on);
                 }
             }
         }
     }
 }
 
+/// The first `count` numbers of `memory`, more of which is had where there is too little.
+fn first<T: Copy + Default>(memory: &mut Pages<T>, count: usize) -> &mut [T] {
+    if memory.len() < count {
+        *memory = Pages::default();
+        *memory = Pages::zeroed(count);
+    }
+    &mut memory[..count]
+}
+
 /// Rounds the numbers of `view`, in the order in which they stand.
-fn round<'a, T: Real>(view: View<'_, T>, memory: &'a mut Vec<T>) -> View<'a, T> {
+fn round<'a, T: Real>(view: View<'_, T>, memory: &'a mut Pages<T>, on: On) -> View<'a, T> {
     let (rows, columns) = view.shape();
     let by_columns = view.strides().0 == 1;
     let lines = if by_columns { view.transposed() } else { view };
     let (count, length) = lines.shape();
-    memory.resize(memory.len().max(count * length), T::ZERO);
-    let numbers = &mut memory[..count * length];
-    numbers
-        .par_chunks_mut(length)
-        .enumerate()
-        .with_min_len(16)
-        .for_each(|(line, to)| {
-            vectorized(
-                #[inline(always)]
-                || {
-                    let from = lines.line(line, 0..length);
-                    for (to, &x) in to.iter_mut().zip(from) {
-                        *to = x.bf16();
-                    }
-                },
-            );
-        });
+    let numbers = first(memory, count * length);
+    let round = |(line, to): (usize, &mut [T])| {
+        vectorized(
+            #[inline(always)]
+            || {
+                let from = lines.line(line, 0..length);
+                for (to, &x) in to.iter_mut().zip(from) {
+                    *to = x.bf16();
+                }
+            },
+        );
+    };
+    match on {
+        On::AllThreads => (numbers.par_chunks_mut(length.max(1)))
+            .enumerate()
+            .with_min_len(16)
+            .for_each(round),
+        On::ThisThread => (numbers.chunks_mut(length.max(1)))
+            .enumerate()
+            .for_each(round),
+    }
     if by_columns {
         View::new(numbers, columns, rows).transposed()
     } else {
@@ -285,7 +297,10 @@ mod tests {
                         View::new(&b, n, depth).transposed()
                     };
                     let mut c = before.clone();
-                    bfloat.product(left, right, &mut c, n + 2, add);
+                    bfloat.product(left, right, &mut c, n + 2, add, On::AllThreads);
+                    let mut alone = before.clone();
+                    bfloat.product(left, right, &mut alone, n + 2, add, On::ThisThread);
+                    assert!(alone == c);
                     let of_a = |i: usize, k: usize| {
                         a[if turned % 2 == 0 {
                             i * depth + k
@@ -332,9 +347,23 @@ mod tests {
             let mut bfloat = Bfloat::<f32>::new(kernel);
             let mut c = [1.0; 6];
             let nothing = View::new(&[], 2, 0);
-            bfloat.product(nothing, View::new(&[], 0, 3), &mut c, 3, true);
+            bfloat.product(
+                nothing,
+                View::new(&[], 0, 3),
+                &mut c,
+                3,
+                true,
+                On::AllThreads,
+            );
             assert_eq!(c, [1.0; 6]);
-            bfloat.product(nothing, View::new(&[], 0, 3), &mut c, 3, false);
+            bfloat.product(
+                nothing,
+                View::new(&[], 0, 3),
+                &mut c,
+                3,
+                false,
+                On::AllThreads,
+            );
             assert_eq!(c, [0.0; 6]);
         }
     }
@@ -347,7 +376,7 @@ mod tests {
             a[4] = f32::NAN;
             let mut c = [0.0; 4];
             let b = View::new(&[1.0; 6], 3, 2);
-            bfloat.product(View::new(&a, 2, 3), b, &mut c, 2, false);
+            bfloat.product(View::new(&a, 2, 3), b, &mut c, 2, false, On::AllThreads);
             assert_eq!(c[..2], [3.0; 2]);
             assert!(c[2..].iter().all(|x| x.is_nan()));
         }
@@ -371,6 +400,7 @@ mod tests {
                         &mut c,
                         n,
                         false,
+                        On::AllThreads,
                     );
                     c
                 })
