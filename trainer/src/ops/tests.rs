@@ -7,6 +7,7 @@
 
 use candle_core::{DType, Device};
 
+use super::fused::Kernel;
 use super::*;
 use crate::random::Stream;
 
@@ -357,34 +358,85 @@ fn attention_and_its_gradients() {
     }
 }
 
-fn attention_of(attention: &Attention, rows: usize) {
-    fn run<B: Backend>(
-        backend: &B,
-        attention: &Attention,
-        inputs: [&[f32]; 3],
-    ) -> (Vec<f64>, [Vec<f64>; 3]) {
-        let Heads {
-            queries,
-            keys,
-            size,
-        } = attention.heads;
-        let q = buffer(backend, inputs[0], queries * size);
-        let k = buffer(backend, inputs[1], keys * size);
-        let v = buffer(backend, inputs[2], keys * size);
-        let (o, sums) = backend.attend(&q, &k, &v, attention).unwrap();
-        let dout = buffer(
-            backend,
-            &made_up("functional", inputs[0].len()),
-            queries * size,
-        );
-        let (dq, dk, dv) = backend
-            .attend_backward(&q, &k, &v, &o, &sums, &dout, attention)
-            .unwrap();
-        (
-            backend.numbers(&o).unwrap(),
-            [dq, dk, dv].map(|gradient| backend.numbers(&gradient).unwrap()),
-        )
+#[test]
+fn attention_in_bf16_rounds_what_it_multiplies_and_no_more() {
+    let distance = |left: &[f64], right: &[f64]| -> f64 {
+        let squares = |numbers: &mut dyn Iterator<Item = f64>| numbers.map(|x| x * x).sum::<f64>();
+        let apart = squares(&mut left.iter().zip(right).map(|(l, r)| l - r));
+        (apart / squares(&mut right.iter().copied())).sqrt()
+    };
+    for (queries, keys) in [(3, 1), (2, 2)] {
+        // One block of keys, where both round the same numbers, and several, where exponentials are of distances from other numbers.
+        for (positions, near) in [(100, 1e-6), (300, 4e-3)] {
+            let size = 16;
+            let attention = Attention {
+                positions,
+                heads: Heads {
+                    queries,
+                    keys,
+                    size,
+                },
+                slopes: None,
+                starts: None,
+            };
+            let q = made_up("q", positions * queries * size);
+            let (k, v) = (
+                made_up("k", positions * keys * size),
+                made_up("v", positions * keys * size),
+            );
+            let inputs = [&q[..], &k, &v];
+            let (fused, portable) = both();
+            let exact = attended(&fused, &attention, inputs);
+            let oracle = attended(&portable.in_bf16(), &attention, inputs);
+            let all = |of: &(Vec<f64>, [Vec<f64>; 3])| [&[of.0.clone()][..], &of.1].concat();
+            let check = |ours: (Vec<f64>, [Vec<f64>; 3]), near: f64| {
+                let numbers = all(&ours).into_iter().zip(all(&oracle));
+                for ((ours, oracle), exact) in numbers.zip(all(&exact)) {
+                    let (apart, rounded) = (distance(&ours, &oracle), distance(&ours, &exact));
+                    assert!(apart < near, "{positions}: {apart}");
+                    assert!(rounded > 5e-4 && rounded < 1e-2, "{rounded}");
+                }
+            };
+            let doubles = Fused::<f64>::in_bf16(Kernel::Rounded);
+            check(attended(&doubles, &attention, inputs), near);
+            for kernel in Kernel::available() {
+                let singles = Fused::<f32>::in_bf16(kernel);
+                check(attended(&singles, &attention, inputs), 4e-3);
+            }
+        }
     }
+}
+
+/// What is attended to, and the gradients of queries, keys and values.
+fn attended<B: Backend>(
+    backend: &B,
+    attention: &Attention,
+    inputs: [&[f32]; 3],
+) -> (Vec<f64>, [Vec<f64>; 3]) {
+    let Heads {
+        queries,
+        keys,
+        size,
+    } = attention.heads;
+    let q = buffer(backend, inputs[0], queries * size);
+    let k = buffer(backend, inputs[1], keys * size);
+    let v = buffer(backend, inputs[2], keys * size);
+    let (o, sums) = backend.attend(&q, &k, &v, attention).unwrap();
+    let dout = buffer(
+        backend,
+        &made_up("functional", inputs[0].len()),
+        queries * size,
+    );
+    let (dq, dk, dv) = backend
+        .attend_backward(&q, &k, &v, &o, &sums, &dout, attention)
+        .unwrap();
+    (
+        backend.numbers(&o).unwrap(),
+        [dq, dk, dv].map(|gradient| backend.numbers(&gradient).unwrap()),
+    )
+}
+
+fn attention_of(attention: &Attention, rows: usize) {
     let Heads {
         queries,
         keys,
@@ -396,15 +448,15 @@ fn attention_of(attention: &Attention, rows: usize) {
         made_up("v", rows * keys * size),
     );
     let (fused, portable) = both();
-    let (o, gradients) = run(&fused, attention, [&q, &k, &v]);
-    let (other, others) = run(&portable, attention, [&q, &k, &v]);
+    let (o, gradients) = attended(&fused, attention, [&q, &k, &v]);
+    let (other, others) = attended(&portable, attention, [&q, &k, &v]);
     close(&o, &other, "attention");
     close(&o, &slow_attention(&q, &k, &v, attention), "attention");
     for (gradient, other) in gradients.iter().zip(&others) {
         close(gradient, other, "gradient of attention");
     }
     if rows <= 10 {
-        let value = |inputs: [&[f32]; 3]| functional(&run(&fused, attention, inputs).0);
+        let value = |inputs: [&[f32]; 3]| functional(&attended(&fused, attention, inputs).0);
         differences(&q, &gradients[0], "queries", |q| value([q, &k, &v]));
         differences(&k, &gradients[1], "keys", |k| value([&q, k, &v]));
         differences(&v, &gradients[2], "values", |v| value([&q, &k, v]));
@@ -487,8 +539,8 @@ fn loss_on<B: Backend>(
 
 #[test]
 fn losses_over_several_blocks_of_a_vocabulary() {
-    let (rows, width, vocabulary) = (5, 4, 2 * 4096 + 7);
-    let ids = [3, 4095, 4096, 8198, 5000];
+    let (rows, width, vocabulary) = (5, 4, 2 * 1024 + 7);
+    let ids = [3, 1023, 1024, 2054, 1500];
     let targets = Targets {
         ids: &ids,
         trained: &[true, true, true, true, false],
@@ -502,7 +554,7 @@ fn losses_over_several_blocks_of_a_vocabulary() {
     let mut weight = made_up("w", vocabulary * width);
     // The probability of whole blocks is next to none for some rows, which is no reason for theirs to be none.
     for (at, weight) in weight.iter_mut().enumerate() {
-        *weight *= [1.0, 40.0, 4.0][at / width / 4096];
+        *weight *= [1.0, 40.0, 4.0][at / width / 1024];
     }
     let (fused, portable) = both();
     let ours = loss_on(&fused, &x, &weight, width, targets, options);

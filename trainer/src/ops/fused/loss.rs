@@ -19,8 +19,8 @@ use crate::ops::{LossOptions, Losses, Targets};
 const CHUNK_LOGITS: usize = 25 << 20;
 const CHUNK_ROWS: usize = 512;
 
-/// Columns of a block: 8 MB of `f32` for a chunk. The gradient of `x` is summed up in this order.
-const BLOCK: usize = 4096;
+/// Columns of a block: 2 MB of `f32` for a chunk. The gradient of `x` is summed up in this order.
+const BLOCK: usize = 1024;
 
 /// Rows that work at a time, fewer for a thread being not worth its while.
 const LEAST_ROWS: usize = 8;
