@@ -53,16 +53,12 @@ pub fn on_device<T: OnBackend>(options: &ComputeOptions, task: T) -> Result<T::O
         DeviceName::Cpu => task.on(Fused::<f32>::default()),
         DeviceName::Portable => task.on(portable(Device::Cpu)),
         #[cfg(feature = "cuda")]
-        DeviceName::Cuda if bf16 => Err(Error::Usage(
-            "compute.dtype = \"bf16\" is not there yet on NVIDIA's GPUs\nhint: leave it out and set compute.tf32 = true".to_owned(),
-        )),
-        #[cfg(feature = "cuda")]
         DeviceName::Cuda => {
             use crate::ops::cuda::{Cuda, Precision};
-            let precision = if options.tf32 {
-                Precision::Tf32
-            } else {
-                Precision::Single
+            let precision = match options.tf32 {
+                _ if bf16 => Precision::Bf16,
+                true => Precision::Tf32,
+                false => Precision::Single,
             };
             task.on(Cuda::new(gpu()?, precision)?)
         }

@@ -216,6 +216,7 @@ fn the_portable_operations_follow_pytorch_too() {
 #[ignore = "needs an NVIDIA GPU: cargo test --release -p andromeda-trainer --features cuda --test oracle -- --ignored"]
 fn a_gpu_follows_pytorch_with_its_own_kernels_and_with_candles() {
     use andromeda_trainer::ops::cuda::{Cuda, Precision};
+    use andromeda_trainer::ops::fused::Kernel;
     let Oracle { settings, cases } = oracle();
     for (name, trained) in &cases {
         let cuda = || Cuda::new(0, Precision::Single).unwrap();
@@ -237,6 +238,14 @@ fn a_gpu_follows_pytorch_with_its_own_kernels_and_with_candles() {
                 "{name}"
             );
         }
+        // In bf16 a loss is off by what rounding does, and no more than a processor's.
+        let cuda = Cuda::new(0, Precision::Bf16).unwrap();
+        let (losses, _) = train(&settings, &trained.case, cuda, Keep::All);
+        let rounded = Fused::<f32>::in_bf16(Kernel::Rounded);
+        let (others, _) = train(&settings, &trained.case, rounded, Keep::All);
+        let of_losses = [apart(&losses, &trained.losses), apart(&losses, &others)];
+        println!("{name} in bf16: losses apart by {of_losses:?}");
+        assert!(of_losses.iter().all(|&apart| apart < 1e-2), "{name}");
         let portable = Portable::new(Device::new_cuda(0).unwrap(), DType::F32);
         let (losses, _) = train(&settings, &trained.case, portable, Keep::All);
         let apart = apart(&losses, &trained.losses);

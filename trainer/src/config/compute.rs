@@ -21,15 +21,16 @@ pub enum DeviceName {
     Metal,
 }
 
-/// What products with weights round their inputs to. Parameters, gradients, moments, positions, norms, attention, softmax, loss and all sums are
-/// in single precision in any case.
+/// What products, of linears, head, attention and their gradients, round their inputs to. Parameters, gradients, moments, positions, norms,
+/// softmax, loss and all sums are in single precision in any case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dtype {
     /// Nothing: 24 bits of mantissa.
     #[default]
     F32,
-    /// Eight bits of mantissa: faster on AMD's processors with `avx512_bf16`, and the same numbers, no faster, on all others.
+    /// Eight bits of mantissa: faster on AMD's processors with `avx512_bf16` and on GPUs with tensor cores for it, and the same numbers, no
+    /// faster, on all others.
     Bf16,
 }
 

@@ -686,6 +686,40 @@ fn steps_of_both_backends_are_the_same() {
     }
 }
 
+/// How far gradients outgrow moments that several steps have left, of more numbers than a block takes.
+#[cfg(feature = "cuda")]
+#[test]
+#[ignore = "needs an NVIDIA GPU: cargo test --release -p andromeda-trainer --features cuda --lib -- --ignored"]
+fn a_gpu_tells_the_same_growth() {
+    fn run<B: Backend>(backend: &B) -> [f64; 2] {
+        let rule = Rule::Adam {
+            keep: 0.99,
+            rate: 0.1,
+            beta1: 0.9,
+            beta2: 0.95,
+            root: 1.3,
+            epsilon: 1e-8,
+        };
+        let places = [(300, 400), (1, 5)];
+        let mut values = store(backend, &places);
+        let gradients = store(backend, &places);
+        let places = places.map(|(rows, columns)| Place { rows, columns });
+        let mut moments: Vec<_> = (0..2).map(|_| backend.store(&places).unwrap()).collect();
+        [0, 1].map(|index| {
+            backend
+                .update(rule, &mut values, &gradients, 0.5, &mut moments, index)
+                .unwrap();
+            backend
+                .outgrown(rule, &gradients, 2.0, &moments[1], index)
+                .unwrap()
+        })
+    }
+    let cuda = super::cuda::Cuda::new(0, super::cuda::Precision::Single).unwrap();
+    for (gpu, processor) in run(&cuda).into_iter().zip(run(&Fused::<f32>::default())) {
+        assert!((gpu / processor - 1.0).abs() < 1e-5, "{gpu} {processor}");
+    }
+}
+
 #[test]
 fn sums_of_squares_are_whole() {
     let (fused, portable) = both();

@@ -248,3 +248,26 @@ extern "C" __global__ void lion(float* p, const float* g, float* m, long count, 
     p[at] = p[at] * keep - (step > 0 ? rate : step < 0 ? -rate : 0.0f);
     m[at] = beta2 * m[at] + new2 * x;
 }
+
+// What a gradient outgrows its second moment by, added up: g^2 / max(v, least), v the corrected moment with the gradient in it.
+extern "C" __global__ void outgrown(double* parts, const float* g, const float* v, long count, long stretch, double factor, double beta2, double correction, double least) {
+    long first = blockIdx.x * stretch, last = min(first + stretch, count);
+    double sum = 0;
+    for (long at = first + threadIdx.x; at < last; at += THREADS) {
+        double square = g[at] * factor * (g[at] * factor);
+        double moment = (beta2 * v[at] + (1.0 - beta2) * square) * correction;
+        sum += square / fmax(moment, least);
+    }
+    sum = sum_of(sum);
+    if (threadIdx.x == 0) parts[blockIdx.x] = sum;
+}
+
+// Numbers rounded to bf16, of two as near the even one; rows, and matrices of so many rows, one after the other.
+extern "C" __global__ void round_rows(unsigned short* out, const float* x, long columns, long stride, long rows, long next, long count) {
+    long at = (long)blockIdx.x * THREADS + threadIdx.x;
+    if (at >= count) return;
+    long row = at / columns;
+    unsigned bits = __float_as_uint(x[row / rows * next + row % rows * stride + at % columns]);
+    // Rounding could make an infinity of what is no number.
+    out[at] = (bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+}

@@ -1,6 +1,6 @@
 //! The operations on an NVIDIA GPU: products by cuBLAS, the rest by kernels of our own (`kernels.cu`), which are compiled when the
-//! program starts, so that building it takes no compiler of NVIDIA's for them. Everything is in single precision; with
-//! [`Precision::Tf32`] products round their inputs to ten bits of mantissa and run on tensor cores.
+//! program starts, so that building it takes no compiler of NVIDIA's for them. Everything is in single precision, but that
+//! with [`Precision::Tf32`] and [`Precision::Bf16`] products round their inputs and run on tensor cores.
 //!
 //! Calls are put on one stream and return before they are done; what reads numbers back waits.
 
@@ -24,8 +24,8 @@ use cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 
 use super::fused::{check_ids, chunk_rows};
 use super::{
-    Activation, Attention, Backend, LossOptions, Losses, Norm, Place, RotaryTable, Rule, Targets,
-    misfit, one_after_the_other,
+    Activation, Attention, Backend, Growth, LossOptions, Losses, Norm, Place, RotaryTable, Rule,
+    Targets, misfit, one_after_the_other,
 };
 use crate::error::{Error, Result};
 
@@ -36,7 +36,7 @@ const STRETCH: usize = 1 << 16;
 /// Rows whose gains a block of a norm's backward adds up.
 const GAIN_ROWS: usize = 32;
 
-const KERNELS: [&str; 16] = [
+const KERNELS: [&str; 18] = [
     "embed",
     "embed_backward",
     "norm_rows",
@@ -53,6 +53,8 @@ const KERNELS: [&str; 16] = [
     "squares",
     "adam",
     "lion",
+    "outgrown",
+    "round_rows",
 ];
 
 /// What products round their inputs to.
@@ -62,6 +64,8 @@ pub enum Precision {
     Single,
     /// Eleven bits of mantissa, the range of single precision.
     Tf32,
+    /// Eight bits of mantissa, the range of single precision.
+    Bf16,
 }
 
 /// A GPU.
@@ -69,6 +73,7 @@ pub enum Precision {
 pub struct Cuda {
     stream: Arc<CudaStream>,
     blas: CudaBlas,
+    precision: Precision,
     kernels: HashMap<&'static str, CudaFunction>,
 }
 
@@ -95,6 +100,7 @@ enum Argument {
     Int(i32),
     Long(i64),
     Float(f32),
+    Double(f64),
 }
 
 /// A matrix on the device: rows `stride` numbers apart, and the next one of a batch `next` numbers on.
@@ -126,6 +132,17 @@ impl Matrix {
     /// One of a batch.
     const fn every(self, next: usize) -> Self {
         Self { next, ..self }
+    }
+
+    const fn operation(self) -> sys::cublasOperation_t {
+        match self.transposed {
+            true => sys::cublasOperation_t::CUBLAS_OP_T,
+            false => sys::cublasOperation_t::CUBLAS_OP_N,
+        }
+    }
+
+    fn next(self) -> Result<i64> {
+        i64::try_from(self.next).map_err(|_| misfit("a product"))
     }
 
     /// The same from another number on.
@@ -191,6 +208,7 @@ impl Cuda {
         Ok(Self {
             stream,
             blas,
+            precision,
             kernels,
         })
     }
@@ -222,6 +240,7 @@ impl Cuda {
                 Argument::Int(number) => builder.arg(number),
                 Argument::Long(number) => builder.arg(number),
                 Argument::Float(number) => builder.arg(number),
+                Argument::Double(number) => builder.arg(number),
             };
         }
         let blocks = u32::try_from(blocks).map_err(|_| misfit(name))?;
@@ -251,36 +270,119 @@ impl Cuda {
         if rows == 0 || columns == 0 || inner == 0 || batch == 0 {
             return Ok(());
         }
-        let operation = |matrix: Matrix| match matrix.transposed {
-            true => sys::cublasOperation_t::CUBLAS_OP_T,
-            false => sys::cublasOperation_t::CUBLAS_OP_N,
-        };
-        let next = |matrix: Matrix| i64::try_from(matrix.next).map_err(|_| misfit("a product"));
+        if self.precision == Precision::Bf16 {
+            return self.rounded_product(size, a, b, c, add);
+        }
         let (one, beta) = (1.0_f32, if add { 1.0_f32 } else { 0.0 });
         // SAFETY: callers name matrices within their buffers, `c` being none of the inputs.
         unsafe {
             result::sgemm_strided_batched(
                 *self.blas.handle(),
-                operation(b),
-                operation(a),
+                b.operation(),
+                a.operation(),
                 int(columns)?,
                 int(rows)?,
                 int(inner)?,
                 &raw const one,
                 b.pointer as *const f32,
                 int(b.stride)?,
-                next(b)?,
+                b.next()?,
                 a.pointer as *const f32,
                 int(a.stride)?,
-                next(a)?,
+                a.next()?,
                 &raw const beta,
                 c.pointer as *mut f32,
                 int(c.stride)?,
-                next(c)?,
+                c.next()?,
                 int(batch)?,
             )
         }
         .map_err(failed)
+    }
+
+    /// [`Self::product`] of the numbers of `a` and `b` rounded to bf16, added up in single precision.
+    fn rounded_product(
+        &self,
+        size: Size,
+        a: Matrix,
+        b: Matrix,
+        c: Matrix,
+        add: bool,
+    ) -> Result<()> {
+        let Size {
+            rows,
+            columns,
+            inner,
+            batch,
+        } = size;
+        let (a, _of_a) = self.rounded(a, (rows, inner), batch)?;
+        let (b, _of_b) = self.rounded(b, (inner, columns), batch)?;
+        let (one, beta) = (1.0_f32, if add { 1.0_f32 } else { 0.0 });
+        let (rounded, single) = (
+            sys::cudaDataType_t::CUDA_R_16BF,
+            sys::cudaDataType_t::CUDA_R_32F,
+        );
+        // SAFETY: callers name matrices within their buffers, `c` being none of the inputs, and these are copies of them; what is freed
+        // after the call is freed on the stream, after the product.
+        unsafe {
+            result::gemm_strided_batched_ex(
+                *self.blas.handle(),
+                b.operation(),
+                a.operation(),
+                int(columns)?,
+                int(rows)?,
+                int(inner)?,
+                (&raw const one).cast(),
+                b.pointer as *const _,
+                rounded,
+                int(b.stride)?,
+                b.next()?,
+                a.pointer as *const _,
+                rounded,
+                int(a.stride)?,
+                a.next()?,
+                (&raw const beta).cast(),
+                c.pointer as *mut _,
+                single,
+                int(c.stride)?,
+                c.next()?,
+                int(batch)?,
+                sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+                sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
+            )
+        }
+        .map_err(failed)
+    }
+
+    /// Numbers of bf16 in a memory of their own, with what they are read as. `shape` is that of one of the batch as it is multiplied.
+    fn rounded(
+        &self,
+        matrix: Matrix,
+        shape: (usize, usize),
+        batch: usize,
+    ) -> Result<(Matrix, CudaSlice<u16>)> {
+        let (rows, columns) = if matrix.transposed {
+            (shape.1, shape.0)
+        } else {
+            shape
+        };
+        // The same for all of a batch, or one for each.
+        let batch = if matrix.next == 0 { 1 } else { batch };
+        let count = batch * rows * columns;
+        // SAFETY: the kernel writes all of them.
+        let numbers = unsafe { self.stream.alloc::<u16>(count) }.map_err(failed)?;
+        let sizes = [columns, matrix.stride, rows, matrix.next, count];
+        let sizes = sizes.map(|size| Argument::Long(size as i64));
+        let mut arguments = vec![self.at(&numbers), Argument::Pointer(matrix.pointer)];
+        arguments.extend(sizes);
+        self.launch_each("round_rows", count, &arguments)?;
+        let rounded = Matrix {
+            pointer: self.pointer(&numbers),
+            stride: columns,
+            next: if matrix.next == 0 { 0 } else { rows * columns },
+            transposed: matrix.transposed,
+        };
+        Ok((rounded, numbers))
     }
 
     fn upload<T: cudarc::driver::DeviceRepr>(&self, numbers: &[T]) -> Result<CudaSlice<T>> {
@@ -389,6 +491,40 @@ impl Backend for Cuda {
         self.launch("squares", blocks, &arguments)?;
         let parts: Vec<f64> = self.stream.clone_dtoh(&parts).map_err(failed)?;
         Ok(parts.iter().sum())
+    }
+
+    fn outgrown(
+        &self,
+        rule: Rule,
+        gradients: &Flat,
+        factor: f64,
+        second: &Flat,
+        index: usize,
+    ) -> Result<f64> {
+        let growth = Growth::of(rule, factor)?;
+        let (of_gradients, place) = self.weight(gradients, index);
+        let (of_second, _) = self.weight(second, index);
+        let count = place.count();
+        if second.places[index].0.len() != count {
+            return Err(misfit("a step of the optimizer"));
+        }
+        let blocks = count.div_ceil(STRETCH);
+        let zeros = self.stream.alloc_zeros::<f64>(blocks.max(1));
+        let parts = zeros.map_err(failed)?;
+        let arguments = [
+            self.at(&parts),
+            Argument::Pointer(of_gradients.pointer),
+            Argument::Pointer(of_second.pointer),
+            Argument::Long(count as i64),
+            Argument::Long(STRETCH as i64),
+            Argument::Double(growth.factor),
+            Argument::Double(growth.beta2),
+            Argument::Double(growth.correction),
+            Argument::Double(growth.least.max(f64::MIN_POSITIVE)),
+        ];
+        self.launch("outgrown", blocks, &arguments)?;
+        let parts: Vec<f64> = self.stream.clone_dtoh(&parts).map_err(failed)?;
+        Ok(parts.iter().sum::<f64>() / count.max(1) as f64)
     }
 
     fn update(
