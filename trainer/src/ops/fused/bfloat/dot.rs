@@ -11,6 +11,7 @@ use std::arch::x86_64::{
     _mm512_shuffle_i32x4, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
     _mm512_unpacklo_epi64,
 };
+use std::cell::RefCell;
 
 use andromeda_format::memory::{Pages, bring};
 use rayon::prelude::*;
@@ -83,42 +84,41 @@ pub(super) fn pack<'a, const LINES: usize>(
     }
 }
 
+thread_local! {
+    /// Rows that a thread has packed, which its second cache holds while they are multiplied.
+    static LEFT: RefCell<Pages<u32>> = RefCell::default();
+}
+
 /// `c = left right`, or `c += left right` with `add`; rows of `c` are `stride` apart.
 pub(super) fn multiply(
-    left: Packed<'_>,
+    left: View<'_, f32>,
     right: Packed<'_>,
     c: &mut [f32],
     stride: usize,
     add: bool,
     on: On,
 ) {
-    assert_eq!(left.pairs, right.pairs, "sides that do not fit");
+    let (lines, depth) = left.shape();
+    assert_eq!(depth.div_ceil(2), right.pairs, "sides that do not fit");
     // Some tasks a thread; which task a row is in changes nothing in it.
     let tasks = match on {
         On::AllThreads => 4 * rayon::current_num_threads(),
         On::ThisThread => 1,
     };
-    let panels = left.lines.div_ceil(ROWS).div_ceil(tasks).clamp(1, PANELS);
-    let rows = panels * ROWS;
-    let words = (rows * left.pairs).max(1);
-    let multiply = |(task, (c, words)): (usize, (&mut [f32], &[u32]))| {
-        let left = Packed {
-            words,
-            lines: rows.min(left.lines - task * rows),
-            ..left
-        };
-        // SAFETY: there are packed sides, so the instructions are there.
-        unsafe { panels_times_panels(left, right, c, stride, add) }
+    let rows = ROWS * lines.div_ceil(ROWS).div_ceil(tasks).clamp(1, PANELS);
+    let multiply = |(task, c): (usize, &mut [f32])| {
+        let left = left.part(task * rows..lines.min((task + 1) * rows), 0..depth);
+        LEFT.with_borrow_mut(|memory| {
+            let left = pack::<ROWS>(left, memory, On::ThisThread);
+            // SAFETY: there are packed sides, so the instructions are there.
+            unsafe { panels_times_panels(left, right, c, stride, add) }
+        });
     };
     match on {
         On::AllThreads => (c.par_chunks_mut(rows * stride))
-            .zip(left.words.par_chunks(words))
             .enumerate()
             .for_each(multiply),
-        On::ThisThread => (c.chunks_mut(rows * stride))
-            .zip(left.words.chunks(words))
-            .enumerate()
-            .for_each(multiply),
+        On::ThisThread => (c.chunks_mut(rows * stride)).enumerate().for_each(multiply),
     }
 }
 

@@ -23,10 +23,11 @@ use super::product::{On, View, product};
 /// are added up in their order, so this is a part of the result.
 const DEPTH: usize = 768;
 
-/// Rows or columns that are packed at one time, 6 MB of each: enough that packing is a small part, and little memory.
+/// Rows or columns that are rounded at one time, 12 MB of each and 6 MB where they are packed: enough that this is a small part, and little
+/// memory.
 const BLOCK: usize = 4096;
 
-/// Bytes of the packed blocks, at most.
+/// Bytes of the rounded blocks, at most.
 pub const PACKED_BYTES: u64 = 2 * 4 * (BLOCK * DEPTH) as u64;
 
 /// How numbers of bf16 are multiplied.
@@ -74,11 +75,11 @@ fn intel() -> bool {
         == b"GenuineIntel"
 }
 
-/// A kernel with its packed blocks.
+/// A kernel with its blocks.
 #[derive(Debug)]
 pub(super) struct Bfloat<T> {
     kernel: Kernel,
-    packed: [Pages<u32>; 2],
+    packed: Pages<u32>,
     rounded: [Pages<T>; 2],
 }
 
@@ -136,9 +137,11 @@ impl<T: Real> Bfloat<T> {
     fn right(&mut self, b: View<'_, T>, on: On) -> Right<'_, T> {
         #[cfg(target_arch = "x86_64")]
         if let (Kernel::Dot, Some(b)) = (self.kernel, b.singles()) {
-            let [left, right] = &mut self.packed;
-            let right = dot::pack::<{ dot::COLUMNS }>(b.transposed(), right, on);
-            return Right::Packed { left, right };
+            return Right::Packed(dot::pack::<{ dot::COLUMNS }>(
+                b.transposed(),
+                &mut self.packed,
+                on,
+            ));
         }
         let [left, right] = &mut self.rounded;
         let right = round(b, right, on);
@@ -146,13 +149,10 @@ impl<T: Real> Bfloat<T> {
     }
 }
 
-/// A block of the right side, as its kernel takes it, and memory for blocks of the left one.
+/// A block of the right side, as its kernel takes it, and memory for blocks of the left one where a thread has none of its own for them.
 enum Right<'a, T> {
     #[cfg(target_arch = "x86_64")]
-    Packed {
-        left: &'a mut Pages<u32>,
-        right: dot::Packed<'a>,
-    },
+    Packed(dot::Packed<'a>),
     Rounded {
         left: &'a mut Pages<T>,
         right: View<'a, T>,
@@ -166,10 +166,9 @@ impl<T: Real> Right<'_, T> {
                 product(round(a, left, on), *right, c, stride, add, on);
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Packed { left, right } => {
+            Self::Packed(right) => {
                 if let (Some(a), Some(c)) = (a.singles(), T::singles_mut(c)) {
-                    let left = dot::pack::<{ dot::ROWS }>(a, left, on);
-                    dot::multiply(left, *right, c, stride, add, on);
+                    dot::multiply(a, *right, c, stride, add, on);
                 }
             }
         }
