@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn pages_are_as_long_as_asked_and_begin_where_large_ones_do() {
         for length in [0, 1, PAGE - 1, PAGE, PAGE + 2, 3 * PAGE] {
-            let mut pages = Pages::zeroed(length);
+            let mut pages = Pages::<u8>::zeroed(length);
             assert_eq!(pages.len(), length);
             assert!(pages.iter().all(|byte| *byte == 0));
             assert!(length < PAGE || pages.as_ptr().addr().is_multiple_of(PAGE));
