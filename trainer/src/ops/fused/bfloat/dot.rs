@@ -58,8 +58,14 @@ pub(super) fn pack<'a, const LINES: usize>(
     let pairs = depth.div_ceil(2);
     let count = lines.div_ceil(LINES) * pairs * LINES;
     let words = super::first(memory, count);
-    // Panels whose numbers lie side by side are packed together, so that what is read at a time is long.
-    let panels = if view.strides().0 == 1 { 32 } else { 1 };
+    // Panels whose numbers lie side by side are packed together, so that what is read at a time is long; but each thread is to have some.
+    let panels = match on {
+        _ if view.strides().0 != 1 => 1,
+        On::AllThreads => (lines.div_ceil(LINES))
+            .div_ceil(2 * rayon::current_num_threads())
+            .clamp(1, 32),
+        On::ThisThread => 32,
+    };
     let size = (panels * pairs * LINES).max(1);
     let pack = |(task, words): (usize, &mut [u32])| {
         let first = task * panels * LINES;
