@@ -14,12 +14,8 @@ use clap::Parser;
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command;
-    if let Command::Sandbox = command {
-        return execute::sandbox();
-    }
-    match done(command) {
-        Ok(()) => ExitCode::SUCCESS,
+    match done(Cli::parse().command) {
+        Ok(code) => code,
         Err(error) => {
             // Nothing can be done if nobody listens any more.
             let _ = writeln!(std::io::stderr(), "error: {error}");
@@ -28,14 +24,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn done(command: Command) -> Result<()> {
-    // With several workers here each has a part of the processors, as the first of them says.
-    let several = match &command {
-        Command::Run(arguments) => arguments.workers.workers.is_some(),
-        Command::Resume(arguments) => arguments.workers.workers.is_some(),
-        _ => false,
+fn done(command: Command) -> Result<ExitCode> {
+    let threads_here = match &command {
+        // With several workers here each has a part of the processors, as the first of them says.
+        Command::Run(arguments) => arguments.workers.workers.is_none(),
+        Command::Resume(arguments) => arguments.workers.workers.is_none(),
+        // It is a process of one thread.
+        Command::Sandbox => false,
+        _ => true,
     };
-    if !several {
+    if threads_here {
         commands::threads::begin(None)?;
     }
     match command {
@@ -58,7 +56,7 @@ fn done(command: Command) -> Result<()> {
         Command::Tasks(arguments) => commands::tasks::tasks(&arguments),
         Command::Evaluate(arguments) => commands::evaluate::evaluate(&arguments),
         Command::Score(arguments) => commands::score::score(&arguments),
-        // It is no command for people.
-        Command::Sandbox => Ok(()),
-    }
+        Command::Sandbox => return Ok(execute::sandbox()),
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 //!
 //! The cache is in the memory of the host, and attention of the one new query is computed there: it is a small part of a step, whose
 //! time goes into reading the weights, and so every [`Backend`] has it by the operations that training needs.
+//! That attention is in single precision, also where training rounds what it multiplies to bf16.
 
 use rayon::prelude::*;
 

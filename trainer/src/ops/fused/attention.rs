@@ -7,9 +7,9 @@
 
 use rayon::prelude::*;
 
-use super::bfloat::{Bfloat, Kernel};
+use super::bfloat::{Kernel, Products};
 use super::numeric::{Real, dot, exponentials, maximum, vectorized};
-use super::product::{On, View, product};
+use super::product::{On, View};
 use crate::ops::{Attention, Heads};
 
 /// Keys of a block.
@@ -33,19 +33,6 @@ pub(super) struct Sizes<'a, T> {
     /// How what goes into products is multiplied where it is rounded to bf16: queries, keys, values, the exponentials of scores, and the
     /// gradients of outputs and scores.
     kernel: Option<Kernel>,
-}
-
-/// Products on the thread that asks for them.
-struct Products<T>(Option<Bfloat<T>>);
-
-impl<T: Real> Products<T> {
-    /// `c = a b`, or `c += a b` with `add`; rows of `c` are `stride` apart.
-    fn form(&mut self, a: View<'_, T>, b: View<'_, T>, c: &mut [T], stride: usize, add: bool) {
-        match &mut self.0 {
-            None => product(a, b, c, stride, add, On::ThisThread),
-            Some(bfloat) => bfloat.product(a, b, c, stride, add, On::ThisThread),
-        }
-    }
 }
 
 /// Heads that go through a product together: all that are folded into rows, or one.
@@ -87,7 +74,7 @@ impl<'a, T: Real> Sizes<'a, T> {
 
     /// What a task multiplies with.
     fn products(&self) -> Products<T> {
-        Products(self.kernel.map(Bfloat::new))
+        Products::new(self.kernel)
     }
 
     /// Numbers of a row of queries.
@@ -278,7 +265,14 @@ fn forward_tile<T: Real>(
         total.fill(T::ZERO);
         for (block, (first, count)) in sizes.blocks(tile).enumerate() {
             let keys = sizes.keys(k, tile, &lane, first, count);
-            products.form(queries, keys.transposed(), &mut scores, BLOCK, false);
+            products.form(
+                queries,
+                keys.transposed(),
+                &mut scores,
+                BLOCK,
+                false,
+                On::ThisThread,
+            );
             vectorized(
                 #[inline(always)]
                 || {
@@ -311,7 +305,7 @@ fn forward_tile<T: Real>(
             );
             let values = sizes.keys(v, tile, &lane, first, count);
             let scores = View::strided(&scores, rows, count, BLOCK);
-            products.form(scores, values, o, stride, true);
+            products.form(scores, values, o, stride, true, On::ThisThread);
         }
         for row in 0..rows {
             let inverse = T::ONE / total[row];
@@ -470,8 +464,22 @@ fn backward_tile<T: Real>(
         for (first, count) in sizes.blocks(tile) {
             let keys = sizes.keys(saved.k, tile, &lane, first, count);
             let values = sizes.keys(saved.v, tile, &lane, first, count);
-            products.form(queries, keys.transposed(), &mut p, BLOCK, false);
-            products.form(doutputs, values.transposed(), &mut ds, BLOCK, false);
+            products.form(
+                queries,
+                keys.transposed(),
+                &mut p,
+                BLOCK,
+                false,
+                On::ThisThread,
+            );
+            products.form(
+                doutputs,
+                values.transposed(),
+                &mut ds,
+                BLOCK,
+                false,
+                On::ThisThread,
+            );
             vectorized(
                 #[inline(always)]
                 || {
@@ -503,9 +511,23 @@ fn backward_tile<T: Real>(
             // What a tile adds to keys stands in its sequence's own numbers.
             let at = first * sizes.key_width() + lane.key * size;
             let key_width = sizes.key_width();
-            products.form(p.transposed(), doutputs, &mut dv[at..], key_width, true);
-            products.form(ds.transposed(), queries, &mut dk[at..], key_width, true);
-            products.form(ds, keys, &mut dq[of_lane..], stride, true);
+            products.form(
+                p.transposed(),
+                doutputs,
+                &mut dv[at..],
+                key_width,
+                true,
+                On::ThisThread,
+            );
+            products.form(
+                ds.transposed(),
+                queries,
+                &mut dk[at..],
+                key_width,
+                true,
+                On::ThisThread,
+            );
+            products.form(ds, keys, &mut dq[of_lane..], stride, true, On::ThisThread);
         }
     }
 }

@@ -16,10 +16,10 @@ use andromeda_format::memory::Pages;
 use rayon::prelude::*;
 
 use self::attention::{Saved, Sizes};
-use self::bfloat::Bfloat;
+use self::bfloat::Products;
 use self::numeric::{CHUNK, vectorized};
 use self::pool::Pool;
-use self::product::{On, View, product};
+use self::product::{On, View};
 use super::{
     Activation, Attention, Backend, Growth, LossOptions, Losses, Norm, Place, RotaryTable, Rule,
     Targets, misfit, one_after_the_other,
@@ -39,8 +39,7 @@ pub use self::rows::Table;
 #[derive(Debug, Default)]
 pub struct Fused<T> {
     pool: Pool<T>,
-    /// What multiplies where it is not the numbers as they are.
-    bfloat: Option<RefCell<Bfloat<T>>>,
+    products: RefCell<Products<T>>,
 }
 
 /// Numbers of all parameters, one after the other.
@@ -73,21 +72,19 @@ impl<T: Real> Fused<T> {
     pub fn in_bf16(kernel: Kernel) -> Self {
         Self {
             pool: Pool::default(),
-            bfloat: Some(RefCell::new(Bfloat::new(kernel))),
+            products: RefCell::new(Products::new(Some(kernel))),
         }
     }
 
     /// `c = a b`, or `c += a b` with `add`, of weights and what meets them; rows of `c` are `stride` apart.
     fn product(&self, a: View<'_, T>, b: View<'_, T>, c: &mut [T], stride: usize, add: bool) {
-        match &self.bfloat {
-            None => product(a, b, c, stride, add, On::AllThreads),
-            Some(bfloat) => (bfloat.borrow_mut()).product(a, b, c, stride, add, On::AllThreads),
-        }
+        let mut products = self.products.borrow_mut();
+        products.form(a, b, c, stride, add, On::AllThreads);
     }
 
     /// How numbers of bf16 are multiplied, if they are.
     fn kernel(&self) -> Option<Kernel> {
-        self.bfloat.as_ref().map(|bfloat| bfloat.borrow().kernel())
+        self.products.borrow().kernel()
     }
 
     fn linear_into(&self, x: &[T], store: &Flat<T>, weight: usize, y: &mut [T], add: bool) {

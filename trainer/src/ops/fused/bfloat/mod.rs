@@ -75,16 +75,47 @@ fn intel() -> bool {
         == b"GenuineIntel"
 }
 
+/// Products of the numbers as they are, or rounded to bf16.
+#[derive(Debug, Default)]
+pub(super) struct Products<T>(Option<Bfloat<T>>);
+
+impl<T: Real> Products<T> {
+    /// Rounded where there is a kernel for it.
+    pub(super) fn new(kernel: Option<Kernel>) -> Self {
+        Self(kernel.map(Bfloat::new))
+    }
+
+    pub(super) fn kernel(&self) -> Option<Kernel> {
+        self.0.as_ref().map(|bfloat| bfloat.kernel)
+    }
+
+    /// `c = a b`, or `c += a b` with `add`; rows of `c` are `stride` apart.
+    pub(super) fn form(
+        &mut self,
+        a: View<'_, T>,
+        b: View<'_, T>,
+        c: &mut [T],
+        stride: usize,
+        add: bool,
+        on: On,
+    ) {
+        match &mut self.0 {
+            None => product(a, b, c, stride, add, on),
+            Some(bfloat) => bfloat.product(a, b, c, stride, add, on),
+        }
+    }
+}
+
 /// A kernel with its blocks.
 #[derive(Debug)]
-pub(super) struct Bfloat<T> {
+struct Bfloat<T> {
     kernel: Kernel,
     packed: Pages<u32>,
     rounded: [Pages<T>; 2],
 }
 
 impl<T: Real> Bfloat<T> {
-    pub(super) fn new(kernel: Kernel) -> Self {
+    fn new(kernel: Kernel) -> Self {
         Self {
             kernel,
             packed: Default::default(),
@@ -92,12 +123,8 @@ impl<T: Real> Bfloat<T> {
         }
     }
 
-    pub(super) fn kernel(&self) -> Kernel {
-        self.kernel
-    }
-
     /// `c = a b`, or `c += a b` with `add`, of the rounded numbers of `a` and `b`; rows of `c` are `stride` apart.
-    pub(super) fn product(
+    fn product(
         &mut self,
         a: View<'_, T>,
         b: View<'_, T>,
